@@ -1,0 +1,3 @@
+//! Turns a layered CoreOS container image into media that boot.
+
+pub mod tree;
