@@ -1,0 +1,73 @@
+//! `/boot`: kernel, initramfs, boot entry, first-boot stamp.
+
+use anyhow::Result;
+
+use super::deployment::Deployment;
+use super::plot::Plot;
+use super::{Facts, Settings};
+use crate::tree::Meta;
+
+/// What the boot loader starts.
+pub(super) struct Boot {
+    /// Directory of kernel and initramfs, below the boot file system's root.
+    pub(super) directory: String,
+    /// Kernel arguments of the entry, in order.
+    pub(super) kargs: Vec<String>,
+}
+
+pub(super) fn add(
+    plot: &mut Plot,
+    facts: &Facts,
+    deployment: &Deployment,
+    settings: &Settings,
+) -> Result<Boot> {
+    let directory = format!("ostree/{}-{}", facts.osname, deployment.boot_checksum);
+    for (name, meta, content) in &deployment.boot_files {
+        let meta = Meta {
+            uid: meta.uid,
+            gid: meta.gid,
+            ..Meta::root(meta.mode)
+        };
+        plot.content(&format!("boot/{directory}/{name}"), meta, content.clone());
+    }
+    // Makes paths that begin with /boot valid on a boot file system of its own as well.
+    plot.symlink("boot/boot", ".");
+    plot.symlink("boot/loader", "loader.1");
+
+    let mut kargs = vec!["rw".to_owned(), "$ignition_firstboot".to_owned()];
+    kargs.extend(facts.image.extra_kargs.iter().cloned());
+    kargs.push(format!("ostree={}", deployment.boot_link));
+    kargs.push(format!("ignition.platform.id={}", settings.platform));
+
+    let entry = match deployment.libostree.names_entries_without_stateroot() {
+        true => "ostree-1.conf".to_owned(),
+        false => format!("ostree-1-{}.conf", facts.osname),
+    };
+    let release = &facts.kernel.release;
+    plot.file(
+        &format!("boot/loader.1/entries/{entry}"),
+        0o644,
+        format!(
+            "title {title}\nversion 1\noptions {options}\n\
+             linux /boot/{directory}/vmlinuz-{release}\n\
+             initrd /boot/{directory}/initramfs-{release}.img\n",
+            title = title(facts),
+            options = kargs.join(" "),
+        ),
+    );
+    // GRUB sources it and turns it into the karg; the first boot removes it.
+    plot.file("boot/ignition.firstboot", 0o644, "");
+    if let Some(platforms) = &facts.platforms {
+        plot.file("boot/coreos/platforms.json", 0o644, platforms.clone());
+    }
+    Ok(Boot { directory, kargs })
+}
+
+/// The menu's line, as libostree composes it.
+fn title(facts: &Facts) -> String {
+    if facts.pretty_name.contains(&facts.version) {
+        format!("{} (ostree:0)", facts.pretty_name)
+    } else {
+        format!("{} {} (ostree:0)", facts.pretty_name, facts.version)
+    }
+}

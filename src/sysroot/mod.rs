@@ -1,0 +1,96 @@
+//! The deployed disk as one tree.
+//!
+//! What `ostree admin deploy`, bootupd and the CoreOS build do to three mounted file systems is
+//! done here to one [`Tree`]: the physical root, with the boot file system's content at `boot` and
+//! the ESP's at `boot/efi`. Live media take it whole; disk writers cut it at those two directories.
+//!
+//! Layout: `reference` facts of libostree 2026.4 (`ostree-sysroot-deploy.c`), bootupd 0.2.35 and
+//! osbuild's CoreOS stages. Labels come from the image's own policy, as nobody labels what no
+//! commit contains.
+
+mod boot;
+mod bootloader;
+mod deployment;
+mod facts;
+mod plot;
+mod repo;
+
+pub use facts::{Facts, ImageJson, machine};
+
+use anyhow::Result;
+
+use crate::ostree::{Checksum, Imported};
+use crate::selinux::Policy;
+use crate::tree::{Meta, Tree};
+use plot::Plot;
+
+/// What the disk is to be told beyond what the image says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `container-image-reference` of the deployment's origin.
+    pub origin: String,
+    /// Name of the image as it was read, for the aleph file.
+    pub image_name: String,
+    /// Digest of the image's manifest.
+    pub image_digest: String,
+    /// `ignition.platform.id` on the kernel command line.
+    pub platform: String,
+}
+
+/// The disk's content, and where its parts are.
+#[derive(Debug)]
+pub struct Sysroot {
+    /// Physical root with `boot` and `boot/efi` in place.
+    pub tree: Tree,
+    /// The deployment's directory.
+    pub deployment: String,
+    /// Directory in `boot` that holds kernel and initramfs, `ostree/<stateroot>-<checksum>`.
+    pub boot_directory: String,
+    /// Kernel arguments of the boot entry.
+    pub kargs: Vec<String>,
+}
+
+/// Lays out the disk of `imported`.
+pub fn lay_out(
+    imported: &Imported,
+    facts: &Facts,
+    policy: Option<&Policy>,
+    settings: &Settings,
+) -> Result<Sysroot> {
+    let mut plot = Plot::new(policy, Meta::root(0o755));
+    plot.directory("boot");
+    plot.directory("ostree");
+
+    let objects = repo::add(&mut plot, imported);
+    let deployment = deployment::add(&mut plot, imported, &objects, facts, settings)?;
+    let boot = boot::add(&mut plot, facts, &deployment, settings)?;
+    bootloader::add(&mut plot, imported, facts)?;
+    aleph(&mut plot, imported.base_commit.as_ref(), facts, settings);
+
+    Ok(Sysroot {
+        tree: plot.finish(),
+        deployment: deployment.path,
+        boot_directory: boot.directory,
+        kargs: boot.kargs,
+    })
+}
+
+/// Where this machine came from, for those who look at it years later: osbuild's form of the file.
+fn aleph(plot: &mut Plot, base: Option<&Checksum>, facts: &Facts, settings: &Settings) {
+    let mut aleph = serde_json::json!({
+        "container-image": {
+            "image-digest": settings.image_digest,
+            "image-labels": facts.labels,
+            "image-name": settings.image_name,
+        },
+        "coreos-bake-version": env!("CARGO_PKG_VERSION"),
+        "ref": settings.origin,
+        "version": facts.version,
+    });
+    if let Some(commit) = base {
+        aleph["ostree-commit"] = commit.to_string().into();
+    }
+    let text = serde_json::to_string_pretty(&aleph).expect("JSON values serialise");
+    plot.file(".aleph-version.json", 0o644, text + "\n");
+    plot.symlink(".coreos-aleph-version.json", ".aleph-version.json");
+}

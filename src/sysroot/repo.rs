@@ -1,0 +1,78 @@
+//! `/ostree/repo`: a bare repository with every object of the import.
+
+use std::collections::BTreeMap;
+
+use super::plot::Plot;
+use crate::ostree::{Checksum, Imported, Object};
+use crate::tree::{Content, InodeId, Meta};
+
+/// Inodes of the file objects, so that the deployment can link to them.
+pub(super) type FileObjects = BTreeMap<Checksum, InodeId>;
+
+/// Settings that CoreOS gives the repository; live media drop the `readonly` line.
+///
+/// `bootprefix` and `bls-append-except-default`: coreos-assembler, stage org.osbuild.ostree.config.
+pub(crate) const CONFIG: &str = "\
+[core]
+repo_version=1
+mode=bare
+
+[sysroot]
+readonly=true
+bootloader=none
+bootprefix=true
+bls-append-except-default=grub_users=\"\"
+";
+
+/// The line of [`CONFIG`] that live media must not have.
+pub(crate) const READONLY: &str = "readonly=true\n";
+
+pub(super) fn add(plot: &mut Plot, imported: &Imported) -> FileObjects {
+    for directory in [
+        "extensions",
+        "objects",
+        "refs/heads",
+        "refs/mirrors",
+        "refs/remotes",
+        "state",
+        "tmp/cache",
+    ] {
+        plot.directory(&format!("ostree/repo/{directory}"));
+    }
+    plot.file("ostree/repo/config", 0o644, CONFIG);
+    plot.file("ostree/repo/.lock", 0o640, "");
+
+    let mut files = FileObjects::new();
+    for (name, object) in &imported.objects {
+        let checksum = name.checksum.to_string();
+        let (shard, rest) = checksum.split_at(2);
+        let path = format!("ostree/repo/objects/{shard}/{rest}.{}", name.kind.extension());
+        match object {
+            Object::Metadata(bytes) => {
+                plot.content(&path, Meta::root(0o644), Content::bytes(bytes.clone()));
+            }
+            Object::File { meta, node } => {
+                let id = plot.tree().add(meta.clone(), node.clone());
+                let parent = plot.directory(&format!("ostree/repo/objects/{shard}"));
+                let leaf = format!("{rest}.{}", name.kind.extension());
+                plot.tree().link(parent, leaf.as_bytes(), id);
+                files.insert(name.checksum, id);
+            }
+        }
+    }
+    for (name, checksum) in &imported.refs {
+        add_ref(plot, name, checksum);
+    }
+    // What `ostree admin deploy` calls the first deployment of boot version 1, subversion 1.
+    add_ref(plot, "ostree/1/1/0", &imported.merge_commit);
+    files
+}
+
+fn add_ref(plot: &mut Plot, name: &str, checksum: &Checksum) {
+    plot.file(
+        &format!("ostree/repo/refs/heads/{name}"),
+        0o644,
+        format!("{checksum}\n"),
+    );
+}
+
