@@ -1,3 +1,25 @@
 //! Turns a layered CoreOS container image into media that boot.
+//!
+//! Data flows one way through the rooms:
+//!
+//! ```text
+//! cli ─► media ─► sysroot ─► ostree ─► image
+//!          │         │          └────► selinux
+//!          ├─► kernel └──────► tree ◄── format
+//! ```
+//!
+//! `image` reads and verifies layers, `ostree` merges them into one tree with labels and checksums,
+//! `sysroot` lays out the deployed disk, `format` writes bytes, and `media` knows which formats make
+//! up a medium. [`tree`] is the shape in which a file system travels between them.
 
+pub mod cli;
+pub mod failure;
+pub mod format;
+pub mod image;
+pub mod kernel;
+pub mod media;
+pub mod ostree;
+pub mod progress;
+pub mod selinux;
+pub mod sysroot;
 pub mod tree;

@@ -94,3 +94,9 @@ fn aleph(plot: &mut Plot, base: Option<&Checksum>, facts: &Facts, settings: &Set
     plot.file(".aleph-version.json", 0o644, text + "\n");
     plot.symlink(".coreos-aleph-version.json", ".aleph-version.json");
 }
+
+/// The repository's configuration as live media have it: upstream drops the `readonly` line, as
+/// ostree would otherwise remount the live system's `/sysroot`.
+pub fn live_repo_config() -> String {
+    repo::CONFIG.replace(repo::READONLY, "")
+}

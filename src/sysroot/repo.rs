@@ -12,7 +12,7 @@ pub(super) type FileObjects = BTreeMap<Checksum, InodeId>;
 /// Settings that CoreOS gives the repository; live media drop the `readonly` line.
 ///
 /// `bootprefix` and `bls-append-except-default`: coreos-assembler, stage org.osbuild.ostree.config.
-pub(crate) const CONFIG: &str = "\
+pub(super) const CONFIG: &str = "\
 [core]
 repo_version=1
 mode=bare
@@ -25,7 +25,7 @@ bls-append-except-default=grub_users=\"\"
 ";
 
 /// The line of [`CONFIG`] that live media must not have.
-pub(crate) const READONLY: &str = "readonly=true\n";
+pub(super) const READONLY: &str = "readonly=true\n";
 
 pub(super) fn add(plot: &mut Plot, imported: &Imported) -> FileObjects {
     for directory in [

@@ -111,6 +111,32 @@ impl Content {
         }
     }
 
+    /// `len` bytes of these from `offset` on; `None` when there are fewer.
+    pub fn slice(&self, offset: u64, len: u64) -> Option<Self> {
+        if offset.checked_add(len)? > self.len {
+            return None;
+        }
+        Some(match &self.place {
+            Place::Memory(bytes) => {
+                // Within the slice, as checked above.
+                let start = offset as usize;
+                Self::bytes(&bytes[start..start + len as usize])
+            }
+            Place::File { file, offset: base, .. } => {
+                Self::range(Arc::clone(file), base + offset, len)
+            }
+        })
+    }
+
+    /// The file and the byte offset in it where the bytes are, for system calls that copy between
+    /// files; `None` if they are in memory.
+    pub fn file_range(&self) -> Option<(&File, u64)> {
+        match &self.place {
+            Place::File { file, offset, .. } => Some((file, *offset)),
+            Place::Memory(_) => None,
+        }
+    }
+
     /// Whether both handles name the same stored bytes.
     pub fn same_place(&self, other: &Self) -> bool {
         self.len == other.len
@@ -236,6 +262,14 @@ mod tests {
         assert_eq!(second.to_vec(2).unwrap(), b"de");
         assert_eq!(first.fingerprint(), Content::bytes(*b"abc").fingerprint());
         assert!(!first.same_place(&second));
+    }
+
+    #[test]
+    fn slices_stay_within() {
+        let content = Content::bytes(*b"abcdef");
+        assert_eq!(content.slice(2, 3).unwrap().to_vec(9).unwrap(), b"cde");
+        assert!(content.slice(2, 5).is_none());
+        assert!(content.slice(u64::MAX, 2).is_none());
     }
 
     #[test]

@@ -1,0 +1,157 @@
+//! `coreos-bake bake`: write media from an image.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use indicatif::HumanBytes;
+use serde_json::json;
+
+use super::check::presence_table;
+use super::image_args::ImageArgs;
+use super::table::Table;
+use super::terminal::Terminal;
+use super::Outcome;
+use crate::image::ImageRef;
+use crate::media::{Baked, Choice, Customization, Format, Plan, Request, Source, Staging};
+
+/// Write media that boot from an image
+///
+/// Reads IMAGE once, verifies every layer, and writes live media into the
+/// output directory. Files appear under their names only when all of them are
+/// finished and every --driver was found in them.
+#[derive(Debug, Args)]
+pub(super) struct BakeArgs {
+    /// Image to bake
+    ///
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker://NAME[:TAG|@DIGEST],
+    /// containers-storage:NAME
+    #[arg(value_name = "IMAGE")]
+    image: ImageRef,
+    /// Directory to write to; made if missing
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Media to write
+    #[arg(
+        short = 'f',
+        long = "media",
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "iso,pxe"
+    )]
+    media: Vec<Format>,
+    /// Kernel module that must be there at every live stage
+    #[arg(long = "driver", value_name = "NAME")]
+    drivers: Vec<String>,
+    /// Bake even if a driver is missing, and exit with 3
+    #[arg(long)]
+    allow_missing_driver: bool,
+    /// What installed systems take as their image
+    #[arg(long, value_name = "REF")]
+    target_imgref: Option<String>,
+    /// Live root: image, fast, zstd[:N], gzip[:N], xz
+    #[arg(long, value_name = "HOW", default_value = "image")]
+    compression: Choice,
+    /// Head of file names instead of OS name and version
+    #[arg(long, value_name = "NAME")]
+    prefix: Option<String>,
+    /// Where PXE clients fetch the root file system
+    #[arg(long, value_name = "URL")]
+    rootfs_url: Option<String>,
+    /// Replace files that exist
+    #[arg(long)]
+    force: bool,
+    /// Read the image, print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    access: ImageArgs,
+    #[command(flatten, next_help_heading = "Customization options")]
+    customization: Customization,
+}
+
+impl BakeArgs {
+    pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
+        let began = Instant::now();
+        if self.rootfs_url.as_deref().is_some_and(|url| url.contains(char::is_whitespace)) {
+            bail!("--rootfs-url becomes a kernel argument and can't have spaces");
+        }
+        let request = Request {
+            formats: self.media.iter().copied().collect(),
+            drivers: self.drivers,
+            allow_missing_driver: self.allow_missing_driver,
+            compression: self.compression,
+            prefix: self.prefix,
+            rootfs_url: self.rootfs_url,
+            customization: self.customization,
+            threads: self.access.threads(),
+        };
+        if self.dry_run {
+            let scratch = std::env::temp_dir();
+            let options = self.access.read_options(&scratch, self.target_imgref);
+            let source = Source::read(&self.image, &options, &scratch, terminal)?;
+            let plan = Plan::new(&source, &request, terminal)?;
+            print_plan(&plan, terminal)?;
+            return Ok(Outcome::Done);
+        }
+        let staging = Staging::new(&self.output, self.force)?;
+        let scratch = staging.directory().to_owned();
+        let options = self.access.read_options(&scratch, self.target_imgref);
+        let source = Source::read(&self.image, &options, &scratch, terminal)?;
+        let plan = Plan::new(&source, &request, terminal)?;
+        let baked = plan.execute(&source, &request, staging, terminal)?;
+        summary(&baked, &self.output, began, terminal)?;
+        Ok(match baked.drivers.iter().all(|p| p.finding.is_present()) {
+            true => Outcome::Done,
+            false => Outcome::Doubtful,
+        })
+    }
+}
+
+fn print_plan(plan: &Plan, terminal: &Terminal) -> Result<()> {
+    let mut value = serde_json::to_value(plan)?;
+    value["schema"] = json!("coreos-bake/plan/v1");
+    let mut text = format!(
+        "kernel      {}\nvolume id   {}\nlive root   {} of files, {} in blocks of {}\nlive kargs  {}\norigin      {}\n\n",
+        plan.kernel,
+        plan.volume_id,
+        HumanBytes(plan.content_bytes),
+        plan.compressor,
+        HumanBytes(u64::from(plan.block_size)),
+        plan.live_kargs,
+        plan.origin,
+    );
+    text += "would write\n";
+    for file in &plan.files {
+        text += &format!("  {file}\n");
+    }
+    if !plan.drivers.is_empty() {
+        text += "\n";
+        text += &presence_table(&plan.drivers, terminal);
+    }
+    terminal.result(&value, &text)
+}
+
+fn summary(
+    baked: &Baked,
+    output: &std::path::Path,
+    began: Instant,
+    terminal: &Terminal,
+) -> Result<()> {
+    let mut table = Table::new(["FILE", "SIZE"]);
+    for artifact in &baked.artifacts {
+        table.row([artifact.name.clone(), HumanBytes(artifact.size).to_string()]);
+    }
+    let mut text = table.render();
+    if !baked.drivers.is_empty() {
+        text += "\n";
+        text += &presence_table(&baked.drivers, terminal);
+    }
+    text += &format!(
+        "\nbaked into {} in {:.1} s\n",
+        output.display(),
+        began.elapsed().as_secs_f64()
+    );
+    terminal.result(&baked.record, &text)
+}

@@ -1,0 +1,49 @@
+//! Which image, and how to get at it: the same for every command that reads one.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::image::Access;
+use crate::media::ReadOptions;
+
+/// Options for reading an image
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Image options")]
+pub(super) struct ImageArgs {
+    /// Architecture to take from an image index
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+    /// Registry credentials; a pull secret works
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Check the registry's certificate
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    tls_verify: bool,
+    /// Threads to work with
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+impl ImageArgs {
+    /// One thread per processor unless told otherwise. What is written doesn't depend on it.
+    pub(super) fn threads(&self) -> NonZeroUsize {
+        self.threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN)
+    }
+
+    pub(super) fn read_options(&self, scratch: &Path, target_imgref: Option<String>) -> ReadOptions {
+        ReadOptions {
+            access: Access {
+                arch: self.arch.clone(),
+                authfile: self.authfile.clone(),
+                tls_verify: self.tls_verify,
+                scratch: scratch.to_owned(),
+            },
+            target_imgref,
+            threads: self.threads(),
+        }
+    }
+}

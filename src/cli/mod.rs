@@ -1,0 +1,116 @@
+//! The command line: one file per subcommand, and the terminal. The only room that prints.
+
+mod bake;
+mod check;
+mod generate;
+mod image_args;
+mod inspect;
+mod table;
+mod terminal;
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use std::thread;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::failure::Failure;
+use crate::{image, media};
+use terminal::{Terminal, TerminalArgs};
+
+/// How a command ended, apart from errors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Outcome {
+    /// Done, and every promise holds.
+    Done,
+    /// A check that was the whole point found something missing.
+    Failed,
+    /// Done, but a check does not hold.
+    Doubtful,
+}
+
+/// Turn a layered CoreOS container image into media that boot
+///
+/// Reads an image with drivers layered onto RHEL CoreOS, Fedora CoreOS or a
+/// relative, and writes a live ISO and a PXE set that boot from it: without
+/// root, without loop devices, without a container engine.
+#[derive(Debug, Parser)]
+#[command(name = "coreos-bake", version, max_term_width = 80, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    terminal: TerminalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Bake(Box<bake::BakeArgs>),
+    Check(check::CheckArgs),
+    Inspect(inspect::InspectArgs),
+    Completions(generate::CompletionsArgs),
+    Man(generate::ManArgs),
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::new(&cli.terminal);
+    let result = watch_signals().and_then(|()| cli.command.run(&terminal));
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        Ok(Outcome::Doubtful) => ExitCode::from(3),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal.error(&format!("{error:#}"), hint(&error).as_deref());
+            ExitCode::from(1)
+        }
+    }
+}
+
+impl Command {
+    fn run(self, terminal: &Terminal) -> Result<Outcome> {
+        match self {
+            Self::Bake(args) => args.run(terminal),
+            Self::Check(args) => args.run(terminal),
+            Self::Inspect(args) => args.run(terminal),
+            Self::Completions(args) => args.run(),
+            Self::Man(args) => args.run(),
+        }
+    }
+}
+
+/// Removes unfinished output when a signal ends the program.
+fn watch_signals() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("watching for signals")?;
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            let unfinished = media::abandon();
+            let rest = if unfinished { "; nothing was written" } else { "" };
+            // The terminal may be gone; there is nobody else to tell.
+            let _ = writeln!(io::stderr(), "\nerror: interrupted{rest}");
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+/// The first advice that any error in the chain has.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>())
+        .map(|failure| failure.hint().to_owned())
+        .or_else(|| image::hint(error))
+}
+
+/// Whoever reads our output has seen enough: not an error.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}

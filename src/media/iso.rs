@@ -1,0 +1,255 @@
+//! The live ISO: what is on it, and how firmware starts it.
+//!
+//! Tree and names: osbuild `stages/org.osbuild.coreos.live-artifacts.mono`; what installers read
+//! back: coreos-installer `src/live/embed.rs`. UEFI starts the ESP image, by El Torito from a CD
+//! and by the partition table from a USB stick.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::menu::{self, KargArea};
+use crate::failure::Failure;
+use crate::format::{fat, gpt, iso9660};
+use crate::progress::Progress;
+use crate::sysroot::Facts;
+use crate::tree::{Content, Node, Tree};
+
+/// Where upstream images keep the ISO's boot configuration.
+const TEMPLATES: &str = "usr/share/coreos-assembler/live";
+
+/// Room for Ignition configs in bytes; installers take the file's length as the limit.
+pub const IGNITION_AREA: usize = 256 << 10;
+
+/// Slack in the ESP image; some firmware needs it (osbuild `osbuild/util/makeefi.py`).
+const ESP_SLACK: u64 = 2 << 20;
+
+/// FAT serial number of the ESP, the one that CoreOS disks have.
+const ESP_VOLUME_ID: u32 = 0x7B77_95E7;
+
+/// Kernel, initramfs and root file system as PXE has them too.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    /// `images/pxeboot/vmlinuz`
+    pub kernel: Content,
+    /// `images/pxeboot/initrd.img`
+    pub initrd: Content,
+    /// `images/pxeboot/rootfs.img`
+    pub rootfs: Content,
+}
+
+/// An ISO, complete but for its payload.
+#[derive(Debug)]
+pub struct Iso {
+    volume_id: String,
+    set_id: String,
+    time: i64,
+    files: BTreeMap<String, Content>,
+}
+
+/// The volume's name, by which the live system finds it: at most 32 bytes.
+pub fn volume_id(facts: &Facts) -> String {
+    let full = facts.prefix();
+    // Names and versions are ASCII, so every byte is a character.
+    full[..full.len().min(32)].to_owned()
+}
+
+/// Kernel arguments of the live system: those of an installed one that make sense here, and where
+/// its root is.
+pub fn live_kargs(kargs: &[String], volume_id: &str) -> String {
+    const INSTALLED_ONLY: [&str; 4] = [
+        "$ignition_firstboot",
+        "console",
+        "ignition.platform.id",
+        "ostree",
+    ];
+    kargs
+        .iter()
+        .filter(|karg| {
+            let key = karg.split('=').next().unwrap_or_default();
+            !INSTALLED_ONLY.contains(&key)
+        })
+        .cloned()
+        .chain([format!("coreos.liveiso={volume_id}")])
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+impl Iso {
+    /// Composes everything but the payload. `tree` is the image's merged tree, `time` the
+    /// moment in seconds since 1970 that every date on the ISO shows.
+    pub fn compose(tree: &Tree, facts: &Facts, kargs: &[String], time: i64) -> Result<Self> {
+        let vendor = facts.efi_vendor.as_deref().ok_or_else(|| {
+            Failure::new(
+                "the image has no EFI boot loader (no shim below usr/lib/bootupd/updates/EFI or usr/lib/efi)",
+                "an ISO can't start without one; bake a PXE set with -f pxe, or add the packages shim and grub2-efi",
+            )
+        })?;
+        let volume_id = volume_id(facts);
+        let menu = menu::render(
+            template(tree)?.as_deref(),
+            &facts.pretty_name,
+            &live_kargs(kargs, &volume_id),
+        )?;
+        let menu_path = format!("EFI/{vendor}/grub.cfg");
+        let areas: Vec<(String, KargArea)> = menu
+            .area
+            .into_iter()
+            .map(|area| (menu_path.clone(), area))
+            .collect();
+
+        let mut files = BTreeMap::from([
+            (menu_path, text(menu.text)),
+            (
+                "coreos/features.json".to_owned(),
+                text(serde_json::to_string_pretty(&facts.features())? + "\n"),
+            ),
+            (
+                "coreos/igninfo.json".to_owned(),
+                text("{\"file\": \"images/ignition.img\"}\n".to_owned()),
+            ),
+            (
+                "images/ignition.img".to_owned(),
+                Content::bytes(vec![0; IGNITION_AREA]),
+            ),
+            (
+                "images/efiboot.img".to_owned(),
+                esp(facts, vendor, &volume_id, time)?,
+            ),
+        ]);
+        if let Some(json) = menu::kargs_json(&areas)? {
+            files.insert("coreos/kargs.json".to_owned(), text(json));
+        }
+        Ok(Self {
+            set_id: facts.prefix(),
+            volume_id,
+            time,
+            files,
+        })
+    }
+
+    /// Writes the ISO with `payload`.
+    pub fn write(mut self, payload: &Payload, out: &File, progress: &dyn Progress) -> Result<()> {
+        for (name, content) in [
+            ("vmlinuz", &payload.kernel),
+            ("initrd.img", &payload.initrd),
+            ("rootfs.img", &payload.rootfs),
+        ] {
+            self.files
+                .insert(format!("images/pxeboot/{name}"), content.clone());
+        }
+        let volume = iso9660::Volume {
+            id: self.volume_id.clone(),
+            set_id: self.set_id,
+            time: self.time,
+            files: self.files,
+            boot: vec![iso9660::BootEntry::uefi("images/efiboot.img")],
+        };
+        let layout = volume.layout()?;
+        layout.write(out, &|bytes| progress.advance(bytes))?;
+        let (offset, length) = layout
+            .extent("images/efiboot.img")
+            .expect("put there just now");
+        gpt::make_hybrid(out, offset, length, &self.volume_id)
+            .context("writing the ISO's partition table")
+    }
+}
+
+fn text(text: String) -> Content {
+    Content::bytes(text.into_bytes())
+}
+
+/// The image's own GRUB menu, below whatever vendor directory it is.
+fn template(tree: &Tree) -> Result<Option<String>> {
+    let Some(efi) = tree.lookup(&format!("{TEMPLATES}/EFI")) else {
+        return Ok(None);
+    };
+    for (_, vendor) in tree.children(efi) {
+        if let Some(id) = tree.child(vendor, b"grub.cfg")
+            && let Node::File(content) = &tree.inode(id).node
+        {
+            let bytes = content.to_vec(1 << 20)?;
+            return String::from_utf8(bytes)
+                .map(Some)
+                .with_context(|| format!("{TEMPLATES}/EFI has a grub.cfg that is not UTF-8"));
+        }
+    }
+    Ok(None)
+}
+
+/// The ESP image: boot loader and a stub that goes on to the menu on the ISO.
+///
+/// Everything is in `EFI/BOOT`, where firmware looks on removable media; shim's fallback loader
+/// would write boot entries into NVRAM, so it is left out.
+fn esp(facts: &Facts, vendor: &str, volume_id: &str, time: i64) -> Result<Content> {
+    let mut files: BTreeMap<String, Content> = BTreeMap::new();
+    for (path, content) in &facts.efi_files {
+        let (directory, name) = path.split_once('/').unwrap_or(("BOOT", path));
+        let lower = name.to_ascii_lowercase();
+        let keep = match directory {
+            "BOOT" => !(lower.starts_with("fb") && lower.ends_with(".efi")),
+            _ => !(lower.starts_with("boot") && lower.ends_with(".csv"))
+                && !(lower.starts_with("shim") && lower.ends_with(".efi"))
+                && lower != "grub.cfg",
+        };
+        if keep {
+            files.insert(format!("EFI/BOOT/{name}"), content.clone());
+        }
+    }
+    if !files.keys().any(|path| path.to_ascii_uppercase().starts_with("EFI/BOOT/BOOT")) {
+        return Err(Failure::new(
+            "the image's EFI payload has no EFI/BOOT/BOOT*.EFI, which firmware starts on removable media",
+            "the package shim brings it",
+        )
+        .into());
+    }
+    files.insert(
+        "EFI/BOOT/grub.cfg".to_owned(),
+        text(menu::efi_stub(volume_id, vendor)),
+    );
+    let bytes = fat::tree_bytes(&files) + ESP_SLACK;
+    let image = fat::write(
+        &files,
+        &fat::Options {
+            label: "EFI-SYSTEM".to_owned(),
+            volume_id: ESP_VOLUME_ID,
+            bytes: bytes.next_multiple_of(512),
+            bytes_per_sector: 512,
+            time,
+        },
+    )
+    .context("writing the ESP image")?;
+    Ok(Content::bytes(image))
+}
+
+/// Opens a finished file as content.
+pub(super) fn content_of(file: &Arc<File>) -> Result<Content> {
+    let length = file.metadata()?.len();
+    Ok(Content::range(Arc::clone(file), 0, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_kargs_drop_what_only_disks_need() {
+        let kargs: Vec<String> = [
+            "rw",
+            "$ignition_firstboot",
+            "mitigations=auto,nosmt",
+            "ostree=/ostree/boot.1/x/0",
+            "ignition.platform.id=metal",
+            "console=ttyS0",
+            "ostree.prepare-root.composefs=0",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        assert_eq!(
+            live_kargs(&kargs, "v"),
+            "rw mitigations=auto,nosmt ostree.prepare-root.composefs=0 coreos.liveiso=v"
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! What a bake leaves beside the media: checksums, stream metadata, and the record that later
+//! tells whether the media are stale.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::drivers::Presence;
+use super::source::Source;
+
+/// One finished file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Artifact {
+    /// Its name in the output directory.
+    pub name: String,
+    /// What it is, in the words of CoreOS stream metadata: `iso`, `kernel`, `initramfs`, `rootfs`,
+    /// or `config`.
+    pub role: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// SHA-256 of the content, lower-case hex.
+    pub sha256: String,
+}
+
+/// `bake.json`, schema `coreos-bake/bake/v1`.
+pub fn bake_json(
+    source: &Source,
+    artifacts: &[Artifact],
+    drivers: &[Presence],
+    options: &BTreeMap<&str, Value>,
+) -> Value {
+    let image = &source.image;
+    json!({
+        "schema": "coreos-bake/bake/v1",
+        "tool": { "name": "coreos-bake", "version": env!("CARGO_PKG_VERSION") },
+        "image": {
+            "reference": image.reference.to_string(),
+            "manifest-digest": image.manifest_digest,
+            "architecture": image.architecture,
+            "layers": image.layers.iter().map(|layer| json!({
+                "digest": layer.digest,
+                "diff-id": layer.diff_id,
+                "size": layer.size,
+            })).collect::<Vec<_>>(),
+        },
+        "os": {
+            "name": source.facts.osname,
+            "version": source.facts.version,
+            "pretty-name": source.facts.pretty_name,
+            "kernel": source.facts.kernel.release,
+        },
+        "ostree": {
+            "base-commit": source.imported.base_commit.map(|c| c.to_string()),
+            "merge-commit": source.imported.merge_commit.to_string(),
+            "content-checksum": source.imported.content_checksum.to_string(),
+        },
+        "drivers": drivers,
+        "options": options,
+        "files": artifacts,
+    })
+}
+
+/// `stream.json`: CoreOS stream metadata, so that tools that read a stream can use the directory.
+/// Fields: coreos/stream-metadata-go `stream/stream.go`.
+pub fn stream_json(source: &Source, artifacts: &[Artifact], last_modified: &str) -> Value {
+    let location = |role: &str| {
+        artifacts
+            .iter()
+            .find(|artifact| artifact.role == role)
+            .map(|artifact| json!({ "location": artifact.name, "sha256": artifact.sha256 }))
+    };
+    let mut formats = serde_json::Map::new();
+    if let Some(disk) = location("iso") {
+        formats.insert("iso".to_owned(), json!({ "disk": disk }));
+    }
+    if let (Some(kernel), Some(initramfs), Some(rootfs)) =
+        (location("kernel"), location("initramfs"), location("rootfs"))
+    {
+        formats.insert(
+            "pxe".to_owned(),
+            json!({ "kernel": kernel, "initramfs": initramfs, "rootfs": rootfs }),
+        );
+    }
+    let facts = &source.facts;
+    let mut architectures = serde_json::Map::new();
+    architectures.insert(
+        facts.architecture.clone(),
+        json!({ "artifacts": { "metal": { "release": facts.version, "formats": formats } } }),
+    );
+    json!({
+        "stream": facts.labels.get("com.coreos.stream").unwrap_or(&facts.osname),
+        "metadata": { "last-modified": last_modified, "generator": concat!("coreos-bake ", env!("CARGO_PKG_VERSION")) },
+        "architectures": architectures,
+    })
+}
+
+/// `sha256sum.txt` in the form that `sha256sum --check` takes.
+pub fn checksums(artifacts: &[Artifact]) -> String {
+    artifacts
+        .iter()
+        .map(|artifact| format!("{}  {}\n", artifact.sha256, artifact.name))
+        .collect()
+}

@@ -1,0 +1,188 @@
+//! Output files appear whole or not at all.
+//!
+//! Everything is written in a hidden directory beside its final place, on the same file system, and
+//! renamed at the end. Whoever stops us before that, by an error or a signal, finds no file under
+//! a final name.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::failure::Failure;
+
+/// Directories to remove when a signal ends the program. The lock is also held while files get
+/// their final names, so that a signal comes before that or after, not in between.
+static OPEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn open_directories() -> MutexGuard<'static, Vec<PathBuf>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what unfinished bakes have written, and tells whether there was one. For signal
+/// handling: never returns while files are being given their final names.
+pub fn abandon() -> bool {
+    let mut open = open_directories();
+    let any = !open.is_empty();
+    for directory in open.drain(..) {
+        // Nothing is left to report an error to.
+        let _ = fs::remove_dir_all(&directory);
+    }
+    any
+}
+
+/// Files on their way to an output directory.
+#[derive(Debug)]
+pub struct Staging {
+    output: PathBuf,
+    scratch: Option<TempDir>,
+    created_output: bool,
+    force: bool,
+}
+
+impl Staging {
+    /// Prepares to write into `output`, making it if needed. With `force`, files of the same
+    /// names will be replaced.
+    pub fn new(output: &Path, force: bool) -> Result<Self> {
+        let created_output = !output.exists();
+        fs::create_dir_all(output)
+            .with_context(|| format!("making output directory {}", output.display()))?;
+        let scratch = tempfile::Builder::new()
+            .prefix(".coreos-bake-")
+            .tempdir_in(output)
+            .with_context(|| format!("writing to output directory {}", output.display()))?;
+        open_directories().push(scratch.path().to_owned());
+        Ok(Self {
+            output: output.to_owned(),
+            scratch: Some(scratch),
+            created_output,
+            force,
+        })
+    }
+
+    /// Where `name` is while it is being written.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory().join(name)
+    }
+
+    /// The hidden directory itself, for scratch files without a name.
+    pub fn directory(&self) -> &Path {
+        self.scratch.as_ref().expect("present until published").path()
+    }
+
+    /// Makes the file that will become `name`.
+    pub fn create(&self, name: &str) -> Result<File> {
+        let path = self.path(name);
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .with_context(|| format!("making {}", path.display()))
+    }
+
+    /// Refuses names that are taken in the output directory, unless told to replace them.
+    pub fn check_free<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        for name in names {
+            let path = self.output.join(name);
+            match fs::symlink_metadata(&path) {
+                Ok(old) if old.is_dir() => bail!("{} is a directory", path.display()),
+                Ok(_) if !self.force => {
+                    return Err(Failure::new(
+                        format!("{} exists", path.display()),
+                        "choose another output directory, or replace the files with --force",
+                    )
+                    .into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives every staged file its final name: all of them, or, when one can't have it, none.
+    pub fn publish(mut self, names: &[String]) -> Result<()> {
+        for name in names {
+            File::open(self.path(name))
+                .and_then(|file| file.sync_all())
+                .with_context(|| format!("writing {name} to disk"))?;
+        }
+        let mut open = open_directories();
+        self.check_free(names.iter().map(String::as_str))?;
+        let mut done: Vec<PathBuf> = Vec::new();
+        for name in names {
+            let target = self.output.join(name);
+            let replaced = target.exists();
+            if let Err(error) = fs::rename(self.path(name), &target) {
+                for path in done {
+                    let _ = fs::remove_file(path);
+                }
+                return Err(error).with_context(|| format!("naming {}", target.display()));
+            }
+            if !replaced {
+                done.push(target);
+            }
+        }
+        self.created_output = false;
+        open.retain(|path| path != self.directory());
+        drop(open);
+        self.scratch.take().expect("present until now").close().context("removing scratch files")
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if let Some(scratch) = self.scratch.take() {
+            open_directories().retain(|path| path != scratch.path());
+            drop(scratch);
+        }
+        if self.created_output {
+            // Only removes it when empty.
+            let _ = fs::remove_dir(&self.output);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_appear_only_when_published() {
+        let out = tempfile::tempdir().unwrap();
+        let staging = Staging::new(out.path(), false).unwrap();
+        staging.create("a").unwrap();
+        assert!(!out.path().join("a").exists());
+        staging.publish(&["a".to_owned()]).unwrap();
+        assert!(out.path().join("a").exists());
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_abandoned_bake_leaves_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let out = parent.path().join("new");
+        let staging = Staging::new(&out, false).unwrap();
+        staging.create("a").unwrap();
+        drop(staging);
+        assert!(!out.exists());
+    }
+
+    #[test]
+    fn taken_names_are_refused_unless_forced() {
+        let out = tempfile::tempdir().unwrap();
+        fs::write(out.path().join("a"), "old").unwrap();
+        let staging = Staging::new(out.path(), false).unwrap();
+        staging.create("a").unwrap();
+        assert!(staging.check_free(["a"]).is_err());
+        assert!(staging.publish(&["a".to_owned()]).is_err());
+        assert_eq!(fs::read(out.path().join("a")).unwrap(), b"old");
+
+        let staging = Staging::new(out.path(), true).unwrap();
+        staging.create("a").unwrap();
+        staging.publish(&["a".to_owned()]).unwrap();
+        assert_eq!(fs::read(out.path().join("a")).unwrap(), b"");
+    }
+}
