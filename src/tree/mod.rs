@@ -331,7 +331,11 @@ mod tests {
         let names: Vec<&[u8]> = set.iter().map(|(n, _)| n).collect();
         assert_eq!(names, [&b"security.selinux"[..], b"user.b"]);
         assert_eq!(set.get(b"user.b"), Some(&b"2"[..]));
-        assert!(set.without(b"user.b").without(b"security.selinux").is_empty());
+        assert!(
+            set.without(b"user.b")
+                .without(b"security.selinux")
+                .is_empty()
+        );
     }
 
     #[test]

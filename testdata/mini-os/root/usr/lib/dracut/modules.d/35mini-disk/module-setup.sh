@@ -7,7 +7,7 @@ check() {
 }
 
 depends() {
-    echo systemd ostree ignition
+    echo systemd ostree mini-ignition
 }
 
 installkernel() {

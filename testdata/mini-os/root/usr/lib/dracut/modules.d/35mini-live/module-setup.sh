@@ -7,7 +7,7 @@ check() {
 }
 
 depends() {
-    echo systemd ostree ignition rdcore
+    echo systemd ostree mini-ignition rdcore
 }
 
 installkernel() {
