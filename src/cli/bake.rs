@@ -14,6 +14,7 @@ use super::table::Table;
 use super::terminal::Terminal;
 use super::Outcome;
 use crate::image::ImageRef;
+use crate::ostree::ContainerReference;
 use crate::media::{Baked, Choice, Customization, Format, Plan, Request, Source, Staging};
 
 /// Write media that boot from an image
@@ -49,7 +50,7 @@ pub(super) struct BakeArgs {
     allow_missing_driver: bool,
     /// What installed systems take as their image
     #[arg(long, value_name = "REF")]
-    target_imgref: Option<String>,
+    target_imgref: Option<ContainerReference>,
     /// Live root: image, fast, zstd[:N], gzip[:N], xz
     #[arg(long, value_name = "HOW", default_value = "image")]
     compression: Choice,

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::image::Access;
 use crate::media::ReadOptions;
+use crate::ostree::ContainerReference;
 
 /// Options for reading an image
 #[derive(Debug, Args)]
@@ -34,13 +35,13 @@ impl ImageArgs {
             .unwrap_or(NonZeroUsize::MIN)
     }
 
-    pub(super) fn read_options(&self, scratch: &Path, target_imgref: Option<String>) -> ReadOptions {
+    pub(super) fn read_options(&self, scratch: &Path, target_imgref: Option<ContainerReference>) -> ReadOptions {
         ReadOptions {
             access: Access {
                 arch: self.arch.clone(),
                 authfile: self.authfile.clone(),
                 tls_verify: self.tls_verify,
-                scratch: scratch.to_owned(),
+                ..Access::new(scratch)
             },
             target_imgref,
             threads: self.threads(),

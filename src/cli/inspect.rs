@@ -52,7 +52,7 @@ fn image_facts(source: &Source) -> Value {
     json!({
         "schema": "coreos-bake/inspect-image/v1",
         "image": image.reference.to_string(),
-        "manifest-digest": image.manifest_digest,
+        "manifest-digest": image.manifest_digest.as_str(),
         "architecture": image.architecture,
         "os": facts.osname,
         "version": facts.version,
@@ -64,10 +64,10 @@ fn image_facts(source: &Source) -> Value {
         "libostree": imported.libostree.to_string(),
         "ostree-base-commit": imported.base_commit.map(|c| c.to_string()),
         "ostree-content-checksum": imported.content_checksum.to_string(),
-        "content-bytes": imported.content_bytes(),
+        "content-bytes": source.content_bytes,
         "layers": image.layers.iter().map(|layer| json!({
-            "digest": layer.digest,
-            "size": layer.size,
+            "digest": layer.digest.as_str(),
+            "size": layer.size_bytes,
         })).collect::<Vec<_>>(),
         "labels": facts.labels,
     })

@@ -205,9 +205,9 @@ impl Plan {
             compressor,
             block_size,
             live_kargs: pxe_kargs(source, &request.customization)?,
-            origin: source.imported.origin.clone(),
+            origin: source.origin.to_string(),
             files,
-            content_bytes: source.imported.content_bytes(),
+            content_bytes: source.content_bytes,
             drivers,
             names,
         })
@@ -236,7 +236,7 @@ impl Plan {
         let record = record::bake_json(source, &artifacts, &drivers, &self.options(request));
         let texts = [
             (CHECKSUMS, record::checksums(&artifacts)),
-            (STREAM, pretty(&record::stream_json(source, &artifacts, &source.image.created_text()))?),
+            (STREAM, pretty(&record::stream_json(source, &artifacts, &source.created_text()))?),
             (RECORD, pretty(&record)?),
         ];
         for (name, text) in texts {
@@ -254,11 +254,11 @@ impl Plan {
         sysroot::lay_out(
             &source.imported,
             &source.facts,
-            source.policy.as_ref(),
+            source.policy.as_deref(),
             &Settings {
                 origin: self.origin.clone(),
-                image_name: source.image.reference.to_string(),
-                image_digest: source.image.manifest_digest.clone(),
+                image_name: source.origin.name.clone(),
+                image_digest: source.image.manifest_digest.to_string(),
                 platform: "metal".to_owned(),
             },
         )
@@ -279,7 +279,7 @@ impl Plan {
             compressor: self.compressor,
             block_size: self.block_size,
             threads: request.threads,
-            time: u32::try_from(source.image.created_seconds()).unwrap_or(0),
+            time: u32::try_from(source.image.created.unwrap_or(0)).unwrap_or(u32::MAX),
         };
         progress.begin(
             &format!("compressing the root ({})", self.compressor),
@@ -317,7 +317,7 @@ impl Plan {
             &source.imported.tree,
             &source.facts,
             &sysroot.kargs,
-            source.image.created_seconds(),
+            source.image.created.unwrap_or(0),
         )?;
         progress.begin("writing the ISO", payload.rootfs.len());
         let out = staging.create(&self.names.iso)?;

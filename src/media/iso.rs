@@ -23,9 +23,6 @@ const TEMPLATES: &str = "usr/share/coreos-assembler/live";
 /// Room for Ignition configs in bytes; installers take the file's length as the limit.
 pub const IGNITION_AREA: usize = 256 << 10;
 
-/// Slack in the ESP image; some firmware needs it (osbuild `osbuild/util/makeefi.py`).
-const ESP_SLACK: u64 = 2 << 20;
-
 /// FAT serial number of the ESP, the one that CoreOS disks have.
 const ESP_VOLUME_ID: u32 = 0x7B77_95E7;
 
@@ -45,7 +42,7 @@ pub struct Payload {
 pub struct Iso {
     volume_id: String,
     set_id: String,
-    time: i64,
+    time: u64,
     files: BTreeMap<String, Content>,
 }
 
@@ -80,7 +77,7 @@ pub fn live_kargs(kargs: &[String], volume_id: &str) -> String {
 impl Iso {
     /// Composes everything but the payload. `tree` is the image's merged tree, `time` the
     /// moment in seconds since 1970 that every date on the ISO shows.
-    pub fn compose(tree: &Tree, facts: &Facts, kargs: &[String], time: i64) -> Result<Self> {
+    pub fn compose(tree: &Tree, facts: &Facts, kargs: &[String], time: u64) -> Result<Self> {
         let vendor = facts.efi_vendor.as_deref().ok_or_else(|| {
             Failure::new(
                 "the image has no EFI boot loader (no shim below usr/lib/bootupd/updates/EFI or usr/lib/efi)",
@@ -116,7 +113,7 @@ impl Iso {
             ),
             (
                 "images/efiboot.img".to_owned(),
-                esp(facts, vendor, &volume_id, time)?,
+                esp(facts, vendor, &volume_id)?,
             ),
         ]);
         if let Some(json) = menu::kargs_json(&areas)? {
@@ -143,7 +140,7 @@ impl Iso {
         let volume = iso9660::Volume {
             id: self.volume_id.clone(),
             set_id: self.set_id,
-            time: self.time,
+            time: i64::try_from(self.time).unwrap_or(0),
             files: self.files,
             boot: vec![iso9660::BootEntry::uefi("images/efiboot.img")],
         };
@@ -183,7 +180,7 @@ fn template(tree: &Tree) -> Result<Option<String>> {
 ///
 /// Everything is in `EFI/BOOT`, where firmware looks on removable media; shim's fallback loader
 /// would write boot entries into NVRAM, so it is left out.
-fn esp(facts: &Facts, vendor: &str, volume_id: &str, time: i64) -> Result<Content> {
+fn esp(facts: &Facts, vendor: &str, volume_id: &str) -> Result<Content> {
     let mut files: BTreeMap<String, Content> = BTreeMap::new();
     for (path, content) in &facts.efi_files {
         let (directory, name) = path.split_once('/').unwrap_or(("BOOT", path));
@@ -209,18 +206,13 @@ fn esp(facts: &Facts, vendor: &str, volume_id: &str, time: i64) -> Result<Conten
         "EFI/BOOT/grub.cfg".to_owned(),
         text(menu::efi_stub(volume_id, vendor)),
     );
-    let bytes = fat::tree_bytes(&files) + ESP_SLACK;
-    let image = fat::write(
-        &files,
-        &fat::Options {
-            label: "EFI-SYSTEM".to_owned(),
-            volume_id: ESP_VOLUME_ID,
-            bytes: bytes.next_multiple_of(512),
-            bytes_per_sector: 512,
-            time,
-        },
-    )
-    .context("writing the ESP image")?;
+    let volume = fat::Volume {
+        label: "EFI-SYSTEM".to_owned(),
+        id: ESP_VOLUME_ID,
+        bytes: fat::roomy_bytes(&files),
+        bytes_per_sector: 512,
+    };
+    let image = volume.to_vec(&files).context("writing the ESP image")?;
     Ok(Content::bytes(image))
 }
 

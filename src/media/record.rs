@@ -36,12 +36,12 @@ pub fn bake_json(
         "tool": { "name": "coreos-bake", "version": env!("CARGO_PKG_VERSION") },
         "image": {
             "reference": image.reference.to_string(),
-            "manifest-digest": image.manifest_digest,
+            "manifest-digest": image.manifest_digest.as_str(),
             "architecture": image.architecture,
             "layers": image.layers.iter().map(|layer| json!({
-                "digest": layer.digest,
-                "diff-id": layer.diff_id,
-                "size": layer.size,
+                "digest": layer.digest.as_str(),
+                "diff-id": layer.diff_id.as_str(),
+                "size": layer.size_bytes,
             })).collect::<Vec<_>>(),
         },
         "os": {

@@ -1,13 +1,20 @@
 //! An image, read once: what every command begins with.
 
+use std::cell::RefCell;
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
-use crate::image::{self, Access, Image, ImageRef};
-use crate::ostree::{self, Imported};
+use crate::image::{self, Access, Image, ImageRef, Select, Version};
+use crate::ostree::{
+    self, ContainerReference, FileType, Importer, Imported, Labels, LayerFacts, Limits, Signature,
+    Transport,
+};
 use crate::progress::Progress;
-use crate::selinux::Policy;
+use crate::selinux::{FileKind, Policy};
 use crate::sysroot::Facts;
 use crate::tree::Store;
 
@@ -23,9 +30,13 @@ pub struct Source {
     /// Its merged tree and repository.
     pub imported: Imported,
     /// SELinux policy of the merged tree.
-    pub policy: Option<Policy>,
+    pub policy: Option<Arc<Policy>>,
     /// What the operating system says about itself.
     pub facts: Facts,
+    /// What the deployment's origin says: where the installed system looks for updates.
+    pub origin: ContainerReference,
+    /// Bytes of file contents that were kept.
+    pub content_bytes: u64,
 }
 
 /// How to read an image.
@@ -33,10 +44,10 @@ pub struct Source {
 pub struct ReadOptions {
     /// Where and as whom to look for it.
     pub access: Access,
-    /// What the deployment's origin will say; by default what the image was read from.
-    pub target_imgref: Option<String>,
+    /// What the deployment's origin shall say, instead of what the image was read from.
+    pub target_imgref: Option<ContainerReference>,
     /// Threads to read layers with.
-    pub threads: std::num::NonZeroUsize,
+    pub threads: NonZeroUsize,
 }
 
 impl Source {
@@ -50,39 +61,114 @@ impl Source {
     ) -> Result<Self> {
         let image = image::open(reference, &options.access)
             .with_context(|| format!("opening image {reference}"))?;
-        progress.begin(
-            &format!("reading {} layers", image.layers.len()),
-            image.layers.iter().map(|layer| layer.size).sum(),
-        );
         let store = Store::create(scratch, CONTENTS_LIMIT)
             .with_context(|| format!("making a scratch file in {}", scratch.display()))?;
+        let origin = match &options.target_imgref {
+            Some(origin) => origin.clone(),
+            None => origin_of(&image),
+        };
+        let layers: Vec<LayerFacts> = image
+            .layers
+            .iter()
+            .map(|layer| LayerFacts {
+                digest: layer.digest.to_string(),
+                diff_id: layer.diff_id.to_string(),
+            })
+            .collect();
+        let policy = RefCell::new(None);
         let imported = ostree::import(
             &ostree::Source {
-                manifest_digest: &image.manifest_digest,
+                manifest_digest: image.manifest_digest.as_str(),
                 manifest: &image.manifest,
                 config: &image.config,
-                layers: &image.layer_facts(),
+                layers: &layers,
                 open: &|index| Ok(Box::new(image.layer(index)?)),
             },
             &store,
             &ostree::Options {
                 threads: options.threads,
-                origin: origin(reference, options.target_imgref.as_deref())?,
+                reference: &origin,
+                importer: Importer::default(),
+                libostree: None,
+                labels: &|tree| {
+                    let found = Policy::from_tree(tree, "usr/etc")?.map(Arc::new);
+                    policy.replace(found.clone());
+                    Ok(found.map(|policy| Box::new(PolicyLabels(policy)) as Box<dyn Labels>))
+                },
+                limits: Limits::default(),
             },
-            &|bytes| progress.advance(bytes),
+            progress,
         )
         .with_context(|| format!("reading image {reference}"))?;
-        progress.end();
         for warning in &imported.warnings {
             progress.warn(warning);
         }
-        let policy = Policy::from_tree(&imported.tree, "usr/etc")?;
         let facts = Facts::read(&imported.tree, &image.labels, &image.architecture)?;
         Ok(Self {
+            content_bytes: store.len(),
+            policy: policy.into_inner(),
             image,
             imported,
-            policy,
             facts,
+            origin,
         })
+    }
+
+    /// When the image was made, as its configuration says it: RFC 3339.
+    pub fn created_text(&self) -> String {
+        const UNKNOWN: &str = "1970-01-01T00:00:00Z";
+        let config: Option<Value> = serde_json::from_slice(&self.image.config).ok();
+        config
+            .as_ref()
+            .and_then(|config| config["created"].as_str())
+            .unwrap_or(UNKNOWN)
+            .to_owned()
+    }
+}
+
+/// The name under which installed systems find the image again. One from a registry is pinned to
+/// the digest that was read, so that it equals an `osImageURL` and the first boot doesn't pivot.
+fn origin_of(image: &Image) -> ContainerReference {
+    match &image.reference {
+        ImageRef::Registry(name) => ContainerReference::registry(match &name.version {
+            Version::Digest(digest) => format!("{}@{digest}", name.name()),
+            Version::Tag(_) => format!("{}@{}", name.name(), image.manifest_digest),
+        }),
+        ImageRef::Layout { path, select } => local(Transport::Oci, path, select),
+        ImageRef::Archive { path, select } => local(Transport::OciArchive, path, select),
+        ImageRef::Storage(name) => ContainerReference {
+            signature: Signature::Unverified,
+            transport: Transport::ContainersStorage,
+            name: name.clone(),
+        },
+    }
+}
+
+/// An image in a file: where it was on this machine says nothing to the installed one, and must
+/// not show in the media.
+fn local(transport: Transport, path: &Path, select: &Select) -> ContainerReference {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ContainerReference {
+        signature: Signature::Unverified,
+        transport,
+        name: match select {
+            Select::Only => format!("/{name}"),
+            Select::Tag(tag) => format!("/{name}:{tag}"),
+            Select::Digest(digest) => format!("/{name}@{digest}"),
+        },
+    }
+}
+
+/// The tree's own policy, as the import asks it.
+struct PolicyLabels(Arc<Policy>);
+
+impl Labels for PolicyLabels {
+    fn label(&self, path: &[u8], file_type: FileType) -> Option<Arc<[u8]>> {
+        let kind = match file_type {
+            FileType::Directory => FileKind::Directory,
+            FileType::Regular => FileKind::Regular,
+            FileType::Symlink => FileKind::Symlink,
+        };
+        self.0.label(path, kind)
     }
 }

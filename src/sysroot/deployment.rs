@@ -145,7 +145,7 @@ fn add_var(plot: &mut Plot, imported: &Imported, facts: &Facts, stateroot: &str)
             }
         }
     }
-    let label = plot.label_bytes(b"var/.ostree-selabeled", FileKind::File, false);
+    let label = plot.label_bytes(b"var/.ostree-selabeled", FileKind::Regular, false);
     if !label.is_empty() {
         let meta = Meta { xattrs: label, ..Meta::root(0o644) };
         let stamp = Node::File(Content::bytes(Vec::new()));
@@ -185,7 +185,7 @@ fn copy_inode(
     let (kind, node) = match &inode.node {
         Node::Directory(_) => (FileKind::Directory, Node::Directory(BTreeMap::new())),
         Node::Symlink(target) => (FileKind::Symlink, Node::Symlink(target.clone())),
-        other => (FileKind::File, other.clone()),
+        other => (FileKind::Regular, other.clone()),
     };
     let mut meta = inode.meta.clone();
     let label = plot.label_bytes(path, kind, false);

@@ -75,7 +75,7 @@ impl<'a> Plot<'a> {
 
     /// Adds a file with this content, owner and mode; its label is the path's.
     pub(super) fn content(&mut self, path: &str, mut meta: Meta, content: Content) -> InodeId {
-        meta.xattrs = self.label(policy_path(path), FileKind::File);
+        meta.xattrs = self.label(policy_path(path), FileKind::Regular);
         self.add(path, meta, Node::File(content))
     }
 

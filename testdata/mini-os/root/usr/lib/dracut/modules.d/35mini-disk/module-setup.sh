@@ -1,4 +1,5 @@
 #!/bin/bash
+# shellcheck disable=SC2154 # the variables in use here are dracut's
 # The installed half of the initramfs: the root and boot file systems are found by their labels, and on
 # the first boot Ignition gets the config that the installer left in /boot.
 

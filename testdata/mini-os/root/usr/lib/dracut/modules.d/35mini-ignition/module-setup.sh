@@ -1,4 +1,5 @@
 #!/bin/bash
+# shellcheck disable=SC2154 # the variables in use here are dracut's
 # What every boot gives Ignition, besides the user's config: the user "core", and setfiles to label with.
 
 check() {

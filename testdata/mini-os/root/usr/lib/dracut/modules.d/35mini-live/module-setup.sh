@@ -1,4 +1,5 @@
 #!/bin/bash
+# shellcheck disable=SC2154 # the variables in use here are dracut's
 # The live half of the initramfs: find rootfs.img on the ISO or over the network, check it, make it the root.
 # The same initramfs boots installed disks; everything here sleeps unless /etc/coreos-live-initramfs exists.
 

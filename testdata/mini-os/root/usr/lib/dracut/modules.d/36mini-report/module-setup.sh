@@ -1,4 +1,5 @@
 #!/bin/bash
+# shellcheck disable=SC2154 # the variables in use here are dracut's
 # What the initramfs tells the boot tests: which disks and drivers it saw by itself, and why it gave up.
 
 check() {

@@ -1,0 +1,38 @@
+//! ISO 9660: the file system of optical media, and of USB sticks that were written like one.
+//!
+//! ```text
+//! system area | descriptors: primary, boot, Joliet, end | path tables L, M and directories, for
+//! the primary and for the Joliet tree | boot catalog | images to boot | other files
+//! ```
+//!
+//! Sectors have 2048 bytes. The primary tree has level 1 names, because coreos-installer looks for
+//! those, with Rock Ridge for Linux and GRUB; the Joliet tree is for Windows. Every file is one run
+//! of sectors that both trees point to, and so can be changed in place, which is how
+//! coreos-installer customizes an ISO. The boot catalog has no name: nobody opens it, and a name
+//! would make it a file that differs between an ISO and its minimal one.
+//!
+//! Left out on purpose: owners and modes other than root's and read-only, symlinks, devices, files
+//! of 4 GiB and more (they would need several runs), directories deeper than eight levels.
+//!
+//! Layout: ECMA-119, Joliet Specification 1.0, SUSP 1.12 and RRIP 1.10 (IEEE P1281, P1282), El
+//! Torito 1.0. Checked by: xorriso, isoinfo, the kernel, coreos-installer's parser, OVMF.
+
+mod boot;
+mod catalog;
+mod date;
+mod format;
+mod hierarchy;
+mod names;
+mod paths;
+mod reader;
+mod rock_ridge;
+mod system_use;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use boot::{BootEntry, Platform};
+pub use catalog::BootImage;
+pub use reader::{ReadError, Reader};
+pub use writer::{Layout, MAX_ID, MAX_SET_ID, Volume};

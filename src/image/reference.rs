@@ -1,0 +1,486 @@
+//! What the user may name as IMAGE.
+//!
+//! ```text
+//! oci:DIR[:TAG|@DIGEST]   oci-archive:FILE[:TAG|@DIGEST]
+//! [docker://]NAME[:TAG|@DIGEST]   containers-storage:NAME
+//! ```
+//!
+//! As with skopeo and podman, DIR and FILE end at the first colon, since tags in layouts may be
+//! whole image names (`localhost/os:1`). Parsing looks at the text only, never at the disk.
+//!
+//! Names of registries and repositories follow the grammar of the distribution project
+//! (`distribution/reference`), with IPv6 hosts in brackets.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use oci_client::Reference;
+
+use super::digest::Digest;
+
+/// Longest repository name that registries take, in bytes (`distribution/reference`).
+const NAME_MAX: usize = 255;
+
+/// Longest tag, in bytes (distribution specification, "Pulling manifests").
+const TAG_MAX: usize = 128;
+
+/// Schemes of other tools that could be mistaken for a name and a tag.
+const FOREIGN_SCHEMES: &[&str] = &[
+    "dir",
+    "docker-archive",
+    "docker-daemon",
+    "file",
+    "http",
+    "https",
+    "ostree",
+    "ostree-image-signed",
+    "ostree-remote-image",
+    "ostree-remote-registry",
+    "ostree-unverified-image",
+    "ostree-unverified-registry",
+    "registry",
+    "sif",
+    "tarball",
+];
+
+/// Where an image is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageRef {
+    /// A directory in OCI image layout.
+    Layout {
+        /// The directory with `index.json` in it.
+        path: PathBuf,
+        /// Which of its images.
+        select: Select,
+    },
+    /// An OCI image layout in a tar archive.
+    Archive {
+        /// The archive, uncompressed.
+        path: PathBuf,
+        /// Which of its images.
+        select: Select,
+    },
+    /// A repository in a registry.
+    Registry(RegistryName),
+    /// An image that podman or CRI-O keeps on this host.
+    Storage(String),
+}
+
+/// Which image of a layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Select {
+    /// The only one, or the only one for the architecture.
+    Only,
+    /// The one whose `org.opencontainers.image.ref.name` this is.
+    Tag(String),
+    /// The one with this manifest, or the list of architectures with this digest.
+    Digest(Digest),
+}
+
+/// An image in a registry, completely spelled out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryName {
+    /// Host, with a port if it was given; `docker.io` if no host was.
+    pub registry: String,
+    /// Path of the repository at the registry.
+    pub repository: String,
+    /// Tag or digest.
+    pub version: Version,
+}
+
+/// Which image of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Whatever the tag points to at the moment.
+    Tag(String),
+    /// Exactly this manifest or index.
+    Digest(Digest),
+}
+
+/// Why a text names no image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not an image reference: {reason}")]
+pub struct ReferenceError {
+    text: String,
+    reason: String,
+    hint: Option<String>,
+}
+
+impl ReferenceError {
+    fn new(text: &str, reason: impl Into<String>) -> Self {
+        Self {
+            text: text.to_owned(),
+            reason: reason.into(),
+            hint: None,
+        }
+    }
+
+    fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl ImageRef {
+    /// Registry and repository without tag and digest, for images in a registry.
+    pub fn repository(&self) -> Option<String> {
+        match self {
+            Self::Registry(name) => Some(name.name()),
+            _ => None,
+        }
+    }
+}
+
+impl FromStr for ImageRef {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+        if let Some(rest) = text.strip_prefix("docker://") {
+            return registry_name(text, rest).map(Self::Registry);
+        }
+        if let Some(rest) = text.strip_prefix("oci:") {
+            let (path, select) = path_and_select(text, rest)?;
+            return Ok(Self::Layout { path, select });
+        }
+        if let Some(rest) = text.strip_prefix("oci-archive:") {
+            let (path, select) = path_and_select(text, rest)?;
+            return Ok(Self::Archive { path, select });
+        }
+        if let Some(name) = text.strip_prefix("containers-storage:") {
+            return storage_name(text, name).map(Self::Storage);
+        }
+        if let Some(scheme) = scheme
+            && FOREIGN_SCHEMES.contains(&scheme)
+        {
+            return Err(
+                ReferenceError::new(text, format!("{scheme}: is not supported")).with_hint(format!(
+                    "convert it with skopeo copy to oci: or oci-archive:; for an image of the name {scheme:?}, write docker://{text}"
+                )),
+            );
+        }
+        if text.starts_with(['/', '.', '~']) {
+            return Err(ReferenceError::new(text, "a path needs a prefix")
+                .with_hint("write oci:DIR for a layout, oci-archive:FILE for an archive"));
+        }
+        registry_name(text, text).map(Self::Registry)
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layout { path, select } => write!(f, "oci:{}{select}", path.display()),
+            Self::Archive { path, select } => write!(f, "oci-archive:{}{select}", path.display()),
+            Self::Registry(name) => write!(f, "docker://{name}"),
+            Self::Storage(name) => write!(f, "containers-storage:{name}"),
+        }
+    }
+}
+
+impl fmt::Display for Select {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Only => Ok(()),
+            Self::Tag(tag) => write!(f, ":{tag}"),
+            Self::Digest(digest) => write!(f, "@{digest}"),
+        }
+    }
+}
+
+impl RegistryName {
+    /// Registry and repository, as the origin of a deployment names them.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
+    /// The same in the terms of the registry client.
+    pub(super) fn to_client(&self) -> Reference {
+        let (registry, repository) = (self.registry.clone(), self.repository.clone());
+        match &self.version {
+            Version::Tag(tag) => Reference::with_tag(registry, repository, tag.clone()),
+            Version::Digest(digest) => {
+                Reference::with_digest(registry, repository, digest.to_string())
+            }
+        }
+    }
+}
+
+impl fmt::Display for RegistryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}{}", self.registry, self.repository, self.version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => write!(f, ":{tag}"),
+            Self::Digest(digest) => write!(f, "@{digest}"),
+        }
+    }
+}
+
+/// `PATH[:TAG|@DIGEST]`.
+fn path_and_select(text: &str, rest: &str) -> Result<(PathBuf, Select), ReferenceError> {
+    let (rest, digest) = split_digest(text, rest)?;
+    let (path, tag) = match rest.split_once(':') {
+        Some((path, tag)) => (path, Some(tag)),
+        None => (rest, None),
+    };
+    if path.is_empty() {
+        return Err(ReferenceError::new(text, "the path is empty"));
+    }
+    let select = match (tag, digest) {
+        (None, None) => Select::Only,
+        (None, Some(digest)) => Select::Digest(digest),
+        (Some(""), None) => return Err(ReferenceError::new(text, "the tag is empty")),
+        (Some(tag), None) => Select::Tag(tag.to_owned()),
+        (Some(tag), Some(digest)) => return Err(tag_and_digest(text, tag, &digest)),
+    };
+    Ok((Path::new(path).to_owned(), select))
+}
+
+/// Cuts off a digest; an `@` that no algorithm's name follows is part of the path.
+fn split_digest<'a>(
+    text: &str,
+    rest: &'a str,
+) -> Result<(&'a str, Option<Digest>), ReferenceError> {
+    match rest.rsplit_once('@') {
+        Some((before, digest)) if digest.starts_with("sha") && digest.contains(':') => match digest.parse() {
+            Ok(digest) => Ok((before, Some(digest))),
+            Err(error) => Err(ReferenceError::new(text, format!("{error}"))),
+        },
+        _ => Ok((rest, None)),
+    }
+}
+
+fn tag_and_digest(text: &str, tag: &str, digest: &Digest) -> ReferenceError {
+    ReferenceError::new(text, "it has a tag and a digest, which may disagree")
+        .with_hint(format!("leave out :{tag} or @{digest}"))
+}
+
+fn storage_name(text: &str, name: &str) -> Result<String, ReferenceError> {
+    // The name becomes an argument of another program.
+    if name.is_empty() || name.starts_with('-') {
+        return Err(ReferenceError::new(text, "the image name is missing"));
+    }
+    if name.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(ReferenceError::new(text, "the name has blanks in it"));
+    }
+    Ok(name.to_owned())
+}
+
+/// `[HOST[:PORT]/]PATH[:TAG|@DIGEST]`.
+fn registry_name(text: &str, rest: &str) -> Result<RegistryName, ReferenceError> {
+    let fail = |reason: String| Err(ReferenceError::new(text, reason));
+    let (rest, digest) = split_digest(text, rest)?;
+    // A colon after the last slash starts a tag; one before it, a port.
+    let path_at = rest.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match rest[path_at..].split_once(':') {
+        Some((last, tag)) => (&rest[..path_at + last.len()], Some(tag)),
+        None => (rest, None),
+    };
+    let (registry, repository) = match name.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
+        _ => ("docker.io", name),
+    };
+    let registry = match registry {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        other => other,
+    };
+    let repository = if registry == "docker.io" && !repository.contains('/') {
+        format!("library/{repository}")
+    } else {
+        repository.to_owned()
+    };
+
+    if name.is_empty() {
+        return fail("the image name is missing".into());
+    }
+    if !is_host(registry) {
+        return fail(format!("{registry:?} is not a host name with an optional port"));
+    }
+    if repository.len() > NAME_MAX {
+        return fail(format!("the name has more than {NAME_MAX} bytes"));
+    }
+    if let Some(part) = repository.split('/').find(|part| !is_name_part(part)) {
+        return if part.contains(|c: char| c.is_uppercase()) {
+            Err(
+                ReferenceError::new(text, format!("{part:?} has upper-case letters"))
+                    .with_hint("names of repositories are lower case"),
+            )
+        } else {
+            fail(format!("{part:?} is no part of a repository name"))
+        };
+    }
+    if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+        return fail(format!("{tag:?} is not a tag"));
+    }
+    let version = match (tag, digest) {
+        (None, None) => Version::Tag("latest".into()),
+        (Some(tag), None) => Version::Tag(tag.to_owned()),
+        (None, Some(digest)) => Version::Digest(digest),
+        (Some(tag), Some(digest)) => return Err(tag_and_digest(text, tag, &digest)),
+    };
+    Ok(RegistryName {
+        registry: registry.to_owned(),
+        repository,
+        version,
+    })
+}
+
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host_holds = match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.split('.').all(|label| {
+            !label.is_empty()
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        }),
+    };
+    host_holds && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
+}
+
+/// Lower-case letters and digits, with `.`, `_`, `__` or any number of `-` between them.
+fn is_name_part(part: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let ends = |b: Option<u8>| b.is_some_and(inner);
+    let separators_hold = part
+        .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        .all(|s| matches!(s, "" | "." | "_" | "__") || s.bytes().all(|b| b == b'-'));
+    ends(part.bytes().next()) && ends(part.bytes().next_back()) && separators_hold
+}
+
+fn is_tag(tag: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    tag.len() <= TAG_MAX
+        && tag.bytes().next().is_some_and(word)
+        && tag.bytes().all(|b| word(b) || matches!(b, b'.' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ImageRef, Select, Version};
+
+    const SHA: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    /// The text, and how it reads when completely spelled out.
+    #[test]
+    fn references_are_read_and_spelled_out() {
+        for (text, full) in [
+            ("oci:dir", "oci:dir"),
+            ("oci:/a/b:tag", "oci:/a/b:tag"),
+            ("oci:/a/b@c", "oci:/a/b@c"),
+            ("oci:/a/b@c:tag", "oci:/a/b@c:tag"),
+            ("oci:./a:localhost/os:1", "oci:./a:localhost/os:1"),
+            ("oci-archive:x.ociarchive", "oci-archive:x.ociarchive"),
+            ("oci-archive:x.tar:v1", "oci-archive:x.tar:v1"),
+            ("containers-storage:localhost/os:1", "containers-storage:localhost/os:1"),
+            ("busybox", "docker://docker.io/library/busybox:latest"),
+            ("dir", "docker://docker.io/library/dir:latest"),
+            ("docker://dir:1", "docker://docker.io/library/dir:1"),
+            ("docker.io/busybox:1", "docker://docker.io/library/busybox:1"),
+            ("index.docker.io/a/b", "docker://docker.io/a/b:latest"),
+            ("test.com:5000", "docker://docker.io/library/test.com:5000"),
+            ("quay.io/a/b:4.18", "docker://quay.io/a/b:4.18"),
+            ("docker://quay.io/a/b", "docker://quay.io/a/b:latest"),
+            ("localhost/os", "docker://localhost/os:latest"),
+            ("localhost:5000/os", "docker://localhost:5000/os:latest"),
+            ("localhost:5000/os:x_Y.z-1", "docker://localhost:5000/os:x_Y.z-1"),
+            ("[::1]:5000/os:1", "docker://[::1]:5000/os:1"),
+            ("UPPER.example/os", "docker://UPPER.example/os:latest"),
+            ("a.b/c__d/e.f/g--h_i", "docker://a.b/c__d/e.f/g--h_i:latest"),
+        ] {
+            let parsed: ImageRef = text.parse().unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(parsed.to_string(), full, "{text}");
+            assert_eq!(full.parse(), Ok(parsed), "{text}: not read back");
+        }
+    }
+
+    #[test]
+    fn digests_are_kept_apart_from_names_and_paths() {
+        let layout: ImageRef = format!("oci:/a/b@{SHA}").parse().unwrap();
+        let ImageRef::Layout { path, select } = layout else {
+            panic!("{layout}");
+        };
+        assert_eq!(path.to_str(), Some("/a/b"));
+        assert_eq!(select, Select::Digest(SHA.parse().unwrap()));
+
+        let registry: ImageRef = format!("quay.io:443/a/b@{SHA}").parse().unwrap();
+        assert_eq!(registry.repository().as_deref(), Some("quay.io:443/a/b"));
+        let ImageRef::Registry(name) = registry else {
+            panic!("{registry}");
+        };
+        assert_eq!(name.version, Version::Digest(SHA.parse().unwrap()));
+    }
+
+    /// The text, a part of the message, and whether there is a hint.
+    #[test]
+    fn what_is_no_reference_says_why() {
+        let both = [
+            format!("quay.io/a/b:1@{SHA}"),
+            format!("oci:dir:1@{SHA}"),
+            format!("oci-archive:file:1@{SHA}"),
+        ];
+        let long = format!("quay.io/{}", "a/".repeat(128) + "b");
+        let long_tag = format!("a:{}", "x".repeat(129));
+        let cut = format!("quay.io/a@{}", &SHA[..40]);
+        for (text, reason, hint) in [
+            (both[0].as_str(), "tag and a digest", true),
+            (&both[1], "tag and a digest", true),
+            (&both[2], "tag and a digest", true),
+            ("", "image name is missing", false),
+            ("docker://", "image name is missing", false),
+            ("docker:///a", "is no part", false),
+            ("oci:", "path is empty", false),
+            ("oci::tag", "path is empty", false),
+            ("oci:dir:", "tag is empty", false),
+            ("oci:dir@sha256:12", "is not a digest", false),
+            ("quay.io/Foo/bar", "upper-case", true),
+            ("Foo", "upper-case", true),
+            ("quay.io/a//b", "is no part", false),
+            ("quay.io/a/", "is no part", false),
+            ("quay.io/-a", "is no part", false),
+            ("quay.io/a.._b", "is no part", false),
+            ("quay.io/a:", "is not a tag", false),
+            ("quay.io/a:-x", "is not a tag", false),
+            ("quay.io/a:x y", "is not a tag", false),
+            ("quay.io:0/a", "not a host", false),
+            ("quay.io:65536/a", "not a host", false),
+            ("quay..io/a", "not a host", false),
+            ("user@quay.io/a", "not a host", false),
+            ("[::g]:5000/a", "not a host", false),
+            ("./layout", "needs a prefix", true),
+            ("/tmp/os.ociarchive", "needs a prefix", true),
+            ("dir:/tmp/x", "not supported", true),
+            ("docker-archive:x.tar", "not supported", true),
+            ("https://quay.io/a", "not supported", true),
+            ("ostree-unverified-registry:quay.io/a", "not supported", true),
+            ("containers-storage:", "missing", false),
+            ("containers-storage:--root=/", "missing", false),
+            ("containers-storage:a b", "blanks", false),
+            (&long, "more than 255", false),
+            (&long_tag, "is not a tag", false),
+            (&cut, "is not a digest", false),
+        ] {
+            let error = text.parse::<ImageRef>().expect_err(text);
+            assert!(error.to_string().contains(reason), "{text:?}: {error}");
+            assert_eq!(error.hint().is_some(), hint, "{text:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,555 @@
+//! Registries that misbehave, played by a small server on this host. Well-behaved ones are in
+//! `tests/registry.rs`, where a real one runs.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::image::digest::Digest;
+use crate::image::media_type::{OCI_CONFIG, OCI_MANIFEST};
+use crate::image::{Access, Image, ImageError, Patience, hint, open};
+
+/// One request as the server saw it.
+#[derive(Clone, Debug)]
+struct Request {
+    method: String,
+    target: String,
+    /// With lower-case names.
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Request {
+    fn read(stream: &TcpStream) -> Option<Self> {
+        let mut reader = BufReader::new(stream);
+        // The beginning of TLS, which this server does not talk.
+        if reader.fill_buf().ok()?.first() == Some(&0x16) {
+            return None;
+        }
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
+            match line.trim_end() {
+                "" => break,
+                line => lines.push(line.to_owned()),
+            }
+        }
+        let mut words = lines[0].split(' ').map(str::to_owned);
+        let mut request = Self {
+            method: words.next()?,
+            target: words.next()?,
+            headers: lines[1..]
+                .iter()
+                .filter_map(|line| line.split_once(": "))
+                .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+                .collect(),
+            body: String::new(),
+        };
+        let len = request.header("content-length").unwrap_or("0").parse().ok()?;
+        reader.take(len).read_to_string(&mut request.body).ok()?;
+        Some(request)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let header = self.headers.iter().find(|(n, _)| n == name);
+        header.map(|(_, value)| value.as_str())
+    }
+}
+
+/// An answer, after which the connection is closed.
+struct Reply {
+    status: u16,
+    headers: Vec<String>,
+    /// What `content-length` says.
+    len: usize,
+    body: Vec<u8>,
+    /// A pause before the connection is closed.
+    silence: Duration,
+}
+
+impl Reply {
+    fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        Self {
+            status,
+            headers: Vec::new(),
+            len: body.len(),
+            body,
+            silence: Duration::ZERO,
+        }
+    }
+
+    fn with(mut self, header: impl Into<String>) -> Self {
+        self.headers.push(header.into());
+        self
+    }
+
+    /// The same, but the connection breaks after `count` bytes.
+    fn cut(mut self, count: usize) -> Self {
+        self.body.truncate(count);
+        self
+    }
+}
+
+type Seen = Arc<Mutex<Vec<Request>>>;
+
+/// Starts a server; returns its address and what it has seen. It ends with the test process.
+fn serve(handler: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> (String, Seen) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seen = Seen::default();
+    let log = Arc::clone(&seen);
+    let handler = Arc::new(handler);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, log, handler) = (stream.unwrap(), Arc::clone(&log), Arc::clone(&handler));
+            std::thread::spawn(move || {
+                let Some(request) = Request::read(&stream) else {
+                    return;
+                };
+                let same = {
+                    let mut log = log.lock().unwrap();
+                    log.push(request.clone());
+                    log.iter().filter(|r| r.target == request.target).count()
+                };
+                let reply = handler(&request, same);
+                let mut head = format!("HTTP/1.1 {} x\r\nconnection: close\r\n", reply.status);
+                for header in &reply.headers {
+                    head += &format!("{header}\r\n");
+                }
+                head += &format!("content-length: {}\r\n\r\n", reply.len);
+                // The client may have left.
+                let _ = stream.write_all(head.as_bytes());
+                let _ = stream.write_all(&reply.body);
+                std::thread::sleep(reply.silence);
+            });
+        }
+    });
+    (address, seen)
+}
+
+/// An image with one uncompressed layer of 300 000 bytes.
+#[derive(Clone)]
+struct TestImage {
+    manifest: Vec<u8>,
+    config: Vec<u8>,
+    layer: Vec<u8>,
+}
+
+impl TestImage {
+    fn new() -> Self {
+        let layer: Vec<u8> = (0..300_000u32).flat_map(|i| [(i >> 8) as u8 ^ i as u8]).collect();
+        let config = json!({
+            "architecture": "amd64",
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [Digest::sha256(&layer).as_str()]},
+        });
+        let config = config.to_string().into_bytes();
+        let descriptor = |media_type: &str, bytes: &[u8]| {
+            let digest = Digest::sha256(bytes);
+            json!({"mediaType": media_type, "digest": digest.as_str(), "size": bytes.len()})
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": descriptor(OCI_CONFIG, &config),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+        });
+        Self {
+            manifest: manifest.to_string().into_bytes(),
+            config,
+            layer,
+        }
+    }
+
+    fn is_layer(&self, request: &Request) -> bool {
+        request.target.ends_with(Digest::sha256(&self.layer).as_str())
+    }
+
+    /// What a registry in good health answers.
+    fn answer(&self, request: &Request) -> Reply {
+        if request.target == "/v2/" {
+            return Reply::new(200, "{}");
+        }
+        if request.target.contains("/manifests/") {
+            return Reply::new(200, self.manifest.clone())
+                .with(format!("docker-content-digest: {}", Digest::sha256(&self.manifest)));
+        }
+        let blobs = [&self.config, &self.layer];
+        let blob = blobs
+            .into_iter()
+            .find(|b| request.target.ends_with(Digest::sha256(b).as_str()));
+        let Some(blob) = blob else {
+            return Reply::new(404, r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#);
+        };
+        match request.header("range") {
+            None => Reply::new(200, blob.clone()),
+            Some(range) => {
+                let from = range.trim_start_matches("bytes=").trim_end_matches('-');
+                Reply::new(206, &blob[from.parse::<usize>().unwrap()..])
+            }
+        }
+    }
+}
+
+/// Opens `host/a/os:1` with the given text as the file with credentials.
+fn pull(host: &str, authfile: &str) -> anyhow::Result<Image> {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("auth.json");
+    std::fs::write(&file, authfile).unwrap();
+    let reference = format!("{host}/a/os:1").parse().unwrap();
+    open(&reference, &access(directory.path(), &file))
+}
+
+fn access(scratch: &Path, authfile: &Path) -> Access {
+    let mut access = Access::new(scratch);
+    access.authfile = Some(authfile.to_owned());
+    access.patience = Patience {
+        attempts: 4,
+        first_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(4),
+        silence: Duration::from_millis(700),
+    };
+    access
+}
+
+fn layer(image: &Image) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    image.layer(0)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn ranges(seen: &Seen, image: &TestImage) -> Vec<Option<String>> {
+    let seen = seen.lock().unwrap();
+    seen.iter()
+        .filter(|request| image.is_layer(request))
+        .map(|request| request.header("range").map(str::to_owned))
+        .collect()
+}
+
+fn told<T: std::fmt::Debug>(outcome: anyhow::Result<T>) -> String {
+    let error = outcome.unwrap_err();
+    format!("{error:#}\n{}", hint(&error).unwrap_or_default())
+}
+
+#[test]
+fn broken_blobs_are_resumed_where_they_broke() {
+    let image = TestImage::new();
+    let wanted = image.clone();
+    let (host, seen) = serve(move |request, _| {
+        let reply = image.answer(request);
+        // 100 000 bytes a time, which is progress each time: more breaks than attempts.
+        if image.is_layer(request) { reply.cut(50_000) } else { reply }
+    });
+    // 50 000 bytes are too few to count; two breaks are borne, then there was progress.
+    let opened = pull(&host, "{}").unwrap();
+    assert_eq!(layer(&opened).unwrap(), wanted.layer);
+    let starts: Vec<Option<String>> = (0..6)
+        .map(|i| (i > 0).then(|| format!("bytes={}-", i * 50_000)))
+        .collect();
+    assert_eq!(ranges(&seen, &wanted), starts);
+}
+
+#[test]
+fn servers_without_ranges_send_all_again() {
+    let image = TestImage::new();
+    let wanted = image.clone();
+    let (host, seen) = serve(move |request, same| {
+        let mut request = request.clone();
+        request.headers.retain(|(name, _)| name != "range");
+        let reply = image.answer(&request);
+        if image.is_layer(&request) && same < 3 { reply.cut(100_000 * same) } else { reply }
+    });
+    let opened = pull(&host, "{}").unwrap();
+    assert_eq!(layer(&opened).unwrap(), wanted.layer);
+    let expected = [None, Some("bytes=100000-".into()), Some("bytes=200000-".into())];
+    assert_eq!(ranges(&seen, &wanted), expected);
+}
+
+#[test]
+fn silence_counts_as_a_break() {
+    let image = TestImage::new();
+    let wanted = image.clone();
+    let (host, seen) = serve(move |request, same| {
+        let mut reply = image.answer(request);
+        if image.is_layer(request) && same == 1 {
+            reply = reply.cut(100_000);
+            reply.silence = Duration::from_secs(20);
+        }
+        reply
+    });
+    assert_eq!(layer(&pull(&host, "{}").unwrap()).unwrap(), wanted.layer);
+    assert_eq!(ranges(&seen, &wanted), [None, Some("bytes=100000-".into())]);
+}
+
+/// A reader that pauses for longer than servers may must not be taken for a silent server.
+#[test]
+fn slow_readers_are_no_silence() {
+    let image = TestImage::new();
+    let wanted = image.clone();
+    let (host, seen) = serve(move |request, _| image.answer(request));
+    let opened = pull(&host, "{}").unwrap();
+    let mut reader = opened.layer(0).unwrap();
+    reader.read_exact(&mut [0; 10]).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    reader.finish().unwrap();
+    assert_eq!(ranges(&seen, &wanted), [None]);
+}
+
+#[test]
+fn connections_that_bring_nothing_are_given_up() {
+    let image = TestImage::new();
+    let wanted = image.clone();
+    let (host, seen) = serve(move |request, _| {
+        let reply = image.answer(request);
+        if image.is_layer(request) { reply.cut(10) } else { reply }
+    });
+    let opened = pull(&host, "{}").unwrap();
+    let error = told(layer(&opened));
+    assert!(error.contains(&format!("could not be read from {host} in 4 attempts")), "{error}");
+    assert!(error.contains("layer 1 (sha256:"), "{error}");
+    assert_eq!(ranges(&seen, &wanted).len(), 4);
+}
+
+#[test]
+fn troubled_servers_are_asked_again() {
+    let image = TestImage::new();
+    let (host, seen) = serve(move |request, same| match same {
+        1 | 2 if request.target != "/v2/" => Reply::new(503, "starting\nup"),
+        _ => image.answer(request),
+    });
+    assert!(pull(&host, "{}").is_ok());
+    let manifests = seen.lock().unwrap().iter().filter(|r| r.target.contains("manifests")).count();
+    assert_eq!(manifests, 3);
+
+    let (host, _) = serve(|_, _| Reply::new(500, r#"{"errors":[{"code":"X","message":"disk full"}]}"#));
+    let error = told(pull(&host, "{}"));
+    assert!(error.contains("in 4 attempts: HTTP status 500: disk full"), "{error}");
+}
+
+#[test]
+fn nobody_there_is_said_plainly() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = told(pull(&closed.to_string(), "{}"));
+    assert!(error.contains("in 4 attempts") && error.contains("refused"), "{error}");
+}
+
+#[test]
+fn refusals_name_the_credentials() {
+    for (status, expected) in [(401, "refuses manifest of docker://"), (403, "no way"), (404, "has no manifest of")] {
+        let (host, seen) = serve(move |request, _| match request.target.as_str() {
+            "/v2/" => Reply::new(401, "").with("www-authenticate: Basic realm=\"x\""),
+            _ => Reply::new(status, r#"{"errors":[{"code":"DENIED","message":"no way"}]}"#),
+        });
+        let none = told(pull(&host, "{}"));
+        assert!(none.contains(expected), "{none}");
+        assert!(none.contains(&format!("podman login {host}")), "{none}");
+        let file = json!({"auths": {host.as_str(): {"auth": "dTpzZWNyZXQ="}}}).to_string();
+        let some = told(pull(&host, &file));
+        assert!(some.contains(&format!("credentials used are those for {host} in /")), "{some}");
+        assert!(!some.contains("secret") && !some.contains("dTpz"), "{some}");
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.last().unwrap().header("authorization"), Some("Basic dTpzZWNyZXQ="));
+        assert!(seen.len() <= 4, "asked again: {seen:?}");
+    }
+}
+
+/// A token server that gives out `token1`, `token2`, …; blobs break once, and then want a newer one.
+#[test]
+fn old_tokens_are_renewed() {
+    let image = TestImage::new();
+    let wanted = image.clone();
+    let (host, seen) = serve(move |request, same| {
+        let host = request.header("host").unwrap();
+        let challenge = format!("www-authenticate: Bearer realm=\"http://{host}/token\",service=\"s\"");
+        if request.target == "/v2/" {
+            return Reply::new(401, "").with(challenge);
+        }
+        if request.target.starts_with("/token?") {
+            return Reply::new(200, json!({"token": format!("token{same}")}).to_string());
+        }
+        let needed = if image.is_layer(request) && same > 1 { "token2" } else { "token1" };
+        if request.header("authorization") != Some(&format!("Bearer {needed}")) {
+            return Reply::new(401, "").with(challenge);
+        }
+        let reply = image.answer(request);
+        if image.is_layer(request) && same == 1 { reply.cut(100_000) } else { reply }
+    });
+    assert_eq!(layer(&pull(&host, "{}").unwrap()).unwrap(), wanted.layer);
+    let tokens = seen.lock().unwrap().iter().filter(|r| r.target.starts_with("/token")).count();
+    assert_eq!(tokens, 2);
+}
+
+#[test]
+fn refused_tokens_end_at_once() {
+    let (host, seen) = serve(|request, _| match request.target.as_str() {
+        "/v2/" => {
+            let host = request.header("host").unwrap();
+            Reply::new(401, "").with(format!("www-authenticate: Bearer realm=\"http://{host}/token\""))
+        }
+        _ => Reply::new(401, r#"{"errors":[{"code":"UNAUTHORIZED","message":"bad password"}]}"#),
+    });
+    let error = told(pull(&host, "{}"));
+    assert!(error.contains("bad password") && error.contains("podman login"), "{error}");
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.iter().filter(|r| r.target.starts_with("/token")).count(), 1);
+}
+
+#[test]
+fn identity_tokens_are_exchanged() {
+    let image = TestImage::new();
+    let wanted = image.clone();
+    let (host, seen) = serve(move |request, _| {
+        let host = request.header("host").unwrap();
+        if request.target == "/v2/" {
+            return Reply::new(401, "").with(format!(
+                "www-authenticate: Bearer realm=\"http://{host}/token\",service=\"s t\""
+            ));
+        }
+        if request.target == "/token" {
+            return Reply::new(200, r#"{"access_token":"access"}"#);
+        }
+        match request.header("authorization") {
+            Some("Bearer access") => image.answer(request),
+            _ => Reply::new(401, ""),
+        }
+    });
+    let file = json!({"auths": {host.as_str(): {"identitytoken": "re&fresh"}}}).to_string();
+    assert_eq!(layer(&pull(&host, &file).unwrap()).unwrap(), wanted.layer);
+    let seen = seen.lock().unwrap();
+    let exchange = seen.iter().find(|request| request.target == "/token").unwrap();
+    assert_eq!(exchange.method, "POST");
+    for part in [
+        "grant_type=refresh_token",
+        "refresh_token=re%26fresh",
+        "service=s+t",
+        "scope=repository%3Aa%2Fos%3Apull",
+    ] {
+        assert!(exchange.body.split('&').any(|p| p == part), "{part}: {}", exchange.body);
+    }
+}
+
+/// Registries send blobs from elsewhere; credentials are none of that place's business.
+#[test]
+fn redirects_get_no_credentials() {
+    let image = TestImage::new();
+    let wanted = image.clone();
+    let there = image.clone();
+    let (storage, storage_seen) = serve(move |request, _| there.answer(request));
+    let (host, _) = serve(move |request, _| match request.target.as_str() {
+        "/v2/" => Reply::new(401, "").with("www-authenticate: Basic realm=\"x\""),
+        _ if request.header("authorization").is_none() => Reply::new(401, ""),
+        target if target.contains("/blobs/") => {
+            Reply::new(307, "").with(format!("location: http://{storage}{target}"))
+        }
+        _ => image.answer(request),
+    });
+    let file = json!({"auths": {host.as_str(): {"auth": "dTpw"}}}).to_string();
+    assert_eq!(layer(&pull(&host, &file).unwrap()).unwrap(), wanted.layer);
+    let seen = storage_seen.lock().unwrap();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|request| request.header("authorization").is_none()));
+}
+
+#[test]
+fn lies_about_digests_and_sizes_are_found() {
+    let image = TestImage::new();
+    let zeros = format!("sha256:{}", "0".repeat(64));
+
+    let (liar, header) = (image.clone(), zeros.clone());
+    let (host, _) = serve(move |request, _| {
+        let mut reply = liar.answer(request);
+        reply.headers = vec![format!("docker-content-digest: {header}")];
+        reply
+    });
+    let error = pull(&host, "{}").unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(ImageError::WrongDigest { .. })), "{error:#}");
+
+    // Asked for one digest, answers with another manifest.
+    let liar = image.clone();
+    let (host, _) = serve(move |request, _| {
+        let mut reply = liar.answer(request);
+        reply.headers.clear();
+        reply
+    });
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("auth.json");
+    std::fs::write(&file, "{}").unwrap();
+    let reference = format!("{host}/a/os@{zeros}").parse().unwrap();
+    let error = open(&reference, &access(directory.path(), &file)).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(ImageError::WrongDigest { .. })), "{error:#}");
+
+    let liar = image.clone();
+    let (host, _) = serve(move |request, _| {
+        let mut reply = liar.answer(request);
+        if liar.is_layer(request) {
+            reply.body[5] ^= 1;
+        }
+        reply
+    });
+    let error = told(layer(&pull(&host, "{}").unwrap()));
+    assert!(error.contains("has the digest"), "{error}");
+
+    let liar = image.clone();
+    let (host, _) = serve(move |request, _| {
+        let mut reply = liar.answer(request);
+        if liar.is_layer(request) {
+            reply.body.push(0);
+            reply.len += 1;
+        }
+        reply
+    });
+    let error = told(layer(&pull(&host, "{}").unwrap()));
+    assert!(error.contains("has 300001 bytes, where 300000 are promised"), "{error}");
+}
+
+#[test]
+fn endless_manifests_are_not_read_to_the_end() {
+    let (host, _) = serve(|request, _| match request.target.as_str() {
+        "/v2/" => Reply::new(200, ""),
+        _ => {
+            let mut reply = Reply::new(200, vec![b' '; 5 << 20]);
+            reply.len = 1 << 40;
+            reply.silence = Duration::from_secs(20);
+            reply
+        }
+    });
+    let error = told(pull(&host, "{}"));
+    assert!(error.contains("has more than 4194304 bytes"), "{error}");
+}
+
+#[test]
+fn missing_blobs_are_named() {
+    let image = TestImage::new();
+    let (host, _) = serve(move |request, _| match image.is_layer(request) {
+        true => Reply::new(404, r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#),
+        false => image.answer(request),
+    });
+    let error = told(layer(&pull(&host, "{}").unwrap()));
+    assert!(error.contains(&format!("{host} has no layer 1 (sha256:")), "{error}");
+}
+
+/// A dropped reader must not leave its task behind, nor wait for it.
+#[test]
+fn readers_may_be_dropped_early() {
+    let image = TestImage::new();
+    let (host, _) = serve(move |request, _| {
+        let mut reply = image.answer(request);
+        if image.is_layer(request) {
+            reply = reply.cut(100_000);
+            reply.silence = Duration::from_secs(20);
+        }
+        reply
+    });
+    let opened = pull(&host, "{}").unwrap();
+    let mut reader = opened.layer(0).unwrap();
+    drop(opened);
+    reader.read_exact(&mut [0; 1000]).unwrap();
+    drop(reader);
+}

@@ -1,0 +1,163 @@
+//! What manifest and configuration say about the import: labels, boundary, time.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::LayerFacts;
+
+/// Diff-id of the last layer that belongs to the encapsulated commit. The only mark of one.
+const FINAL_DIFF_ID: &str = "ostree.final-diffid";
+
+/// Annotation of a manifest with the time it was made.
+const CREATED: &str = "org.opencontainers.image.created";
+
+/// The facts of an image that its import depends on.
+#[derive(Debug)]
+pub(super) struct Description {
+    /// How many layers are the encapsulated commit's; none in an image without ostree.
+    pub(super) base_layers: usize,
+    /// When the image was made, seconds since 1970; 0 if it does not say.
+    pub(super) created: u64,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Description {
+    pub(super) fn read(manifest: &str, config: &str, layers: &[LayerFacts]) -> Result<Self> {
+        let manifest: Value = serde_json::from_str(manifest).context("reading the manifest")?;
+        let config: Value = serde_json::from_str(config).context("reading the configuration")?;
+        let mut warnings = Vec::new();
+        let created = manifest["annotations"][CREATED]
+            .as_str()
+            .or_else(|| config["created"].as_str());
+        let timestamp = created.and_then(|text| {
+            let timestamp = unix_time(text);
+            if timestamp.is_none() {
+                warnings.push(format!("the image's time of creation is unreadable: {text:?}"));
+            }
+            timestamp
+        });
+        let final_diff_id = config["config"]["Labels"][FINAL_DIFF_ID].as_str();
+        Ok(Self {
+            base_layers: match final_diff_id {
+                Some(diff_id) => base_layers(diff_id, layers)?,
+                None => 0,
+            },
+            // Before 1970 there were no containers.
+            created: timestamp.map_or(0, |seconds| u64::try_from(seconds).unwrap_or(0)),
+            warnings,
+        })
+    }
+}
+
+fn base_layers(final_diff_id: &str, layers: &[LayerFacts]) -> Result<usize> {
+    let last = layers
+        .iter()
+        .position(|layer| layer.diff_id == final_diff_id)
+        .with_context(|| {
+            format!("the label {FINAL_DIFF_ID} names {final_diff_id}, which is no layer of the image")
+        })?;
+    let (base, derived) = layers.split_at(last + 1);
+    let digest = &base[last].digest;
+    ensure!(
+        derived.iter().all(|layer| layer.digest != *digest),
+        "layer {digest}, which ends the ostree commit, occurs twice"
+    );
+    Ok(base.len())
+}
+
+/// Seconds since 1970 of an RFC 3339 time, fractions cut off.
+fn unix_time(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    let number = |range: std::ops::Range<usize>| -> Option<i64> {
+        let digits = bytes.get(range)?;
+        let all_digits = digits.iter().all(u8::is_ascii_digit);
+        all_digits.then(|| std::str::from_utf8(digits).ok()?.parse().ok())?
+    };
+    let is = |at: usize, any_of: &[u8]| bytes.get(at).is_some_and(|byte| any_of.contains(byte));
+    let separated = is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":");
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let in_range = (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
+    let mut at = 19;
+    if is(at, b".") {
+        let digits = bytes[at + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        at += 1 + digits;
+    }
+    let zone = match *bytes.get(at)? {
+        b'Z' | b'z' if bytes.len() == at + 1 => 0,
+        sign @ (b'+' | b'-') if bytes.len() == at + 6 && is(at + 3, b":") => {
+            let ahead = number(at + 1..at + 3)? * 3600 + number(at + 4..at + 6)? * 60;
+            if sign == b'+' { ahead } else { -ahead }
+        }
+        _ => return None,
+    };
+    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    (separated && in_range).then_some(seconds - zone)
+}
+
+/// Days from 1970-01-01 in the Gregorian calendar; years begin in March, so that the leap day is
+/// the last one.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    // From 0000-03-01 to 1970-01-01 it is 719 468 days.
+    year * 365 + leap_days + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Right column from `date -u -d TEXT +%s`.
+    #[test]
+    fn times_are_read_as_rfc_3339_has_them() {
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2000-02-29T12:34:56.789Z", Some(951_827_696)),
+            ("2024-03-01T00:00:00+02:30", Some(1_709_242_200)),
+            ("2038-01-19T03:14:08-00:00", Some(2_147_483_648)),
+            ("1969-12-31T23:59:59Z", Some(-1)),
+            ("2024-13-01T00:00:00Z", None),
+            ("2024-01-01 00:00:00", None),
+            ("2024-01-01T00:00:00Zx", None),
+            ("2024-01-01T00:00", None),
+            ("", None),
+        ] {
+            assert_eq!(unix_time(text), seconds, "{text}");
+        }
+    }
+
+    fn layers(diff_ids: &[&str]) -> Vec<LayerFacts> {
+        let facts = |diff_id: &&str| LayerFacts {
+            digest: format!("sha256:{diff_id}"),
+            diff_id: (*diff_id).to_owned(),
+        };
+        diff_ids.iter().map(facts).collect()
+    }
+
+    #[test]
+    fn the_label_draws_the_line() {
+        let config = r#"{"created":"1970-01-01T00:00:07Z","config":{"Labels":{"ostree.final-diffid":"b"}}}"#;
+        let read = |layers: &[&str]| Description::read("{}", config, &self::layers(layers));
+        let description = read(&["a", "b", "c"]).unwrap();
+        assert_eq!(description.base_layers, 2);
+        assert_eq!(description.created, 7);
+        assert!(read(&["a", "c"]).is_err());
+        assert!(read(&["a", "b", "b"]).is_err());
+    }
+
+    #[test]
+    fn images_without_ostree_have_no_base() {
+        let manifest = r#"{"annotations":{"org.opencontainers.image.created":"yesterday"}}"#;
+        let config = r#"{"created":"1970-01-01T00:00:07Z","config":{"Labels":null}}"#;
+        let description = Description::read(manifest, config, &layers(&["a"])).unwrap();
+        assert_eq!(description.base_layers, 0);
+        assert_eq!(description.created, 0);
+        assert_eq!(description.warnings.len(), 1);
+    }
+}

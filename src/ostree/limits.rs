@@ -1,0 +1,110 @@
+//! How much a hostile or broken image may make us hold in memory.
+//!
+//! Contents go to the store, which has a limit of its own. What stays in memory is one record a
+//! file, directory and object; it is counted here, by all readers of layers together.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Result, ensure};
+
+/// Longest path in a layer, in bytes (`PATH_MAX`, which libostree checks too).
+pub(super) const PATH_MAX: usize = 4096;
+
+/// Largest metadata object in bytes, as in libostree (`OSTREE_MAX_METADATA_SIZE`) of 2022.
+pub(super) const METADATA_OBJECT_MAX: u64 = 10 << 20;
+
+/// Largest set of extended attributes of one file in bytes, as in ostree-ext. XFS takes 64 KiB a
+/// value.
+pub(super) const XATTRS_MAX: u64 = 1 << 20;
+
+/// What a file or directory is charged with besides its name and attributes: entry, inode, object
+/// and their places in trees, roughly, in bytes.
+const RECORD_BYTES: u64 = 256;
+
+/// Most of everything that is kept in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Entries of all layers, and files and directories of the base commit.
+    pub entries: u64,
+    /// Bytes of names, attributes and metadata objects, with a lump sum for each entry.
+    pub metadata_bytes: u64,
+}
+
+impl Default for Limits {
+    /// Ten times what large images need: Fedora CoreOS has some 80 000 entries.
+    fn default() -> Self {
+        Self {
+            entries: 1_000_000,
+            metadata_bytes: 512 << 20,
+        }
+    }
+}
+
+/// Counts against [`Limits`], from several threads.
+#[derive(Debug)]
+pub(super) struct Meter {
+    limits: Limits,
+    entries: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Meter {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            entries: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one file or directory with this much of names and attributes.
+    pub(super) fn entry(&self, bytes: usize) -> Result<()> {
+        let before = self.entries.fetch_add(1, Ordering::Relaxed);
+        ensure!(
+            before < self.limits.entries,
+            "the image has more than {} files and directories",
+            self.limits.entries
+        );
+        self.metadata(RECORD_BYTES.saturating_add(bytes as u64))
+    }
+
+    /// Counts bytes that are kept.
+    pub(super) fn metadata(&self, bytes: u64) -> Result<()> {
+        // Cannot overflow: one call adds less than a layer is long, and the first to pass the
+        // limit ends the import.
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        ensure!(
+            before.saturating_add(bytes) <= self.limits.metadata_bytes,
+            "the image's metadata exceeds {} MiB",
+            self.limits.metadata_bytes >> 20
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_entry_that_fits_is_taken() {
+        let meter = Meter::new(Limits {
+            entries: 2,
+            metadata_bytes: u64::MAX,
+        });
+        assert!(meter.entry(1).is_ok());
+        assert!(meter.entry(1).is_ok());
+        assert!(meter.entry(1).is_err());
+    }
+
+    #[test]
+    fn bytes_are_counted_over_calls() {
+        let meter = Meter::new(Limits {
+            entries: 9,
+            metadata_bytes: RECORD_BYTES + 10,
+        });
+        assert!(meter.entry(4).is_ok());
+        assert!(meter.metadata(6).is_ok());
+        assert!(meter.metadata(1).is_err());
+    }
+}

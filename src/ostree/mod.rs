@@ -1,0 +1,491 @@
+//! From the layers of a container image to one merged tree and a complete ostree repository.
+//!
+//! ```text
+//! base layers     tar of objects ──► objects, verified ──► tree of the base commit ─┐
+//! derived layers  tar of files   ──► entries, contents kept ──► filtered trees ─────┴► union
+//!                                                                                       │
+//!       objects, refs, merge commit ◄── checksums ◄── labels from the union's policy ◄──┘
+//! ```
+//!
+//! The result is what ostree-ext and libostree write when root imports the image into a repository
+//! of mode `bare`, except that nothing depends on time, thread or hash order. All layers are read
+//! at the same time, each once; the rest happens in memory, contents staying in the
+//! [`Store`]. Which layers belong to the encapsulated commit is told by the label
+//! `ostree.final-diffid`; an image without it is all ordinary layers.
+//!
+//! Left out on purpose: signatures, static deltas, composefs, and repositories of other modes.
+//!
+//! Truth: ostree-ext (`container/store.rs`) 0.15.3 and as it is in bootc of 2026, libostree 2022.7
+//! to 2026.4. Compared with a real import by `tests/ostree_oracle.rs`.
+
+mod archive;
+mod commit;
+mod description;
+mod encapsulated;
+mod filter;
+mod gvariant;
+mod hashing;
+mod label;
+mod layer;
+mod layer_tree;
+mod limits;
+mod merge;
+mod object;
+mod refs;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use filter::Var;
+pub use label::{FileType, Labels};
+pub use limits::Limits;
+pub use object::{Checksum, Kind, Object, ObjectName};
+pub use refs::{ContainerReference, Signature, Transport};
+pub use target::LibostreeVersion;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::progress::Progress;
+use crate::tree::{InodeId, Store, Tree};
+use commit::Metadata;
+use description::Description;
+use encapsulated::Role;
+use filter::Rules;
+use hashing::Checksums;
+use layer::Layer;
+use layer_tree::LayerTree;
+use limits::Meter;
+use merge::Union;
+
+/// Opens the uncompressed tar stream of a layer by position. The stream may report its end only
+/// once the layer's digests have been found right: it is always read that far.
+pub type OpenLayer<'a> = dyn Fn(usize) -> Result<Box<dyn Read + Send>> + Sync + 'a;
+
+/// An image to be imported.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// `sha256:…` of the manifest.
+    pub manifest_digest: &'a str,
+    /// The manifest's JSON, as pulled.
+    pub manifest: &'a [u8],
+    /// The configuration's JSON.
+    pub config: &'a [u8],
+    /// The layers, lowest first.
+    pub layers: &'a [LayerFacts],
+    /// Opens a layer.
+    pub open: &'a OpenLayer<'a>,
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("manifest_digest", &self.manifest_digest)
+            .field("layers", &self.layers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is known of a layer before it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerFacts {
+    /// `sha256:…` of the layer as the manifest has it, compressed.
+    pub digest: String,
+    /// `sha256:…` of the uncompressed layer, from the configuration.
+    pub diff_id: String,
+}
+
+/// Finds the policy of the merged tree; none if it has no SELinux.
+pub type FindLabels<'a> = dyn Fn(&Tree) -> Result<Option<Box<dyn Labels>>> + 'a;
+
+/// How an image is imported.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// How many threads read layers and hash files.
+    pub threads: NonZeroUsize,
+    /// Under which name the node is to find the image.
+    pub reference: &'a ContainerReference,
+    /// Whose habits to follow where importers differ.
+    pub importer: Importer,
+    /// The libostree that the image will be managed by; found in the image if not given.
+    pub libostree: Option<LibostreeVersion>,
+    /// Finds the policy that labels come from.
+    pub labels: &'a FindLabels<'a>,
+    /// Most that is kept in memory.
+    pub limits: Limits,
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("threads", &self.threads)
+            .field("reference", &self.reference)
+            .field("importer", &self.importer)
+            .field("libostree", &self.libostree)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which importer's habits are followed where they differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Importer {
+    /// The one in bootc since 2025: empty `usr/etc/hostname` and `usr/etc/resolv.conf`, left behind
+    /// by builds, are removed; layers' own commits are labelled by the merged tree's policy; the
+    /// merge commit has the base commit as parent.
+    #[default]
+    Bootc,
+    /// ostree-ext 0.15.3, as in rpm-ostree: none of that; layers' commits are labelled by the
+    /// base's policy, hard links in them like what they link to, and the merge commit counts what
+    /// was filtered.
+    OstreeExt,
+}
+
+/// A repository's content and the tree that will be deployed.
+#[derive(Debug)]
+pub struct Imported {
+    /// Merged tree, as committed: with `usr/etc`, without `etc`. Each name has an inode of its own;
+    /// files with equal checksums are one object.
+    pub tree: Tree,
+    /// Every object: of the base commit, the layers' commits, object sets and the merge commit.
+    pub objects: BTreeMap<ObjectName, Object>,
+    /// By [`InodeId::index`] of `tree`: the object that a file or symlink is.
+    pub file_checksums: Vec<Option<Checksum>>,
+    /// Refs below `refs/heads`.
+    pub refs: BTreeMap<String, Checksum>,
+    /// The commit to be deployed.
+    pub merge_commit: Checksum,
+    /// SHA-256 over the root's dirtree and dirmeta: equal for equal content.
+    pub content_checksum: Checksum,
+    /// The encapsulated commit, if the image has one.
+    pub base_commit: Option<Checksum>,
+    /// The libostree that manages the deployed system.
+    pub libostree: LibostreeVersion,
+    /// What the user should know: filtered paths, lost directory metadata and the like.
+    pub warnings: Vec<String>,
+}
+
+impl Imported {
+    /// The object that a file or symlink of the tree is; none for directories.
+    pub fn file_checksum(&self, id: InodeId) -> Option<Checksum> {
+        self.file_checksums.get(id.index()).copied().flatten()
+    }
+}
+
+/// Imports an image, keeping contents in `store`.
+pub fn import(
+    source: &Source,
+    store: &Store,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Imported> {
+    let manifest = json_text(source.manifest).context("reading the manifest")?;
+    let config = json_text(source.config).context("reading the configuration")?;
+    let description = Description::read(manifest, config, source.layers)?;
+    let mut warnings = description.warnings;
+    let created = description.created;
+
+    let read = read_layers(source, description.base_layers, store, options, progress)?;
+    let (mut base, derived) = (read.base, read.derived);
+
+    progress.begin("merging layers", 0);
+    let mut refs = base.refs;
+    let base_policy = match (&base.tree, options.importer) {
+        (Some(tree), Importer::OstreeExt) if !derived.is_empty() => (options.labels)(tree)?,
+        _ => None,
+    };
+    let (mut layers, libostree) = layer_trees(&derived, base.tree.as_ref(), options)?;
+    let mut union = unite(base.tree.take(), &derived, &layers)?;
+    warnings.append(&mut union.warnings);
+    let policy = (options.labels)(&union.tree)?;
+    if options.importer == Importer::Bootc {
+        union.remove_build_leftovers();
+    }
+
+    let layer_policy = match options.importer {
+        Importer::Bootc => &policy,
+        Importer::OstreeExt => &base_policy,
+    };
+    if let Some(labels) = layer_policy {
+        for layer in &mut layers {
+            label::relabel(&mut layer.tree, &**labels)?;
+            if options.importer == Importer::OstreeExt {
+                layer.share_attributes();
+            }
+        }
+    }
+    if let Some(labels) = &policy {
+        label::relabel(&mut union.tree, &**labels)?;
+    }
+    progress.end();
+
+    let mut objects = base.objects;
+    let hashed = hashing::run(
+        &union,
+        &layers,
+        &base.checksums,
+        &objects,
+        options.threads,
+        progress,
+    )?;
+
+    let mut filtered = BTreeMap::new();
+    let sides = derived.iter().zip(layers).zip(hashed.layers);
+    for ((Layer { digest, .. }, layer), checksums) in sides {
+        let root = commit::write_tree(&layer.tree, &checksums, &mut objects)?;
+        let metadata = Metadata::default().string(IMPORTER_KEY, IMPORTER);
+        let commit = commit::write_commit(&metadata, None, created, root, &mut objects);
+        refs.insert(refs::blob(digest), commit);
+        warn_of(digest, &layer, &mut warnings);
+        if !layer.filtered.is_empty() {
+            filtered.insert(digest.clone(), layer.filtered);
+        }
+    }
+
+    let root = commit::write_tree(&union.tree, &hashed.union, &mut objects)?;
+    let mut metadata = Metadata::default()
+        .string(IMPORTER_KEY, IMPORTER)
+        .string("ostree.manifest-digest", source.manifest_digest)
+        .string("ostree.manifest", manifest)
+        .string("ostree.container.image-config", config);
+    let parent = match options.importer {
+        Importer::Bootc => base.commit,
+        Importer::OstreeExt => {
+            metadata = metadata.counts("ostree.tar-filtered", &filtered);
+            None
+        }
+    };
+    let merge_commit = commit::write_commit(&metadata, parent, created, root, &mut objects);
+    refs.insert(refs::image(options.reference), merge_commit);
+
+    Ok(Imported {
+        tree: union.tree,
+        objects,
+        file_checksums: hashed.union,
+        refs,
+        merge_commit,
+        content_checksum: root.content_checksum(),
+        base_commit: base.commit,
+        libostree,
+        warnings,
+    })
+}
+
+const IMPORTER_KEY: &str = "ostree.importer.version";
+const IMPORTER: &str = concat!("coreos-bake ", env!("CARGO_PKG_VERSION"));
+
+/// JSON that can be stored as a string in a commit.
+fn json_text(bytes: &[u8]) -> Result<&str> {
+    let text = std::str::from_utf8(bytes).context("it is not UTF-8")?;
+    ensure!(!text.contains('\0'), "it contains NUL");
+    Ok(text)
+}
+
+/// All layers, read.
+struct ReadLayers {
+    base: Base,
+    derived: Vec<Layer>,
+}
+
+/// What the base layers hold; empty in an image without ostree.
+#[derive(Default)]
+struct Base {
+    commit: Option<Checksum>,
+    objects: commit::Objects,
+    /// Refs of the layers.
+    refs: BTreeMap<String, Checksum>,
+    /// The commit's tree, and its files' checksums by inode.
+    tree: Option<Tree>,
+    checksums: Checksums,
+}
+
+enum ReadLayer {
+    Base(encapsulated::Objects),
+    Derived(Layer),
+}
+
+fn read_layers(
+    source: &Source,
+    base_layers: usize,
+    store: &Store,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<ReadLayers> {
+    ensure!(!source.layers.is_empty(), "the image has no layers");
+    let meter = Meter::new(options.limits);
+    progress.begin("reading layers", 0);
+    let layers = in_parallel(options.threads, source.layers.len(), |index, keep_going| {
+        let digest = &source.layers[index].digest;
+        let read = || {
+            let stream = (source.open)(index)?;
+            if index < base_layers {
+                let role = if index == 0 { Role::Commit } else { Role::Chunk };
+                encapsulated::read(stream, role, store, &meter, progress, keep_going)
+                    .map(ReadLayer::Base)
+            } else {
+                layer::read(stream, digest, store, &meter, progress, keep_going)
+                    .map(ReadLayer::Derived)
+            }
+        };
+        read().with_context(|| format!("importing layer {digest}"))
+    })?;
+    progress.end();
+
+    let mut base = Base::default();
+    let mut derived = Vec::new();
+    for (facts, layer) in source.layers.iter().zip(layers) {
+        match layer {
+            ReadLayer::Derived(layer) => derived.push(layer),
+            ReadLayer::Base(layer) => {
+                let commit = match layer.commit {
+                    Some(commit) => {
+                        base.commit = Some(commit);
+                        commit
+                    }
+                    None => commit::write_object_set(&layer.files(), &mut base.objects),
+                };
+                base.refs.insert(refs::blob(&facts.digest), commit);
+                base.objects.extend(layer.objects);
+            }
+        }
+    }
+    if let Some(commit) = base.commit {
+        let (tree, checksums) = encapsulated::tree_of_commit(&base.objects, commit, &meter)
+            .with_context(|| format!("reading the base commit {commit}"))?;
+        (base.tree, base.checksums) = (Some(tree), checksums);
+    }
+    Ok(ReadLayers { base, derived })
+}
+
+/// Runs `work` for every index below `count`. If several fail, the error is that of the lowest
+/// index, however threads are scheduled: work for higher ones stops, for lower ones goes on.
+fn in_parallel<T: Send>(
+    threads: NonZeroUsize,
+    count: usize,
+    work: impl Fn(usize, &dyn Fn() -> Result<()>) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicUsize::new(usize::MAX);
+    let results: Vec<Mutex<Option<Result<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
+    let run = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count || failed.load(Ordering::Relaxed) < index {
+                return;
+            }
+            let keep_going = || match failed.load(Ordering::Relaxed) < index {
+                true => bail!("stopped because another layer cannot be read"),
+                false => Ok(()),
+            };
+            let result = work(index, &keep_going);
+            if result.is_err() {
+                failed.fetch_min(index, Ordering::Relaxed);
+            }
+            let mut slot = results[index].lock().expect("no reader of layers panics");
+            *slot = Some(result);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.get().min(count) {
+            scope.spawn(run);
+        }
+        run();
+    });
+    results
+        .into_iter()
+        .map_while(|slot| slot.into_inner().expect("no reader of layers panics"))
+        .collect()
+}
+
+/// Trees of the derived layers, and the libostree they are made for.
+///
+/// What becomes of `/var` depends on it, so the layers are first laid out as for a recent one and
+/// searched, uppermost first.
+fn layer_trees(
+    layers: &[Layer],
+    base: Option<&Tree>,
+    options: &Options,
+) -> Result<(Vec<LayerTree>, LibostreeVersion)> {
+    let keep_foreign = match base {
+        Some(tree) => target::has_overlay_root(tree)?,
+        None => true,
+    };
+    let build = |var| -> Result<Vec<LayerTree>> {
+        let rules = Rules { keep_foreign, var };
+        let build = |layer: &Layer| {
+            layer_tree::build(layer, rules, base.is_some())
+                .with_context(|| format!("importing layer {}", layer.digest))
+        };
+        layers.iter().map(build).collect()
+    };
+    let trees = build(Var::Keep)?;
+    let version = match options.libostree {
+        Some(version) => version,
+        None => {
+            let uppermost_first = trees.iter().rev().map(|layer| &layer.tree).chain(base);
+            let mut found = uppermost_first.filter_map(|tree| {
+                target::libostree_version(tree)
+                    .context("looking for the image's libostree")
+                    .transpose()
+            });
+            found.next().transpose()?.unwrap_or(LibostreeVersion::ASSUMED)
+        }
+    };
+    let trees = match version.keeps_var() {
+        true => trees,
+        false => build(Var::Factory)?,
+    };
+    Ok((trees, version))
+}
+
+fn unite(base: Option<Tree>, layers: &[Layer], trees: &[LayerTree]) -> Result<Union> {
+    let mut union = Union::new(base);
+    for (Layer { digest, .. }, tree) in layers.iter().zip(trees) {
+        union
+            .add(tree, digest)
+            .with_context(|| format!("importing layer {digest}"))?;
+    }
+    Ok(union)
+}
+
+/// How many names a warning lists.
+const LISTED_MAX: usize = 5;
+
+fn warn_of(digest: &str, layer: &LayerTree, warnings: &mut Vec<String>) {
+    let listed = |names: Vec<String>| {
+        let more = names.len().saturating_sub(LISTED_MAX);
+        let mut text = names[..names.len().min(LISTED_MAX)].join(", ");
+        if more > 0 {
+            text += &format!(" and {more} more");
+        }
+        text
+    };
+    if !layer.filtered.is_empty() {
+        let counted = layer.filtered.iter();
+        let names = counted.map(|(name, count)| format!("{name} ({count})")).collect();
+        warnings.push(format!(
+            "layer {digest} has files where ostree keeps none: {}",
+            listed(names)
+        ));
+    }
+    if !layer.unmoved.is_empty() {
+        warnings.push(format!(
+            "layer {digest} has paths in PAX records that nodes would not move to their place in \
+             ostree, and then fail to deploy: {}",
+            listed(layer.unmoved.clone())
+        ));
+    }
+    if !layer.lost_links.is_empty() {
+        warnings.push(format!(
+            "layer {digest} changes files of the base by hard links whose content it lacks; they \
+             are dropped: {}",
+            listed(layer.lost_links.clone())
+        ));
+    }
+}

@@ -1,0 +1,465 @@
+//! Pulling from a real registry: Debian's `docker-registry`, filled by skopeo, on this host.
+//!
+//! Misbehaving servers are played in `src/image/registry/tests.rs`; what is here needs a real one,
+//! directly or through a proxy that breaks connections.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use coreos_bake::image::{Access, Image, Patience, hint, open};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+const USER: &str = "builder";
+const PASSWORD: &str = "pass:word";
+
+/// Missing tools skip at home and fail in CI.
+fn have(tools: &[(&str, &str)]) -> bool {
+    tools.iter().all(|(tool, flag)| {
+        let run = Command::new(tool).arg(flag).stdout(Stdio::null()).stderr(Stdio::null());
+        let found = run.status().is_ok();
+        assert!(found || std::env::var_os("REQUIRE_TOOLS").is_none(), "{tool} is not installed");
+        if !found {
+            println!("skipped: {tool} is not installed");
+        }
+        found
+    })
+}
+
+fn have_registry() -> bool {
+    have(&[("docker-registry", "--version"), ("htpasswd", "-V"), ("skopeo", "--version")])
+}
+
+fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    output.stdout
+}
+
+/// A running registry with one user, which goes away with this value.
+struct Registry {
+    process: Child,
+    address: String,
+    directory: TempDir,
+}
+
+impl Registry {
+    /// With `tls`, it has a certificate of its own making in `ca.crt` of its directory.
+    fn start(tls: bool) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let users = run("htpasswd", &["-Bbn", USER, PASSWORD]);
+        fs::write(path("users"), users).unwrap();
+        let mut config = json!({
+            "version": 0.1,
+            "log": {"level": "info"},
+            "storage": {"filesystem": {"rootdirectory": path("storage")}},
+            "auth": {"htpasswd": {"realm": "test", "path": path("users")}},
+            "http": {"addr": "127.0.0.1:0"},
+        });
+        if tls {
+            let (key, certificate) = (path("key"), path("ca.crt"));
+            run(
+                "openssl",
+                &[
+                    "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &certificate,
+                ],
+            );
+            config["http"]["tls"] = json!({"certificate": certificate, "key": key});
+        }
+        // JSON is YAML.
+        fs::write(path("config.yml"), config.to_string()).unwrap();
+        let mut process = Command::new("docker-registry")
+            .args(["serve", &path("config.yml")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let address = log
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                let rest = line.split_once("listening on ")?.1;
+                Some(rest.split(['"', ',']).next()?.to_owned())
+            })
+            .expect("the registry says where it listens");
+        std::thread::spawn(move || log.for_each(drop));
+        Self {
+            process,
+            address,
+            directory,
+        }
+    }
+
+    /// Copies everything in a layout to the repository `name`.
+    fn push(&self, layout: &Path, name: &str) {
+        let source = format!("oci:{}", layout.display());
+        let target = format!("docker://{}/{name}", self.address);
+        let credentials = format!("{USER}:{PASSWORD}");
+        run(
+            "skopeo",
+            &[
+                "copy", "--all", "--dest-tls-verify=false", "--dest-creds", &credentials, &source,
+                &target,
+            ],
+        );
+    }
+
+    fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Access with credentials for `host`.
+    fn access(&self, host: &str, user: &str, password: &str) -> Access {
+        use base64::Engine;
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        self.access_with(&json!({"auths": {host: {"auth": auth}}}))
+    }
+
+    fn access_with(&self, authfile: &Value) -> Access {
+        let file = tempfile::Builder::new().suffix(".json").tempfile_in(self.scratch()).unwrap();
+        let (mut file, path) = file.keep().unwrap();
+        file.write_all(authfile.to_string().as_bytes()).unwrap();
+        let mut access = Access::new(self.scratch());
+        access.authfile = Some(path);
+        access.patience = Patience {
+            attempts: 4,
+            first_pause: Duration::from_millis(1),
+            longest_pause: Duration::from_millis(8),
+            silence: Duration::from_secs(20),
+        };
+        access
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A layout with an index of two images, each with two layers: a small and a big one.
+struct Layout {
+    directory: TempDir,
+    arches: [&'static str; 2],
+}
+
+impl Layout {
+    fn new(big_len: usize) -> Self {
+        let layout = Self {
+            directory: TempDir::new().unwrap(),
+            arches: ["amd64", "arm64"],
+        };
+        fs::create_dir_all(layout.path().join("blobs/sha256")).unwrap();
+        fs::write(layout.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        let entries = layout.arches.map(|arch| {
+            let mut entry = layout.image(arch, big_len);
+            entry["platform"] = json!({"architecture": arch, "os": "linux"});
+            entry
+        });
+        let index_type = "application/vnd.oci.image.index.v1+json";
+        let index = json!({"schemaVersion": 2, "mediaType": index_type, "manifests": entries});
+        let index = layout.blob(index_type, index.to_string().as_bytes());
+        let top = json!({"schemaVersion": 2, "manifests": [index]});
+        fs::write(layout.path().join("index.json"), top.to_string()).unwrap();
+        layout
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
+        let hex = hex::encode(Sha256::digest(bytes));
+        fs::write(self.path().join("blobs/sha256").join(&hex), bytes).unwrap();
+        json!({"mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len()})
+    }
+
+    fn image(&self, arch: &str, big_len: usize) -> Value {
+        let layers = [tar(arch, 1000), tar(arch, big_len)];
+        let diff_ids = layers.each_ref().map(|l| format!("sha256:{}", hex::encode(Sha256::digest(l))));
+        let layer_type = "application/vnd.oci.image.layer.v1.tar+zstd";
+        let config = json!({
+            "architecture": arch,
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        });
+        let manifest_type = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": manifest_type,
+            "config": self.blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes()),
+            "layers": layers.map(|l| self.blob(layer_type, &zstd::encode_all(&l[..], 1).unwrap())),
+        });
+        self.blob(manifest_type, manifest.to_string().as_bytes())
+    }
+
+    /// The same image, read from the layout.
+    fn open(&self, arch: &str) -> Image {
+        let mut access = Access::new(self.directory.path());
+        access.arch = Some(arch.into());
+        open(&format!("oci:{}", self.path().display()).parse().unwrap(), &access).unwrap()
+    }
+}
+
+/// A tar with one file of bytes that do not compress, always the same for the same name.
+fn tar(name: &str, len: usize) -> Vec<u8> {
+    let mut content = Vec::new();
+    let mut block = Sha256::digest(name.as_bytes());
+    while content.len() < len {
+        content.extend_from_slice(&block);
+        block = Sha256::digest(block);
+    }
+    content.truncate(len);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(len as u64);
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, name, &content[..]).unwrap();
+    builder.into_inner().unwrap()
+}
+
+fn read_all(image: &Image) -> anyhow::Result<Vec<Vec<u8>>> {
+    let read = |index| {
+        let mut bytes = Vec::new();
+        image.layer(index)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    (0..image.layers.len()).map(read).collect()
+}
+
+fn assert_same(pulled: &Image, local: &Image) {
+    assert_eq!(pulled.manifest, local.manifest);
+    assert_eq!(pulled.manifest_digest, local.manifest_digest);
+    assert_eq!(pulled.config, local.config);
+    assert_eq!(pulled.layers, local.layers);
+    assert!(read_all(pulled).unwrap() == read_all(local).unwrap());
+}
+
+fn told<T: std::fmt::Debug>(outcome: anyhow::Result<T>) -> String {
+    let error = outcome.unwrap_err();
+    format!("{error:#}\n{}", hint(&error).unwrap_or_default())
+}
+
+#[test]
+fn images_are_pulled_by_tag_digest_and_architecture() {
+    if !have_registry() {
+        return;
+    }
+    let (registry, layout) = (Registry::start(false), Layout::new(2_000_000));
+    let host = &registry.address;
+    registry.push(&layout.path(), "team/os:v1");
+    let mut access = registry.access(host, USER, PASSWORD);
+    for arch in layout.arches {
+        access.arch = Some(arch.into());
+        let local = layout.open(arch);
+        let by_tag = open(&format!("docker://{host}/team/os:v1").parse().unwrap(), &access).unwrap();
+        assert_same(&by_tag, &local);
+        assert_eq!(by_tag.index_digest, local.index_digest);
+        for digest in [local.index_digest.as_ref().unwrap(), &local.manifest_digest] {
+            let reference = format!("{host}/team/os@{digest}").parse().unwrap();
+            assert_same(&open(&reference, &access).unwrap(), &local);
+        }
+    }
+    access.arch = Some("s390x".into());
+    let missing = told(open(&format!("{host}/team/os:v1").parse().unwrap(), &access));
+    assert!(missing.contains("is not there for s390x") && missing.contains("(arm64)"), "{missing}");
+    let amd = layout.open("amd64").manifest_digest;
+    let other = told(open(&format!("{host}/team/os@{amd}").parse().unwrap(), &access));
+    assert!(other.contains("is for amd64, not for s390x"), "{other}");
+}
+
+#[test]
+fn credentials_decide() {
+    if !have_registry() {
+        return;
+    }
+    let (registry, layout) = (Registry::start(false), Layout::new(1000));
+    let host = &registry.address;
+    registry.push(&layout.path(), "team/os:v1");
+    let pull = |name: &str, access: &Access| {
+        let mut access = access.clone();
+        access.arch = Some("amd64".into());
+        open(&format!("{host}/{name}").parse().unwrap(), &access)
+    };
+    let nobody = told(pull("team/os:v1", &registry.access_with(&json!({}))));
+    assert!(nobody.contains(&format!("{host} refuses manifest of docker://{host}/team/os:v1")), "{nobody}");
+    assert!(nobody.contains(&format!("podman login {host}")), "{nobody}");
+
+    let wrong = told(pull("team/os:v1", &registry.access(host, USER, "guess")));
+    assert!(wrong.contains("refuses"), "{wrong}");
+    assert!(wrong.contains(&format!("credentials used are those for {host} in")), "{wrong}");
+    assert!(!wrong.contains("guess"), "{wrong}");
+
+    // The longest key wins, for better or worse.
+    let key = format!("{host}/team");
+    assert!(pull("team/os:v1", &registry.access(&key, USER, PASSWORD)).is_ok());
+    assert!(pull("team/os:v1", &registry.access(&format!("{host}/other"), USER, PASSWORD)).is_err());
+
+    let right = registry.access(host, USER, PASSWORD);
+    assert!(pull("team/os:v1", &right).is_ok());
+    for missing in ["team/os:v2", "team/nothing:v1"] {
+        let error = told(pull(missing, &right));
+        assert!(error.contains(&format!("{host} has no manifest of docker://{host}/{missing}")), "{error}");
+    }
+}
+
+/// What a proxy saw and did.
+#[derive(Default)]
+struct Traffic {
+    /// Heads of requests.
+    requests: Vec<String>,
+    bytes_to_client: usize,
+}
+
+/// Passes connections on to `target` and breaks each after `cut_after` bytes towards the client.
+fn proxy(target: &str, cut_after: usize) -> (String, Arc<Mutex<Traffic>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let traffic = Arc::new(Mutex::new(Traffic::default()));
+    let (target, shared) = (target.to_owned(), Arc::clone(&traffic));
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&target).unwrap());
+            let (up, down) = (Arc::clone(&shared), Arc::clone(&shared));
+            let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || pass_requests(from_client, to_server, &up));
+            std::thread::spawn(move || pass_answers(server, client, &down, cut_after));
+        }
+    });
+    (address, traffic)
+}
+
+fn pass_requests(mut client: TcpStream, mut server: TcpStream, traffic: &Mutex<Traffic>) {
+    let mut buffer = [0; 16 << 10];
+    let mut text = String::new();
+    while let Ok(count @ 1..) = client.read(&mut buffer) {
+        text += &String::from_utf8_lossy(&buffer[..count]);
+        while let Some((head, rest)) = text.split_once("\r\n\r\n") {
+            traffic.lock().unwrap().requests.push(head.to_lowercase());
+            text = rest.to_owned();
+        }
+        if server.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = server.shutdown(Shutdown::Both);
+}
+
+fn pass_answers(mut server: TcpStream, mut client: TcpStream, traffic: &Mutex<Traffic>, cut_after: usize) {
+    let mut buffer = [0; 16 << 10];
+    let mut left = cut_after;
+    while left > 0 {
+        let most = buffer.len().min(left);
+        let Ok(count @ 1..) = server.read(&mut buffer[..most]) else {
+            break;
+        };
+        left -= count;
+        traffic.lock().unwrap().bytes_to_client += count;
+        if client.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = client.shutdown(Shutdown::Both);
+    let _ = server.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn breaking_connections_cost_only_the_rest() {
+    if !have_registry() {
+        return;
+    }
+    const BIG: usize = 4_000_000;
+    const CUT: usize = 300_000;
+    let (registry, layout) = (Registry::start(false), Layout::new(BIG));
+    registry.push(&layout.path(), "team/os:v1");
+    let (host, traffic) = proxy(&registry.address, CUT);
+    let mut access = registry.access(&host, USER, PASSWORD);
+    access.arch = Some("arm64".into());
+    let pulled = open(&format!("{host}/team/os:v1").parse().unwrap(), &access).unwrap();
+    assert_same(&pulled, &layout.open("arm64"));
+
+    let traffic = traffic.lock().unwrap();
+    let starts: Vec<usize> = traffic
+        .requests
+        .iter()
+        .filter_map(|head| head.split_once("range: bytes=")?.1.split('-').next()?.parse().ok())
+        .collect();
+    assert!(starts.len() >= BIG / CUT, "{starts:?}");
+    assert!(starts.is_sorted_by(|a, b| a < b), "{starts:?}");
+    let total = traffic.bytes_to_client;
+    assert!(total > BIG && total < BIG + BIG / 4, "{total} bytes for {BIG}");
+}
+
+#[test]
+fn connections_that_always_break_are_given_up() {
+    if !have_registry() {
+        return;
+    }
+    let (registry, layout) = (Registry::start(false), Layout::new(1000));
+    registry.push(&layout.path(), "team/os:v1");
+    let (host, traffic) = proxy(&registry.address, 20);
+    let access = registry.access(&host, USER, PASSWORD);
+    let error = told(open(&format!("{host}/team/os:v1").parse().unwrap(), &access));
+    assert!(error.contains(&format!("could not be read from {host} in 4 attempts: ")), "{error}");
+    let asked = traffic.lock().unwrap().requests.iter().filter(|r| r.starts_with("get /v2/ ")).count();
+    assert_eq!(asked, 4);
+}
+
+/// Run again by the test below with another home directory; does nothing by itself.
+#[test]
+fn child_pulls_with_ca_from_home() {
+    let Ok(reference) = std::env::var("COREOS_BAKE_TEST_PULL") else {
+        return;
+    };
+    let mut access = Access::new(std::env::temp_dir());
+    access.authfile = std::env::var_os("COREOS_BAKE_TEST_AUTHFILE").map(Into::into);
+    access.arch = Some("amd64".into());
+    let image = open(&reference.parse().unwrap(), &access).unwrap();
+    println!("pulled {} bytes", read_all(&image).unwrap().concat().len());
+}
+
+#[test]
+fn certificates_are_checked_unless_told_otherwise() {
+    if !have_registry() || !have(&[("openssl", "version")]) {
+        return;
+    }
+    let (registry, layout) = (Registry::start(true), Layout::new(1000));
+    let host = &registry.address;
+    registry.push(&layout.path(), "team/os:v1");
+    let mut access = registry.access(host, USER, PASSWORD);
+    access.arch = Some("amd64".into());
+    let reference = format!("{host}/team/os:v1").parse().unwrap();
+
+    let untrusted = told(open(&reference, &access));
+    assert!(untrusted.contains(&format!("{host} cannot be talked to securely: invalid peer certificate")), "{untrusted}");
+    assert!(untrusted.contains(&format!("certs.d/{host}/ca.crt")), "{untrusted}");
+    assert!(untrusted.contains("--tls-verify=false"), "{untrusted}");
+
+    access.tls_verify = false;
+    assert_same(&open(&reference, &access).unwrap(), &layout.open("amd64"));
+
+    let home = registry.scratch().join("home");
+    let trusted = home.join(".config/containers/certs.d").join(host);
+    fs::create_dir_all(&trusted).unwrap();
+    fs::copy(registry.scratch().join("ca.crt"), trusted.join("ca.crt")).unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_pulls_with_ca_from_home", "--nocapture"])
+        .env("HOME", home)
+        .env("COREOS_BAKE_TEST_PULL", reference.to_string())
+        .env("COREOS_BAKE_TEST_AUTHFILE", access.authfile.unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{said}{}", String::from_utf8_lossy(&child.stderr));
+    assert!(said.contains("pulled "), "{said}");
+}
