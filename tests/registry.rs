@@ -22,8 +22,7 @@ const PASSWORD: &str = "pass:word";
 /// Missing tools skip at home and fail in CI.
 fn have(tools: &[(&str, &str)]) -> bool {
     tools.iter().all(|(tool, flag)| {
-        let run = Command::new(tool).arg(flag).stdout(Stdio::null()).stderr(Stdio::null());
-        let found = run.status().is_ok();
+        let found = Command::new(tool).arg(flag).output().is_ok();
         assert!(found || std::env::var_os("REQUIRE_TOOLS").is_none(), "{tool} is not installed");
         if !found {
             println!("skipped: {tool} is not installed");
@@ -51,7 +50,7 @@ struct Registry {
 }
 
 impl Registry {
-    /// With `tls`, it has a certificate of its own making in `ca.crt` of its directory.
+    /// With `tls`, its certificate is signed by the authority in `ca.crt` of its directory.
     fn start(tls: bool) -> Self {
         let directory = TempDir::new().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
@@ -65,14 +64,16 @@ impl Registry {
             "http": {"addr": "127.0.0.1:0"},
         });
         if tls {
-            let (key, certificate) = (path("key"), path("ca.crt"));
-            run(
-                "openssl",
-                &[
-                    "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
-                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &certificate,
-                ],
-            );
+            let (key, certificate) = (path("key"), path("certificate"));
+            let (ca_key, ca) = (path("ca.key"), path("ca.crt"));
+            let fixed = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"];
+            let own = ["/CN=test CA", "-keyout", &ca_key, "-out", &ca];
+            run("openssl", &[&fixed[..], &own].concat());
+            let signed = [
+                "/CN=test", "-CA", &ca, "-CAkey", &ca_key, "-keyout", &key, "-out", &certificate,
+                "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE",
+            ];
+            run("openssl", &[&fixed[..], &signed].concat());
             config["http"]["tls"] = json!({"certificate": certificate, "key": key});
         }
         // JSON is YAML.

@@ -11,7 +11,7 @@ use super::Outcome;
 use super::image_args::ImageArgs;
 use super::terminal::Terminal;
 use crate::kernel;
-use crate::media::{Medium, Source};
+use crate::media::{LiveRoot, Medium, Source};
 
 /// Tell what an image or a medium is
 ///
@@ -82,7 +82,7 @@ fn medium_facts(medium: &Medium) -> Result<Value> {
         "kind": if medium.iso.is_some() { "iso" } else { "pxe" },
         "kernel": kernel.release,
         "deployment": root.deployment,
-        "root": root.reader.facts(),
+        "root": root_facts(&root)?,
     });
     if let Some(iso) = &medium.iso {
         facts["iso"] = iso.facts();
@@ -95,6 +95,24 @@ fn medium_facts(medium: &Medium) -> Result<Value> {
         }
     }
     Ok(facts)
+}
+
+fn root_facts(root: &LiveRoot) -> Result<Value> {
+    let facts = root.reader.facts();
+    let mut names = 0u64;
+    root.reader.walk(|_, _| {
+        names += 1;
+        Ok(())
+    })?;
+    Ok(json!({
+        "compressor": facts.compressor.to_string(),
+        "block-size": facts.block_size,
+        "inodes": facts.inodes,
+        "names": names,
+        "fragments": facts.fragments,
+        "image-bytes": facts.bytes_used,
+        "extended-attributes": facts.has_xattrs,
+    }))
 }
 
 /// Key and value a line, nested ones indented; byte counts are shown for people.

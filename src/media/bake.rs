@@ -439,7 +439,7 @@ fn check_mountable(source: &Source, compressor: Compressor, progress: &dyn Progr
     let kernel = &source.facts.kernel;
     let initramfs =
         Initramfs::read(kernel.initramfs.reader()).context("reading the image's initramfs")?;
-    let algorithm = compressor.algorithm();
+    let algorithm = algorithm(compressor);
     match kernel::mount_support(&initramfs, &source.imported.tree, &kernel.release, algorithm)? {
         Verdict::Yes(_) => Ok(()),
         Verdict::Unknown(reason) => {
@@ -453,6 +453,15 @@ fn check_mountable(source: &Source, compressor: Compressor, progress: &dyn Progr
             "rebuild the initramfs with squashfs, loop and overlay in it, or choose another --compression",
         )
         .into()),
+    }
+}
+
+/// What the kernel calls a compressor's format, whatever the level.
+fn algorithm(compressor: Compressor) -> &'static str {
+    match compressor {
+        Compressor::Zstd { .. } => "zstd",
+        Compressor::Gzip { .. } => "gzip",
+        Compressor::Xz => "xz",
     }
 }
 

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use super::iso::Payload;
 use super::live::{SQUASHFS_NAME, SQUASHFS_OFFSET};
 use crate::failure::Failure;
-use crate::format::{cpio, iso9660, squashfs};
+use crate::format::squashfs::{Entry, Follow, Kind, Reader};
+use crate::format::{cpio, iso9660};
 use crate::kernel::Files;
 use crate::tree::Content;
 
@@ -114,9 +115,11 @@ fn pxe_parts(directory: &Path) -> Result<[PathBuf; 3]> {
 #[derive(Debug)]
 pub struct LiveRoot {
     /// The whole file system.
-    pub reader: squashfs::Reader,
+    pub reader: Reader,
     /// The deployment's path in it.
     pub deployment: String,
+    /// The deployment's directory: the live system's `/`.
+    top: Entry,
 }
 
 impl LiveRoot {
@@ -131,23 +134,32 @@ impl LiveRoot {
         let content = rootfs
             .slice(SQUASHFS_OFFSET, head.size)
             .context("rootfs.img ends within its file system")?;
-        let reader = squashfs::Reader::open(content)?;
+        let reader = Reader::open(content)?;
         let deployment = deployment(&reader)?;
-        Ok(Self { reader, deployment })
+        let top = reader
+            .lookup(&deployment, Follow::Last)?
+            .with_context(|| format!("{deployment} is missing"))?;
+        Ok(Self {
+            reader,
+            deployment,
+            top,
+        })
     }
 
-    fn inside(&self, path: &str) -> String {
-        format!("{}/{path}", self.deployment)
+    fn lookup(&self, path: &str) -> Result<Option<Entry>> {
+        self.reader.lookup_below(&self.top, path, Follow::Last)
     }
 }
 
 /// What the live initramfs looks for: the one match of `/ostree/boot.1/*/*/0`.
-fn deployment(reader: &squashfs::Reader) -> Result<String> {
+fn deployment(reader: &Reader) -> Result<String> {
     let mut found = Vec::new();
-    for stateroot in reader.names("ostree/boot.1")? {
-        for checksum in reader.names(&format!("ostree/boot.1/{stateroot}"))? {
-            let link = format!("ostree/boot.1/{stateroot}/{checksum}/0");
-            if let Some(target) = reader.read_link(&link)? {
+    for stateroot in names(reader, reader.lookup("ostree/boot.1", Follow::Last)?)? {
+        let directory = format!("ostree/boot.1/{stateroot}");
+        for checksum in names(reader, reader.lookup(&directory, Follow::Last)?)? {
+            let link = reader.lookup(format!("{directory}/{checksum}/0"), Follow::NotLast)?;
+            if let Some(Kind::Symlink(target)) = link.map(|entry| entry.kind) {
+                let target = String::from_utf8_lossy(&target).into_owned();
                 let name = target.rsplit('/').next().unwrap_or_default();
                 found.push(format!("ostree/deploy/{stateroot}/deploy/{name}"));
             }
@@ -162,19 +174,40 @@ fn deployment(reader: &squashfs::Reader) -> Result<String> {
     }
 }
 
+/// Names in a directory that are text; none if it is no directory.
+fn names(reader: &Reader, directory: Option<Entry>) -> Result<Vec<String>> {
+    match directory {
+        Some(entry) if entry.kind == Kind::Directory => reader
+            .read_dir(&entry)?
+            .filter_map(|name| match name {
+                Ok(name) => String::from_utf8(name.name.into_vec()).ok().map(Ok),
+                Err(error) => Some(Err(error)),
+            })
+            .collect(),
+        _ => Ok(Vec::new()),
+    }
+}
+
 /// Largest file that is read whole out of a live root: module indexes, modules.
 const FILE_LIMIT: u64 = 256 << 20;
 
 impl Files for LiveRoot {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        self.reader.read_file(&self.inside(path), FILE_LIMIT)
+        match self.lookup(path)? {
+            Some(entry) if matches!(entry.kind, Kind::File { .. }) => self
+                .reader
+                .to_vec(&entry, FILE_LIMIT)
+                .map(Some)
+                .with_context(|| format!("reading {path}")),
+            _ => Ok(None),
+        }
     }
 
     fn exists(&self, path: &str) -> Result<bool> {
-        Ok(self.reader.lookup(&self.inside(path))?.is_some())
+        Ok(self.lookup(path)?.is_some())
     }
 
     fn list(&self, directory: &str) -> Result<Vec<String>> {
-        self.reader.names(&self.inside(directory))
+        names(&self.reader, self.lookup(directory)?)
     }
 }

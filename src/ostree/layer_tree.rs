@@ -26,6 +26,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::filter::{Placed, Rules, place};
 use super::layer::{Body, Entry, Layer};
+use super::limits::Meter;
 use crate::tree::{InodeId, Meta, Node, Tree};
 
 /// Where base layers keep their objects.
@@ -37,17 +38,27 @@ const LINK_CHAIN_MAX: usize = 16;
 /// A layer by itself. One inode a name, as ostree knows no hard links.
 #[derive(Debug)]
 pub(super) struct LayerTree {
+    /// `sha256:…` as in the manifest.
+    pub(super) digest: String,
     pub(super) tree: Tree,
     /// Hard links, and the inodes that they are links to.
     links: BTreeMap<InodeId, InodeId>,
     /// By inode: whether the layer itself says what this directory's owner and mode are.
     pub(super) described: Vec<bool>,
-    /// How many paths were dropped, by name as [`Placed::Dropped`] gives it.
-    pub(super) filtered: BTreeMap<String, u32>,
-    /// Hard links to files of the base that the layer does not have.
-    pub(super) lost_links: Vec<String>,
+    /// How many entries were dropped, by name as [`Placed::Dropped`] gives it.
+    pub(super) dropped: BTreeMap<String, Dropped>,
+    /// Changes to files of the base that cannot be made: names without content, and the reverse.
+    pub(super) lost_changes: Vec<String>,
     /// Paths that ostree-ext would leave where they are.
     pub(super) unmoved: Vec<String>,
+}
+
+/// Counts of dropped entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Dropped {
+    pub(super) entries: u32,
+    /// Those that are no directories: builds leave directories behind where they mount things.
+    pub(super) files: u32,
 }
 
 impl LayerTree {
@@ -64,11 +75,26 @@ impl LayerTree {
             self.tree.inode_mut(*link).meta.xattrs = xattrs;
         }
     }
+
+    /// Empties `sysroot`: the physical root is mounted there. A flattened encapsulated image has
+    /// the repository in it that its files were hard links to.
+    fn empty_sysroot(&mut self) {
+        if let Some(sysroot) = self.tree.lookup("sysroot")
+            && self.tree.is_directory(sysroot)
+        {
+            self.tree.inode_mut(sysroot).node = Node::Directory(BTreeMap::new());
+        }
+    }
 }
 
 /// Builds the tree of a layer; `on_base` if the image is an encapsulated commit with layers on top.
-pub(super) fn build(layer: &Layer, rules: Rules, on_base: bool) -> Result<LayerTree> {
-    let mut builder = Builder::new(rules);
+pub(super) fn build(
+    layer: &Layer,
+    rules: Rules,
+    on_base: bool,
+    meter: &Meter,
+) -> Result<LayerTree> {
+    let mut builder = Builder::new(layer, rules, meter);
     for entry in &layer.entries {
         let path = &*entry.path;
         let is_moved = matches!(place(path, rules), Placed::At(at) if at != path);
@@ -82,14 +108,17 @@ pub(super) fn build(layer: &Layer, rules: Rules, on_base: bool) -> Result<LayerT
         }
     }
     builder.make_links()?;
+    let unnamed = builder.changed.into_keys().map(str::to_owned);
+    builder.layer.lost_changes.extend(unnamed);
     if !on_base {
-        builder.empty_sysroot();
+        builder.layer.empty_sysroot();
     }
     Ok(builder.layer)
 }
 
 struct Builder<'a> {
     rules: Rules,
+    meter: &'a Meter,
     layer: LayerTree,
     /// Hard links by final path: final path of what they link to.
     links: BTreeMap<String, String>,
@@ -100,15 +129,17 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(rules: Rules) -> Self {
+    fn new(layer: &Layer, rules: Rules, meter: &'a Meter) -> Self {
         Self {
             rules,
+            meter,
             layer: LayerTree {
+                digest: layer.digest.clone(),
                 tree: Tree::new(Meta::root(0o755)),
                 links: BTreeMap::new(),
                 described: vec![false],
-                filtered: BTreeMap::new(),
-                lost_links: Vec::new(),
+                dropped: BTreeMap::new(),
+                lost_changes: Vec::new(),
                 unmoved: Vec::new(),
             },
             links: BTreeMap::new(),
@@ -128,7 +159,9 @@ impl<'a> Builder<'a> {
             }
             Body::Link(target) if is_changed && target.starts_with(REPOSITORY) => {
                 let target = &**target;
-                if let Some(file) = self.changed.remove(target) {
+                if let Placed::Dropped(_) = place(path, self.rules) {
+                    self.take(path, &entry.body, &entry.meta)
+                } else if let Some(file) = self.changed.remove(target) {
                     self.moved.insert(target, path);
                     // ostree-ext takes the header along, but not the attributes before it.
                     let meta = Meta {
@@ -139,7 +172,7 @@ impl<'a> Builder<'a> {
                 } else if let Some(first) = self.moved.get(target) {
                     self.take(path, &Body::Link((*first).into()), &entry.meta)
                 } else {
-                    self.layer.lost_links.push(path.to_owned());
+                    self.layer.lost_changes.push(path.to_owned());
                     Ok(())
                 }
             }
@@ -150,8 +183,10 @@ impl<'a> Builder<'a> {
     fn take(&mut self, path: &str, body: &Body, meta: &Meta) -> Result<()> {
         match place(path, self.rules) {
             Placed::Dropped(name) => {
-                let count = self.layer.filtered.entry(name.to_owned()).or_default();
-                *count = count.saturating_add(1);
+                let is_file = !matches!(body, Body::Directory);
+                let count = self.layer.dropped.entry(name.to_owned()).or_default();
+                count.entries = count.entries.saturating_add(1);
+                count.files = count.files.saturating_add(is_file.into());
                 Ok(())
             }
             Placed::At(path) => self.put(&path, body, meta),
@@ -220,6 +255,8 @@ impl<'a> Builder<'a> {
         let mut end = 0;
         for part in above.split('/') {
             end += part.len();
+            // Charged each, as one long path can make thousands.
+            self.meter.entry(part.len())?;
             at = self.directory(at, part, &above[..end])?;
             end += 1;
             self.describe(at, &owned);
@@ -295,16 +332,5 @@ impl<'a> Builder<'a> {
             self.name(parent, name, id, path)?;
         }
         Ok(())
-    }
-
-    /// Empties `sysroot`: the physical root is mounted there. A flattened encapsulated image has
-    /// the repository in it that its files were hard links to.
-    fn empty_sysroot(&mut self) {
-        let tree = &mut self.layer.tree;
-        if let Some(sysroot) = tree.lookup("sysroot")
-            && tree.is_directory(sysroot)
-        {
-            tree.inode_mut(sysroot).node = Node::Directory(BTreeMap::new());
-        }
     }
 }

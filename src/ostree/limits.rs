@@ -17,9 +17,9 @@ pub(super) const METADATA_OBJECT_MAX: u64 = 10 << 20;
 /// value.
 pub(super) const XATTRS_MAX: u64 = 1 << 20;
 
-/// What a file or directory is charged with besides its name and attributes: entry, inode, object
+/// What a file or directory is charged with besides its name and attributes: entry, inodes, object
 /// and their places in trees, roughly, in bytes.
-const RECORD_BYTES: u64 = 256;
+const RECORD_BYTES: u64 = 512;
 
 /// Most of everything that is kept in memory.
 #[derive(Clone, Copy, Debug)]

@@ -53,9 +53,9 @@ impl Union {
         }
     }
 
-    /// Lays the next layer on top; `digest` is for messages.
-    pub(super) fn add(&mut self, layer: &LayerTree, digest: &str) -> Result<()> {
-        let source = &layer.tree;
+    /// Lays the next layer on top.
+    pub(super) fn add(&mut self, layer: &LayerTree) -> Result<()> {
+        let (source, digest) = (&layer.tree, &layer.digest);
         if !self.has_root || source.child(Tree::ROOT, OPAQUE).is_some() {
             *self.tree.inode_mut(Tree::ROOT) = empty_directory(source, Tree::ROOT);
             self.has_root = true;

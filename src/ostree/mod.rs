@@ -191,8 +191,9 @@ pub fn import(
     let mut warnings = description.warnings;
     let created = description.created;
 
-    let read = read_layers(source, description.base_layers, store, options, progress)?;
-    let (mut base, derived) = (read.base, read.derived);
+    let meter = Meter::new(options.limits);
+    let (mut base, derived) =
+        read_layers(source, description.base_layers, store, &meter, options, progress)?;
 
     progress.begin("merging layers", 0);
     let mut refs = base.refs;
@@ -200,8 +201,8 @@ pub fn import(
         (Some(tree), Importer::OstreeExt) if !derived.is_empty() => (options.labels)(tree)?,
         _ => None,
     };
-    let (mut layers, libostree) = layer_trees(&derived, base.tree.as_ref(), options)?;
-    let mut union = unite(base.tree.take(), &derived, &layers)?;
+    let (mut layers, libostree) = layer_trees(derived, base.tree.as_ref(), &meter, options)?;
+    let mut union = unite(base.tree.take(), &layers)?;
     warnings.append(&mut union.warnings);
     let policy = (options.labels)(&union.tree)?;
     if options.importer == Importer::Bootc {
@@ -236,15 +237,16 @@ pub fn import(
     )?;
 
     let mut filtered = BTreeMap::new();
-    let sides = derived.iter().zip(layers).zip(hashed.layers);
-    for ((Layer { digest, .. }, layer), checksums) in sides {
-        let root = commit::write_tree(&layer.tree, &checksums, &mut objects)?;
+    for (layer, checksums) in layers.into_iter().zip(&hashed.layers) {
+        let root = commit::write_tree(&layer.tree, checksums, &mut objects)?;
         let metadata = Metadata::default().string(IMPORTER_KEY, IMPORTER);
         let commit = commit::write_commit(&metadata, None, created, root, &mut objects);
-        refs.insert(refs::blob(digest), commit);
-        warn_of(digest, &layer, &mut warnings);
-        if !layer.filtered.is_empty() {
-            filtered.insert(digest.clone(), layer.filtered);
+        refs.insert(refs::blob(&layer.digest), commit);
+        warn_of(&layer, &mut warnings);
+        if !layer.dropped.is_empty() {
+            let counts = layer.dropped.into_iter();
+            let counts = counts.map(|(name, count)| (name, count.entries)).collect();
+            filtered.insert(layer.digest, counts);
         }
     }
 
@@ -287,12 +289,6 @@ fn json_text(bytes: &[u8]) -> Result<&str> {
     Ok(text)
 }
 
-/// All layers, read.
-struct ReadLayers {
-    base: Base,
-    derived: Vec<Layer>,
-}
-
 /// What the base layers hold; empty in an image without ostree.
 #[derive(Default)]
 struct Base {
@@ -314,11 +310,11 @@ fn read_layers(
     source: &Source,
     base_layers: usize,
     store: &Store,
+    meter: &Meter,
     options: &Options,
     progress: &dyn Progress,
-) -> Result<ReadLayers> {
+) -> Result<(Base, Vec<Layer>)> {
     ensure!(!source.layers.is_empty(), "the image has no layers");
-    let meter = Meter::new(options.limits);
     progress.begin("reading layers", 0);
     let layers = in_parallel(options.threads, source.layers.len(), |index, keep_going| {
         let digest = &source.layers[index].digest;
@@ -326,10 +322,10 @@ fn read_layers(
             let stream = (source.open)(index)?;
             if index < base_layers {
                 let role = if index == 0 { Role::Commit } else { Role::Chunk };
-                encapsulated::read(stream, role, store, &meter, progress, keep_going)
+                encapsulated::read(stream, role, store, meter, progress, keep_going)
                     .map(ReadLayer::Base)
             } else {
-                layer::read(stream, digest, store, &meter, progress, keep_going)
+                layer::read(stream, digest, store, meter, progress, keep_going)
                     .map(ReadLayer::Derived)
             }
         };
@@ -356,11 +352,11 @@ fn read_layers(
         }
     }
     if let Some(commit) = base.commit {
-        let (tree, checksums) = encapsulated::tree_of_commit(&base.objects, commit, &meter)
+        let (tree, checksums) = encapsulated::tree_of_commit(&base.objects, commit, meter)
             .with_context(|| format!("reading the base commit {commit}"))?;
         (base.tree, base.checksums) = (Some(tree), checksums);
     }
-    Ok(ReadLayers { base, derived })
+    Ok((base, derived))
 }
 
 /// Runs `work` for every index below `count`. If several fail, the error is that of the lowest
@@ -408,8 +404,9 @@ fn in_parallel<T: Send>(
 /// What becomes of `/var` depends on it, so the layers are first laid out as for a recent one and
 /// searched, uppermost first.
 fn layer_trees(
-    layers: &[Layer],
+    layers: Vec<Layer>,
     base: Option<&Tree>,
+    meter: &Meter,
     options: &Options,
 ) -> Result<(Vec<LayerTree>, LibostreeVersion)> {
     let keep_foreign = match base {
@@ -419,7 +416,7 @@ fn layer_trees(
     let build = |var| -> Result<Vec<LayerTree>> {
         let rules = Rules { keep_foreign, var };
         let build = |layer: &Layer| {
-            layer_tree::build(layer, rules, base.is_some())
+            layer_tree::build(layer, rules, base.is_some(), meter)
                 .with_context(|| format!("importing layer {}", layer.digest))
         };
         layers.iter().map(build).collect()
@@ -444,12 +441,12 @@ fn layer_trees(
     Ok((trees, version))
 }
 
-fn unite(base: Option<Tree>, layers: &[Layer], trees: &[LayerTree]) -> Result<Union> {
+fn unite(base: Option<Tree>, layers: &[LayerTree]) -> Result<Union> {
     let mut union = Union::new(base);
-    for (Layer { digest, .. }, tree) in layers.iter().zip(trees) {
+    for layer in layers {
         union
-            .add(tree, digest)
-            .with_context(|| format!("importing layer {digest}"))?;
+            .add(layer)
+            .with_context(|| format!("importing layer {}", layer.digest))?;
     }
     Ok(union)
 }
@@ -457,7 +454,8 @@ fn unite(base: Option<Tree>, layers: &[Layer], trees: &[LayerTree]) -> Result<Un
 /// How many names a warning lists.
 const LISTED_MAX: usize = 5;
 
-fn warn_of(digest: &str, layer: &LayerTree, warnings: &mut Vec<String>) {
+fn warn_of(layer: &LayerTree, warnings: &mut Vec<String>) {
+    let digest = &layer.digest;
     let listed = |names: Vec<String>| {
         let more = names.len().saturating_sub(LISTED_MAX);
         let mut text = names[..names.len().min(LISTED_MAX)].join(", ");
@@ -466,12 +464,14 @@ fn warn_of(digest: &str, layer: &LayerTree, warnings: &mut Vec<String>) {
         }
         text
     };
-    if !layer.filtered.is_empty() {
-        let counted = layer.filtered.iter();
-        let names = counted.map(|(name, count)| format!("{name} ({count})")).collect();
+    let dropped = layer.dropped.iter().filter(|(_, count)| count.files > 0);
+    let dropped: Vec<String> = dropped
+        .map(|(name, count)| format!("{name} ({})", count.files))
+        .collect();
+    if !dropped.is_empty() {
         warnings.push(format!(
             "layer {digest} has files where ostree keeps none: {}",
-            listed(names)
+            listed(dropped)
         ));
     }
     if !layer.unmoved.is_empty() {
@@ -481,11 +481,11 @@ fn warn_of(digest: &str, layer: &LayerTree, warnings: &mut Vec<String>) {
             listed(layer.unmoved.clone())
         ));
     }
-    if !layer.lost_links.is_empty() {
+    if !layer.lost_changes.is_empty() {
         warnings.push(format!(
-            "layer {digest} changes files of the base by hard links whose content it lacks; they \
-             are dropped: {}",
-            listed(layer.lost_links.clone())
+            "layer {digest} changes files of the base by hard links of which it lacks one end; \
+             these changes are lost: {}",
+            listed(layer.lost_changes.clone())
         ));
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn read(image: &Content, scheme: Scheme, field: &[u8]) -> Result<Posi
                 b"CE" => {
                     next = UseContinuation::ref_from_prefix(entry.bytes)
                         .ok()
-                        .map(|c| c.0.clone());
+                        .map(|(continuation, _)| *continuation);
                 }
                 _ => {}
             }

@@ -37,7 +37,6 @@ pub(super) mod compressor_id {
 /// Bits of [`Superblock::flags`]. Except for `COMPRESSOR_OPTIONS` they tell what was asked of the
 /// maker; every block says for itself whether it is compressed.
 pub(super) mod flag {
-    pub(in super::super) const ALWAYS_FRAGMENTS: u16 = 0x0020;
     pub(in super::super) const DUPLICATES_MERGED: u16 = 0x0040;
     pub(in super::super) const EXPORTABLE: u16 = 0x0080;
     pub(in super::super) const NO_XATTRS: u16 = 0x0200;

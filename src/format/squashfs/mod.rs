@@ -1,8 +1,16 @@
-//! squashfs 4.0: the live root's file system.
+//! squashfs 4.0: the live root's file system, and the only kind that every live initramfs mounts.
+//!
+//! [`write`] makes an image of a [`crate::tree::Tree`]; [`Reader`] looks into one; [`describe`] dumps
+//! one as text.
+
 mod compress;
 mod density;
+mod describe;
 mod format;
+mod reader;
 mod writer;
 
 pub use compress::{Compressor, CompressorError};
+pub use describe::describe;
+pub use reader::{Entry, Facts, FileReader, Follow, Kind, Name, ReadDir, Reader};
 pub use writer::{Options, Written, write};

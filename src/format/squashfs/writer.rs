@@ -117,6 +117,17 @@ pub fn write(
         "block size {} is not a power of two from 4096 to 1048576",
         options.block_size
     );
+    write_checked(tree, options, out, offset, progress)
+}
+
+/// [`write`] with options that are known to fit; tests take one that does not.
+pub(super) fn write_checked(
+    tree: &Tree,
+    options: &Options,
+    out: &File,
+    offset: u64,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Written> {
     let mut plan = Plan::new(tree, options.block_size)?;
     let same_as = duplicates::find(&plan.contents(), options.threads).map_err(|unreadable| {
         let path = plan.path(plan.files[unreadable.file].id);

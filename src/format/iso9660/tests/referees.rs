@@ -1,14 +1,16 @@
 //! Readers that we did not write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use tempfile::NamedTempFile;
+
 use super::super::names::level_1;
-use super::{Files, ID, TIME, bytes, live_volume, written};
-use crate::format::iso9660::Volume;
+use super::super::{Reader, Volume};
+use super::{Files, ID, TIME, bytes, files, live_volume, noise, opened, written};
 
 /// Missing tools skip on a laptop and fail where REQUIRE_TOOLS is set.
 fn have(tool: &str) -> bool {
@@ -246,6 +248,71 @@ fn isoinfo_reads_rock_ridge_and_joliet() {
     let file = "/images/pxeboot/initrd.img";
     let read = run("isoinfo", &["-R", "-x", file, "-i", path]).stdout;
     assert!(read == bytes(&volume.files[&file[1..]]));
+}
+
+/// ISOs of the tools that CoreOS and distributions use, with what ours don't have: symlinks, names
+/// that continue elsewhere, and a boot catalog with a name.
+#[test]
+fn isos_of_other_tools_are_read() {
+    let tools: [(&str, &[&str]); 2] = [("xorriso", &["-as", "mkisofs"]), ("genisoimage", &[])];
+    for (tool, arguments) in tools {
+        if !have(tool) {
+            continue;
+        }
+        let source = tempfile::tempdir().unwrap();
+        let mut files = files(&[
+            ("isolinux/isolinux.bin", 30_000),
+            ("images/efiboot.img", 70_000),
+            ("coreos/kargs.json", 20),
+            ("empty", 0),
+        ]);
+        files.insert("d/".to_owned() + &"n".repeat(250), noise(1, 10));
+        for number in 0..200 {
+            files.insert(format!("d/number {number}.conf"), noise(number, 5));
+        }
+        for (path, content) in &files {
+            let path = source.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes(content)).unwrap();
+        }
+        std::os::unix::fs::symlink("empty", source.path().join("link")).unwrap();
+        let image = NamedTempFile::new().unwrap();
+        #[rustfmt::skip]
+        let options = [
+            "-R", "-J", "-joliet-long", "-V", ID, "-c", "isolinux/boot.cat",
+            "-b", "isolinux/isolinux.bin", "-no-emul-boot", "-boot-load-size", "4",
+            "-eltorito-alt-boot", "-e", "images/efiboot.img", "-no-emul-boot",
+            "-o", image.path().to_str().unwrap(), source.path().to_str().unwrap(),
+        ];
+        run(tool, &[arguments, &options].concat());
+
+        let reader = Reader::open(opened(&image)).unwrap();
+        assert_eq!(reader.volume_id(), ID, "{tool}");
+        let catalog = "isolinux/boot.cat".to_owned();
+        let expected: BTreeSet<String> = files.keys().cloned().chain([catalog]).collect();
+        let found: BTreeSet<String> = reader.paths().map(str::to_owned).collect();
+        assert_eq!(found, expected, "{tool}");
+        for (path, content) in &files {
+            let found = reader.file(path).unwrap().unwrap();
+            assert!(bytes(&found) == bytes(content), "{tool}: {path}");
+        }
+        let image = fs::read(image.path()).unwrap();
+        for (boot, path) in reader
+            .boot_images()
+            .iter()
+            .zip(["isolinux/isolinux.bin", "images/efiboot.img"])
+        {
+            let at = boot.offset as usize;
+            let expected = bytes(&files[path]);
+            assert!(image[at..].starts_with(&expected), "{tool}: {path}");
+        }
+        assert_eq!(reader.boot_images().len(), 2, "{tool}");
+        let facts = reader.facts();
+        assert_eq!(
+            (&facts["rock-ridge"], &facts["joliet"]),
+            (&true.into(), &true.into())
+        );
+    }
 }
 
 /// A mounted ISO, until dropped.
