@@ -29,7 +29,10 @@ fn main() -> Result<()> {
     let began = Instant::now();
     let out = Path::new(out);
     let store = Store::create(out.parent().context("OUT names no file")?, STORE_LIMIT)?;
-    let tree = read(File::open(tar).with_context(|| format!("opening {tar}"))?, &store)?;
+    let tree = read(
+        File::open(tar).with_context(|| format!("opening {tar}"))?,
+        &store,
+    )?;
     let read_seconds = began.elapsed().as_secs_f64();
 
     let began = Instant::now();
@@ -58,13 +61,19 @@ fn read(archive: impl Read, store: &Store) -> Result<Tree> {
     let mut archive = tar::Archive::new(BufReader::with_capacity(1 << 20, archive));
     for entry in archive.entries()? {
         let mut entry = entry?;
-        let path = String::from_utf8(entry.path_bytes().into_owned()).context("a path that is not UTF-8")?;
+        let path = String::from_utf8(entry.path_bytes().into_owned())
+            .context("a path that is not UTF-8")?;
         add(&mut tree, &mut entry, &path, store).with_context(|| format!("reading {path}"))?;
     }
     Ok(tree)
 }
 
-fn add(tree: &mut Tree, entry: &mut tar::Entry<impl Read>, path: &str, store: &Store) -> Result<()> {
+fn add(
+    tree: &mut Tree,
+    entry: &mut tar::Entry<impl Read>,
+    path: &str,
+    store: &Store,
+) -> Result<()> {
     let meta = meta(entry)?;
     let path = path.trim_start_matches("./").trim_end_matches('/');
     if path.is_empty() {
@@ -74,7 +83,12 @@ fn add(tree: &mut Tree, entry: &mut tar::Entry<impl Read>, path: &str, store: &S
     let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
     let parent = tree.make_directories(parent, &Meta::root(0o755));
     let header = entry.header();
-    let numbers = || Ok::<_, std::io::Error>((header.device_major()?.unwrap_or(0), header.device_minor()?.unwrap_or(0)));
+    let numbers = || {
+        Ok::<_, std::io::Error>((
+            header.device_major()?.unwrap_or(0),
+            header.device_minor()?.unwrap_or(0),
+        ))
+    };
     let node = match header.entry_type() {
         tar::EntryType::Directory => match tree.child(parent, name.as_bytes()) {
             Some(id) => {
@@ -83,7 +97,9 @@ fn add(tree: &mut Tree, entry: &mut tar::Entry<impl Read>, path: &str, store: &S
             }
             None => Node::Directory(BTreeMap::new()),
         },
-        tar::EntryType::Regular | tar::EntryType::Continuous => Node::File(store.keep(entry.size(), entry, |_| ())?),
+        tar::EntryType::Regular | tar::EntryType::Continuous => {
+            Node::File(store.keep(entry.size(), entry, |_| ())?)
+        }
         tar::EntryType::Symlink => Node::Symlink(target(entry)?.as_slice().into()),
         tar::EntryType::Link => {
             let id = linked(tree, &target(entry)?)?;

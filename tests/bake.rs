@@ -13,14 +13,22 @@ use support::{Workshop, contents, find, have, names, run, run_to_fail, sample, t
 fn bake(workshop: &Workshop, image: &str, output: &Path, more: &[&str]) {
     run(workshop
         .bake_as_nobody()
-        .args(["bake", &workshop.image(image), "--compression", "fast", "-o"])
+        .args([
+            "bake",
+            &workshop.image(image),
+            "--compression",
+            "fast",
+            "-o",
+        ])
         .arg(output)
         .args(more));
 }
 
 #[test]
 fn an_ordinary_user_bakes_and_no_other_program_is_run() {
-    let (Some(workshop), true) = (Workshop::new(), have("strace")) else { return };
+    let (Some(workshop), true) = (Workshop::new(), have("strace")) else {
+        return;
+    };
     let output = workshop.output("out");
     let log = workshop.output("log").join("execve");
     let bake = workshop.bake_as_nobody();
@@ -39,14 +47,20 @@ fn an_ordinary_user_bakes_and_no_other_program_is_run() {
         .map(str::to_owned)
         .collect();
     let expected = if support::is_root() { 2 } else { 1 };
-    assert_eq!(executed.len(), expected, "setpriv and coreos-bake only: {executed:#?}");
+    assert_eq!(
+        executed.len(),
+        expected,
+        "setpriv and coreos-bake only: {executed:#?}"
+    );
     let owner = fs::metadata(find(&output, ".iso")).unwrap().uid();
     assert_ne!(owner, 0, "the bake ran as an ordinary user");
 }
 
 #[test]
 fn threads_users_and_directories_do_not_show_in_the_bytes() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     let (first, second) = (workshop.output("first"), workshop.output("second"));
     bake(&workshop, "layered", &first, &["--threads", "1"]);
     run(workshop
@@ -57,7 +71,10 @@ fn threads_users_and_directories_do_not_show_in_the_bytes() {
         .args(["--threads", "3", "-o"])
         .arg(&second));
     let (first, second) = (contents(&first), contents(&second));
-    assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
+    assert_eq!(
+        first.keys().collect::<Vec<_>>(),
+        second.keys().collect::<Vec<_>>()
+    );
     for (name, bytes) in &first {
         assert!(*bytes == second[name], "{name} differs");
     }
@@ -65,50 +82,87 @@ fn threads_users_and_directories_do_not_show_in_the_bytes() {
 
 #[test]
 fn an_archive_gives_the_same_media_as_its_layout() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     let (layout, archive) = (workshop.output("layout"), workshop.output("archive"));
-    let target = ["--target-imgref", "ostree-unverified-registry:quay.example/os:1", "-f", "pxe"];
+    let target = [
+        "--target-imgref",
+        "ostree-unverified-registry:quay.example/os:1",
+        "-f",
+        "pxe",
+    ];
     bake(&workshop, "layered", &layout, &target);
     run(workshop
         .bake_as_nobody()
         .arg("bake")
-        .arg(format!("oci-archive:{}", workshop.path("layered.ociarchive").display()))
+        .arg(format!(
+            "oci-archive:{}",
+            workshop.path("layered.ociarchive").display()
+        ))
         .args(["--compression", "fast"])
         .args(target)
         .arg("-o")
         .arg(&archive));
     // The aleph file names the image as it was read, so compare what doesn't.
     for part in ["-live-kernel.", ".ipxe"] {
-        assert_eq!(fs::read(find(&layout, part)).unwrap(), fs::read(find(&archive, part)).unwrap(), "{part}");
+        assert_eq!(
+            fs::read(find(&layout, part)).unwrap(),
+            fs::read(find(&archive, part)).unwrap(),
+            "{part}"
+        );
     }
     let checksum = |directory: &Path| {
         let record: serde_json::Value =
             serde_json::from_slice(&fs::read(directory.join("bake.json")).unwrap()).unwrap();
-        record["ostree"]["content-checksum"].as_str().unwrap().to_owned()
+        record["ostree"]["content-checksum"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(checksum(&layout), checksum(&archive));
 }
 
 #[test]
 fn a_missing_driver_is_refused_and_leaves_nothing() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     for (image, stage) in [("forgot", "live-initramfs"), ("stock", "live-root")] {
         let output = workshop.output(image);
         let error = run_to_fail(
             workshop
                 .bake_as_nobody()
-                .args(["bake", &workshop.image(image), "--driver", "megaraid_sas", "-o"])
+                .args([
+                    "bake",
+                    &workshop.image(image),
+                    "--driver",
+                    "megaraid_sas",
+                    "-o",
+                ])
                 .arg(&output),
         );
-        assert!(error.contains("megaraid_sas") && error.contains(stage), "{error}");
-        assert!(error.contains("hint: ") && error.contains("dracut"), "{error}");
+        assert!(
+            error.contains("megaraid_sas") && error.contains(stage),
+            "{error}"
+        );
+        assert!(
+            error.contains("hint: ") && error.contains("dracut"),
+            "{error}"
+        );
         assert_eq!(names(&output), [""; 0], "nothing is left");
     }
     // The forgotten initramfs still has its module in the root.
     let error = run_to_fail(
         workshop
             .bake_as_nobody()
-            .args(["bake", &workshop.image("forgot"), "--driver", "megaraid_sas", "-o"])
+            .args([
+                "bake",
+                &workshop.image("forgot"),
+                "--driver",
+                "megaraid_sas",
+                "-o",
+            ])
             .arg(workshop.output("again")),
     );
     assert!(!error.contains("live-root"), "{error}");
@@ -116,11 +170,20 @@ fn a_missing_driver_is_refused_and_leaves_nothing() {
 
 #[test]
 fn a_missing_driver_can_be_allowed_and_shows_in_the_exit_code() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     let output = workshop.output("out");
     let status = workshop
         .bake_as_nobody()
-        .args(["bake", &workshop.image("stock"), "--compression", "fast", "-f", "pxe"])
+        .args([
+            "bake",
+            &workshop.image("stock"),
+            "--compression",
+            "fast",
+            "-f",
+            "pxe",
+        ])
         .args(["--driver", "megaraid_sas", "--allow-missing-driver", "-o"])
         .arg(&output)
         .output()
@@ -132,7 +195,9 @@ fn a_missing_driver_can_be_allowed_and_shows_in_the_exit_code() {
 
 #[test]
 fn check_says_the_same_of_image_iso_and_pxe_set() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     let output = workshop.output("out");
     bake(&workshop, "layered", &output, &[]);
     let subjects = [
@@ -161,7 +226,9 @@ fn check_says_the_same_of_image_iso_and_pxe_set() {
 
 #[test]
 fn coreos_installer_reads_and_changes_the_iso() {
-    let (Some(workshop), Some(sample)) = (Workshop::new(), sample()) else { return };
+    let (Some(workshop), Some(sample)) = (Workshop::new(), sample()) else {
+        return;
+    };
     let output = workshop.output("out");
     bake(&workshop, "layered", &output, &[]);
     let iso = find(&output, ".iso");
@@ -175,41 +242,104 @@ fn coreos_installer_reads_and_changes_the_iso() {
 
     let config = r#"{"ignition":{"version":"3.3.0"}}"#;
     fs::write(work.join("config.ign"), config).unwrap();
-    installer(&["iso", "ignition", "embed", "-i", "config.ign", "-o", "embedded.iso", iso_path]);
-    assert_eq!(installer(&["iso", "ignition", "show", "embedded.iso"]).trim(), config);
+    installer(&[
+        "iso",
+        "ignition",
+        "embed",
+        "-i",
+        "config.ign",
+        "-o",
+        "embedded.iso",
+        iso_path,
+    ]);
+    assert_eq!(
+        installer(&["iso", "ignition", "show", "embedded.iso"]).trim(),
+        config
+    );
 
     let before = installer(&["iso", "kargs", "show", iso_path]);
-    assert!(before.contains("coreos.liveiso=") && before.contains("ignition.platform.id=metal"), "{before}");
-    installer(&["iso", "kargs", "modify", "-a", "foo=bar", "-o", "kargs.iso", iso_path]);
+    assert!(
+        before.contains("coreos.liveiso=") && before.contains("ignition.platform.id=metal"),
+        "{before}"
+    );
+    installer(&[
+        "iso",
+        "kargs",
+        "modify",
+        "-a",
+        "foo=bar",
+        "-o",
+        "kargs.iso",
+        iso_path,
+    ]);
     let after = installer(&["iso", "kargs", "show", "kargs.iso"]);
     assert_eq!(after.trim(), format!("{} foo=bar", before.trim()));
     installer(&["iso", "kargs", "reset", "kargs.iso"]);
-    assert_eq!(fs::read(work.join("kargs.iso")).unwrap(), fs::read(&iso).unwrap());
+    assert_eq!(
+        fs::read(work.join("kargs.iso")).unwrap(),
+        fs::read(&iso).unwrap()
+    );
 
-    fs::write(work.join("eth.nmconnection"), "[connection]\nid=eth\ntype=ethernet\n").unwrap();
+    fs::write(
+        work.join("eth.nmconnection"),
+        "[connection]\nid=eth\ntype=ethernet\n",
+    )
+    .unwrap();
     installer(&[
-        "iso", "customize", "--dest-device", "/dev/sda", "--dest-ignition", "config.ign",
-        "--network-keyfile", "eth.nmconnection", "--live-karg-append", "console=ttyS0",
-        "-o", "customized.iso", iso_path,
+        "iso",
+        "customize",
+        "--dest-device",
+        "/dev/sda",
+        "--dest-ignition",
+        "config.ign",
+        "--network-keyfile",
+        "eth.nmconnection",
+        "--live-karg-append",
+        "console=ttyS0",
+        "-o",
+        "customized.iso",
+        iso_path,
     ]);
     assert!(installer(&["iso", "ignition", "show", "customized.iso"]).contains("dest.ign"));
 
     installer(&["iso", "extract", "pxe", "-o", "pxe", iso_path]);
-    for (part, name) in [("vmlinuz", "-live-kernel."), ("initrd", "-live-initramfs."), ("rootfs", "-live-rootfs.")] {
+    for (part, name) in [
+        ("vmlinuz", "-live-kernel."),
+        ("initrd", "-live-initramfs."),
+        ("rootfs", "-live-rootfs."),
+    ] {
         let extracted = find(&work.join("pxe"), part);
-        assert!(fs::read(extracted).unwrap() == fs::read(find(&output, name)).unwrap(), "{part}");
+        assert!(
+            fs::read(extracted).unwrap() == fs::read(find(&output, name)).unwrap(),
+            "{part}"
+        );
     }
 }
 
 #[test]
 fn our_customization_equals_coreos_installers() {
-    let (Some(workshop), Some(sample)) = (Workshop::new(), sample()) else { return };
+    let (Some(workshop), Some(sample)) = (Workshop::new(), sample()) else {
+        return;
+    };
     let (plain, custom) = (workshop.output("plain"), workshop.output("custom"));
     let work = workshop.output("work");
     let config = work.join("c.ign");
-    fs::write(&config, r#"{"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"/etc/x"}]}}"#).unwrap();
+    fs::write(
+        &config,
+        r#"{"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"/etc/x"}]}}"#,
+    )
+    .unwrap();
     let config = config.to_str().unwrap();
-    let common = ["--live-ignition", config, "--dest-ignition", config, "--dest-device", "/dev/sda", "--dest-karg-append", "quiet"];
+    let common = [
+        "--live-ignition",
+        config,
+        "--dest-ignition",
+        config,
+        "--dest-device",
+        "/dev/sda",
+        "--dest-karg-append",
+        "quiet",
+    ];
     bake(&workshop, "layered", &plain, &[]);
     let mut with = common.to_vec();
     with.extend(["--live-karg-append", "console=ttyS0"]);
@@ -217,16 +347,34 @@ fn our_customization_equals_coreos_installers() {
 
     let tool = sample.join("tools/coreos-installer");
     let iso = work.join("theirs.iso");
-    run(Command::new(&tool).args(["iso", "customize"]).args(&with).arg("-o").arg(&iso).arg(find(&plain, ".iso")));
-    assert!(fs::read(&iso).unwrap() == fs::read(find(&custom, ".iso")).unwrap(), "ISO");
+    run(Command::new(&tool)
+        .args(["iso", "customize"])
+        .args(&with)
+        .arg("-o")
+        .arg(&iso)
+        .arg(find(&plain, ".iso")));
+    assert!(
+        fs::read(&iso).unwrap() == fs::read(find(&custom, ".iso")).unwrap(),
+        "ISO"
+    );
     let initrd = work.join("theirs.img");
-    run(Command::new(&tool).args(["pxe", "customize"]).args(common).arg("-o").arg(&initrd).arg(find(&plain, "-live-initramfs.")));
-    assert!(fs::read(&initrd).unwrap() == fs::read(find(&custom, "-live-initramfs.")).unwrap(), "initramfs");
+    run(Command::new(&tool)
+        .args(["pxe", "customize"])
+        .args(common)
+        .arg("-o")
+        .arg(&initrd)
+        .arg(find(&plain, "-live-initramfs.")));
+    assert!(
+        fs::read(&initrd).unwrap() == fs::read(find(&custom, "-live-initramfs.")).unwrap(),
+        "initramfs"
+    );
 }
 
 #[test]
 fn xorriso_and_unsquashfs_agree_with_inspect() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     if !have("xorriso") || !have("unsquashfs") {
         return;
     }
@@ -234,28 +382,55 @@ fn xorriso_and_unsquashfs_agree_with_inspect() {
     bake(&workshop, "layered", &output, &[]);
     let iso = find(&output, ".iso");
     let inspect = |path: &Path| -> serde_json::Value {
-        let out = run(workshop.bake_as_nobody().args(["inspect", "--format", "json"]).arg(path));
+        let out = run(workshop
+            .bake_as_nobody()
+            .args(["inspect", "--format", "json"])
+            .arg(path));
         serde_json::from_slice(&out.stdout).unwrap()
     };
     let facts = inspect(&iso);
 
-    let report = run(Command::new("xorriso").arg("-indev").arg(&iso).args(["-report_el_torito", "plain", "-pvd_info"]));
+    let report = run(Command::new("xorriso").arg("-indev").arg(&iso).args([
+        "-report_el_torito",
+        "plain",
+        "-pvd_info",
+    ]));
     let report = text(&report) + &String::from_utf8_lossy(&report.stderr);
     let volume = facts["iso"]["volume-id"].as_str().unwrap();
-    assert!(report.contains(&format!("'{volume}'")) || report.contains(volume), "{report}");
+    assert!(
+        report.contains(&format!("'{volume}'")) || report.contains(volume),
+        "{report}"
+    );
     let boot = &facts["iso"]["boot"][0];
-    let line = report.lines().find(|line| line.contains("UEFI")).expect("an El Torito entry for UEFI");
+    let line = report
+        .lines()
+        .find(|line| line.contains("UEFI"))
+        .expect("an El Torito entry for UEFI");
     let sector = boot["offset"].as_u64().unwrap() / 2048;
-    assert!(line.trim_end().ends_with(&format!(" {sector}")), "{line} and {boot}");
+    assert!(
+        line.trim_end().ends_with(&format!(" {sector}")),
+        "{line} and {boot}"
+    );
 
-    let listing = run(Command::new("unsquashfs").args(["-s", "-o", "124"]).arg(find(&output, "-live-rootfs.")));
+    let listing = run(Command::new("unsquashfs")
+        .args(["-s", "-o", "124"])
+        .arg(find(&output, "-live-rootfs.")));
     let listing = text(&listing);
     for (label, key) in [("Number of inodes", "inodes"), ("Block size", "block-size")] {
         let line = listing.lines().find(|line| line.contains(label)).unwrap();
-        assert!(line.ends_with(&format!(" {}", facts["root"][key])), "{line} and {}", facts["root"]);
+        assert!(
+            line.ends_with(&format!(" {}", facts["root"][key])),
+            "{line} and {}",
+            facts["root"]
+        );
     }
-    let entries = text(&run(Command::new("unsquashfs").args(["-lls", "-o", "124"]).arg(find(&output, "-live-rootfs."))));
-    let count = entries.lines().filter(|line| line.contains("squashfs-root")).count();
+    let entries = text(&run(Command::new("unsquashfs")
+        .args(["-lls", "-o", "124"])
+        .arg(find(&output, "-live-rootfs."))));
+    let count = entries
+        .lines()
+        .filter(|line| line.contains("squashfs-root"))
+        .count();
     assert_eq!(facts["root"]["names"].as_u64().unwrap() as usize, count);
     assert_eq!(inspect(&output)["root"], facts["root"], "ISO and PXE set");
 }

@@ -12,7 +12,14 @@ fn program() -> Command {
 
 #[test]
 fn help_fits_eighty_columns() {
-    for command in [&[][..], &["bake"], &["check"], &["inspect"], &["completions"], &["man"]] {
+    for command in [
+        &[][..],
+        &["bake"],
+        &["check"],
+        &["inspect"],
+        &["completions"],
+        &["man"],
+    ] {
         for flag in ["-h", "--help"] {
             let help = text(&run(program().args(command).arg(flag).env("COLUMNS", "80")));
             assert!(help.contains("Usage:"), "{command:?}");
@@ -34,12 +41,25 @@ fn exit_codes_tell_usage_from_failure() {
 
 #[test]
 fn errors_are_one_sentence_on_standard_error() {
-    let output = program().args(["inspect", "oci:/nonexistent", "--color", "never"]).output().unwrap();
+    let output = program()
+        .args(["inspect", "oci:/nonexistent", "--color", "never"])
+        .output()
+        .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.starts_with("error: opening image oci:/nonexistent: "), "{error}");
+    assert!(
+        error.starts_with("error: opening image oci:/nonexistent: "),
+        "{error}"
+    );
     assert!(output.stdout.is_empty());
-    let coloured = program().args(["inspect", "oci:/nonexistent", "--color", "always"]).output().unwrap();
-    assert!(String::from_utf8(coloured.stderr).unwrap().contains("\x1b["));
+    let coloured = program()
+        .args(["inspect", "oci:/nonexistent", "--color", "always"])
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8(coloured.stderr)
+            .unwrap()
+            .contains("\x1b[")
+    );
 }
 
 #[test]
@@ -48,10 +68,16 @@ fn manual_pages_and_completions_come_from_the_same_definition() {
     run(program().arg("man").arg(directory.path()));
     let names = support::names(directory.path());
     for command in ["", "-bake", "-check", "-inspect"] {
-        assert!(names.contains(&format!("coreos-bake{command}.1")), "{names:?}");
+        assert!(
+            names.contains(&format!("coreos-bake{command}.1")),
+            "{names:?}"
+        );
     }
     let page = std::fs::read_to_string(directory.path().join("coreos-bake-bake.1")).unwrap();
-    assert!(page.contains("rootfs") && !page.contains("20\\-"), "the page has the options and no date");
+    assert!(
+        page.contains("rootfs") && !page.contains("20\\-"),
+        "the page has the options and no date"
+    );
     for shell in ["bash", "zsh", "fish"] {
         let script = text(&run(program().args(["completions", shell])));
         assert!(script.contains("target-imgref"), "{shell}");

@@ -15,7 +15,13 @@ use support::{Workshop, as_nobody, is_root, names, run, run_to_fail, skip};
 fn interrupt(workshop: &Workshop, output: &Path, signal: &str, delay: Duration) -> bool {
     let mut child = workshop
         .bake_as_nobody()
-        .args(["bake", &workshop.image("layered"), "--compression", "fast", "-o"])
+        .args([
+            "bake",
+            &workshop.image("layered"),
+            "--compression",
+            "fast",
+            "-o",
+        ])
         .arg(output)
         .stderr(Stdio::null())
         .stdout(Stdio::null())
@@ -29,7 +35,9 @@ fn interrupt(workshop: &Workshop, output: &Path, signal: &str, delay: Duration) 
 
 #[test]
 fn signals_leave_no_file() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     let mut interrupted = 0;
     for (number, delay) in [5, 60, 150, 400, 900, 1600].into_iter().enumerate() {
         for signal in ["INT", "TERM"] {
@@ -44,26 +52,46 @@ fn signals_leave_no_file() {
             fs::remove_dir_all(&output).unwrap();
         }
     }
-    assert!(interrupted > 2, "the signals came while the program was at work");
+    assert!(
+        interrupted > 2,
+        "the signals came while the program was at work"
+    );
 }
 
 #[test]
 fn a_killed_bake_leaves_only_a_hidden_directory() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     let output = workshop.output("out");
-    assert!(interrupt(&workshop, &output, "KILL", Duration::from_millis(900)));
-    assert!(names(&output).iter().all(|name| name.starts_with(".coreos-bake-")), "{:?}", names(&output));
+    assert!(interrupt(
+        &workshop,
+        &output,
+        "KILL",
+        Duration::from_millis(900)
+    ));
+    assert!(
+        names(&output)
+            .iter()
+            .all(|name| name.starts_with(".coreos-bake-")),
+        "{:?}",
+        names(&output)
+    );
 }
 
 #[test]
 fn a_full_disk_is_one_clear_error() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     if !is_root() {
         skip::<()>("a small file system needs root");
         return;
     }
     let output = workshop.output("small");
-    run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m,mode=1777", "tmpfs"]).arg(&output));
+    run(Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64m,mode=1777", "tmpfs"])
+        .arg(&output));
     let error = run_to_fail(
         workshop
             .bake_as_nobody()
@@ -78,7 +106,9 @@ fn a_full_disk_is_one_clear_error() {
 
 #[test]
 fn a_read_only_directory_is_named() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     let output = workshop.output("closed");
     fs::set_permissions(&output, fs::Permissions::from_mode(0o555)).unwrap();
     let error = run_to_fail(
@@ -87,25 +117,41 @@ fn a_read_only_directory_is_named() {
             .args(["bake", &workshop.image("layered"), "-o"])
             .arg(&output),
     );
-    assert!(error.contains("closed") && error.contains("Permission denied"), "{error}");
+    assert!(
+        error.contains("closed") && error.contains("Permission denied"),
+        "{error}"
+    );
 }
 
 #[test]
 fn old_files_are_kept_unless_forced() {
-    let Some(workshop) = Workshop::new() else { return };
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     let output = workshop.output("old");
     fs::write(output.join("bake.json"), "precious").unwrap();
     fs::set_permissions(output.join("bake.json"), fs::Permissions::from_mode(0o666)).unwrap();
     let bake = |more: &[&str]| {
         let mut command = workshop.bake_as_nobody();
         command
-            .args(["bake", &workshop.image("layered"), "--compression", "fast", "-f", "pxe", "-o"])
+            .args([
+                "bake",
+                &workshop.image("layered"),
+                "--compression",
+                "fast",
+                "-f",
+                "pxe",
+                "-o",
+            ])
             .arg(&output)
             .args(more);
         command
     };
     let error = run_to_fail(&mut bake(&[]));
-    assert!(error.contains("bake.json exists") && error.contains("--force"), "{error}");
+    assert!(
+        error.contains("bake.json exists") && error.contains("--force"),
+        "{error}"
+    );
     assert_eq!(fs::read(output.join("bake.json")).unwrap(), b"precious");
     assert_eq!(names(&output), ["bake.json"]);
     // A directory with the sticky bit keeps others from replacing the file.

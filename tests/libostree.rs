@@ -84,7 +84,10 @@ fn walk(top: &Path) -> BTreeMap<PathBuf, Entry> {
 fn deployment(root: &Path) -> PathBuf {
     let stateroots = root.join("ostree/deploy");
     let stateroot = stateroots.join(&names(&stateroots)[0]).join("deploy");
-    let name = names(&stateroot).into_iter().find(|name| !name.ends_with(".origin")).unwrap();
+    let name = names(&stateroot)
+        .into_iter()
+        .find(|name| !name.ends_with(".origin"))
+        .unwrap();
     stateroot.join(name)
 }
 
@@ -93,7 +96,10 @@ fn differences(ours: &Path, theirs: &Path, ignore: impl Fn(&Path) -> bool) -> Ve
     let (a, b) = (walk(ours), walk(theirs));
     assert!(a.len() > 1000 && b.len() > 1000, "both trees are there");
     let mut lines = Vec::new();
-    for path in a.keys().chain(b.keys().filter(|path| !a.contains_key(*path))) {
+    for path in a
+        .keys()
+        .chain(b.keys().filter(|path| !a.contains_key(*path)))
+    {
         if ignore(path) {
             continue;
         }
@@ -119,7 +125,15 @@ fn both(workshop: &Workshop, image: &str) -> (PathBuf, PathBuf) {
     let output = workshop.output(&format!("{image}-ours"));
     run(workshop
         .bake_as_nobody()
-        .args(["bake", &workshop.image(image), "--compression", "fast", "-f", "pxe", "-o"])
+        .args([
+            "bake",
+            &workshop.image(image),
+            "--compression",
+            "fast",
+            "-f",
+            "pxe",
+            "-o",
+        ])
         .arg(&output));
     let ours = output.join("root");
     run(Command::new("unsquashfs")
@@ -152,21 +166,40 @@ fn deployment_and_objects_equal_libostrees() {
         let (ours, theirs) = both(&workshop, image);
         // buildah leaves these empty; current importers remove them, the oracle's version doesn't.
         let leftover = |path: &Path| {
-            ["etc/hostname", "etc/resolv.conf", "usr/etc/hostname", "usr/etc/resolv.conf"]
-                .iter()
-                .any(|name| path == Path::new(name))
+            [
+                "etc/hostname",
+                "etc/resolv.conf",
+                "usr/etc/hostname",
+                "usr/etc/resolv.conf",
+            ]
+            .iter()
+            .any(|name| path == Path::new(name))
         };
         let tree = differences(&deployment(&ours), &deployment(&theirs), leftover);
-        assert!(tree.is_empty(), "{image}: {}\n{}", tree.len(), tree[..tree.len().min(20)].join("\n"));
+        assert!(
+            tree.is_empty(),
+            "{image}: {}\n{}",
+            tree.len(),
+            tree[..tree.len().min(20)].join("\n")
+        );
 
         // Commits and trees name the moment of the import, and the layers' trees hold the leftovers;
         // file objects depend on nothing but themselves.
-        let objects = differences(&ours.join("ostree/repo/objects"), &theirs.join("ostree/repo/objects"), |path| {
-            path.extension().is_none_or(|extension| extension != "file")
-        });
-        assert!(objects.is_empty(), "{image}: {}\n{}", objects.len(), objects[..objects.len().min(20)].join("\n"));
+        let objects = differences(
+            &ours.join("ostree/repo/objects"),
+            &theirs.join("ostree/repo/objects"),
+            |path| path.extension().is_none_or(|extension| extension != "file"),
+        );
+        assert!(
+            objects.is_empty(),
+            "{image}: {}\n{}",
+            objects.len(),
+            objects[..objects.len().min(20)].join("\n")
+        );
 
-        let check = run(Command::new("ostree").arg("fsck").arg(format!("--repo={}", ours.join("ostree/repo").display())));
+        let check = run(Command::new("ostree")
+            .arg("fsck")
+            .arg(format!("--repo={}", ours.join("ostree/repo").display())));
         assert!(!support::text(&check).contains("corrupt"));
         clean(&[&ours, &theirs]);
     }
@@ -175,7 +208,10 @@ fn deployment_and_objects_equal_libostrees() {
 /// Deployments are immutable until told otherwise.
 fn clean(roots: &[&Path]) {
     for root in roots {
-        let _ = Command::new("chattr").arg("-i").arg(deployment(root)).status();
+        let _ = Command::new("chattr")
+            .arg("-i")
+            .arg(deployment(root))
+            .status();
     }
 }
 

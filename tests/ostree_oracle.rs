@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use coreos_bake::ostree::{
-    self, Checksum, FileType, Importer, Imported, Kind, Labels, LayerFacts, LibostreeVersion,
+    self, Checksum, FileType, Imported, Importer, Kind, Labels, LayerFacts, LibostreeVersion,
     Limits, Object, Options, Source,
 };
 use coreos_bake::progress::Silent;
@@ -37,7 +37,8 @@ struct Oci {
 
 impl Oci {
     fn open(directory: &Path) -> Self {
-        let json = |path: PathBuf| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+        let json =
+            |path: PathBuf| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
         let index = json(directory.join("index.json"));
         let blob = |digest: &Value| blob(directory, digest.as_str().unwrap());
         let manifest = json(blob(&index["manifests"][0]["digest"]));
@@ -51,7 +52,10 @@ impl Oci {
 
     /// The same image with uncompressed layers on top, in a new directory.
     fn with_layers(&self, directory: &Path, layers: &[Vec<u8>]) -> Self {
-        run(Command::new("cp").args(["-al"]).arg(&self.directory).arg(directory));
+        run(Command::new("cp")
+            .args(["-al"])
+            .arg(&self.directory)
+            .arg(directory));
         let mut image = Self {
             directory: directory.to_owned(),
             manifest: self.manifest.clone(),
@@ -64,8 +68,14 @@ impl Oci {
                 "digest": digest,
                 "size": layer.len(),
             });
-            image.manifest["layers"].as_array_mut().unwrap().push(descriptor);
-            image.config["rootfs"]["diff_ids"].as_array_mut().unwrap().push(digest.into());
+            image.manifest["layers"]
+                .as_array_mut()
+                .unwrap()
+                .push(descriptor);
+            image.config["rootfs"]["diff_ids"]
+                .as_array_mut()
+                .unwrap()
+                .push(digest.into());
         }
         // Optional by the specification, demanded by ostree-ext 0.15.
         image.config["history"] = json!([{}]);
@@ -95,10 +105,15 @@ impl Oci {
 
     fn layer(&self, index: usize) -> Result<Box<dyn Read + Send>> {
         let descriptor = &self.manifest["layers"][index];
-        let file = fs::File::open(blob(&self.directory, descriptor["digest"].as_str().unwrap()))?;
+        let file = fs::File::open(blob(
+            &self.directory,
+            descriptor["digest"].as_str().unwrap(),
+        ))?;
         Ok(match descriptor["mediaType"].as_str().unwrap() {
             "application/vnd.oci.image.layer.v1.tar" => Box::new(file),
-            _ => Box::new(flate2::read::MultiGzDecoder::new(std::io::BufReader::new(file))),
+            _ => Box::new(flate2::read::MultiGzDecoder::new(std::io::BufReader::new(
+                file,
+            ))),
         })
     }
 
@@ -188,7 +203,10 @@ fn oracle() -> Option<PathBuf> {
         return None;
     }
     let program = support::sample()?.join("tools/ostree-ext-cli");
-    program.exists().then_some(program).or_else(|| skip("no ostree-ext-cli"))
+    program
+        .exists()
+        .then_some(program)
+        .or_else(|| skip("no ostree-ext-cli"))
 }
 
 /// What a repository of mode `bare` holds.
@@ -209,7 +227,11 @@ impl Repository {
             .arg(&self.0)
             .arg(image.reference())
             .output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(())
     }
 
@@ -233,15 +255,23 @@ impl Repository {
 
     /// Every ref of the import with the root directory of its commit.
     fn roots(&self) -> BTreeMap<String, Root> {
-        let list = run(Command::new("ostree").arg("refs").arg(format!("--repo={}", self.0.display())));
+        let list = run(Command::new("ostree")
+            .arg("refs")
+            .arg(format!("--repo={}", self.0.display())));
         let list = String::from_utf8(list.stdout).unwrap();
         let root = |name: &str| {
             let checksum = fs::read_to_string(self.0.join("refs/heads").join(name)).unwrap();
             let (shard, rest) = checksum.trim().split_at(2);
-            let path = self.0.join("objects").join(shard).join(format!("{rest}.commit"));
+            let path = self
+                .0
+                .join("objects")
+                .join(shard)
+                .join(format!("{rest}.commit"));
             Root::of_commit(&fs::read(path).unwrap())
         };
-        list.lines().map(|name| (name.to_owned(), root(name))).collect()
+        list.lines()
+            .map(|name| (name.to_owned(), root(name)))
+            .collect()
     }
 }
 
@@ -259,21 +289,29 @@ impl Root {
 }
 
 fn our_objects(imported: &Imported) -> BTreeSet<String> {
-    let names = imported.objects.keys().filter(|name| name.kind != Kind::Commit);
+    let names = imported
+        .objects
+        .keys()
+        .filter(|name| name.kind != Kind::Commit);
     names.map(ToString::to_string).collect()
 }
 
 fn our_roots(imported: &Imported) -> BTreeMap<String, Root> {
     let root = |checksum: &Checksum| {
-        let object = imported.objects.iter().find(|(name, _)| {
-            name.checksum == *checksum && name.kind == Kind::Commit
-        });
+        let object = imported
+            .objects
+            .iter()
+            .find(|(name, _)| name.checksum == *checksum && name.kind == Kind::Commit);
         match object.expect("refs point to commits that are there").1 {
             Object::Metadata(bytes) => Root::of_commit(bytes),
             Object::File { .. } => panic!("{checksum} is a file"),
         }
     };
-    imported.refs.iter().map(|(name, commit)| (name.clone(), root(commit))).collect()
+    imported
+        .refs
+        .iter()
+        .map(|(name, commit)| (name.clone(), root(commit)))
+        .collect()
 }
 
 /// Imports the image both ways; what differs.
@@ -285,7 +323,10 @@ fn compare(name: &str, image: &Oci, oracle: &Path, scratch: &Path) -> Result<()>
     theirs?;
     repository.prune();
     let (our_roots, their_roots) = (our_roots(&ours), repository.roots());
-    ensure!(our_roots == their_roots, "ours: {our_roots:#?}, theirs: {their_roots:#?}");
+    ensure!(
+        our_roots == their_roots,
+        "ours: {our_roots:#?}, theirs: {their_roots:#?}"
+    );
     let (ours, theirs) = (our_objects(&ours), repository.objects());
     let differing: Vec<&String> = ours.symmetric_difference(&theirs).collect();
     ensure!(differing.is_empty(), "objects differ: {differing:#?}");
@@ -311,7 +352,10 @@ fn the_sample_is_imported_as_libostree_does() {
     let sample = support::sample().unwrap();
     expect_equal(["stock", "layered"].into_iter().map(|name| {
         let image = Oci::open(&sample.join(format!("{name}.oci")));
-        (name.to_owned(), compare(name, &image, &oracle, scratch.path()))
+        (
+            name.to_owned(),
+            compare(name, &image, &oracle, scratch.path()),
+        )
     }));
 }
 
@@ -323,7 +367,15 @@ impl Tar {
         Self(tar::Builder::new(Vec::new()))
     }
 
-    fn entry(mut self, kind: tar::EntryType, path: &str, owner: (u64, u64), mode: u32, data: &[u8], link: &str) -> Self {
+    fn entry(
+        mut self,
+        kind: tar::EntryType,
+        path: &str,
+        owner: (u64, u64),
+        mode: u32,
+        data: &[u8],
+        link: &str,
+    ) -> Self {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_uid(owner.0);
@@ -354,7 +406,14 @@ impl Tar {
     }
 
     fn owned(self, path: &str, owner: (u64, u64), mode: u32, data: &str) -> Self {
-        self.entry(tar::EntryType::Regular, path, owner, mode, data.as_bytes(), "")
+        self.entry(
+            tar::EntryType::Regular,
+            path,
+            owner,
+            mode,
+            data.as_bytes(),
+            "",
+        )
     }
 
     fn directory(self, path: &str) -> Self {
@@ -379,7 +438,9 @@ impl Tar {
 
     /// PAX records for the entry that comes next.
     fn pax(mut self, records: &[(&str, &[u8])]) -> Self {
-        self.0.append_pax_extensions(records.iter().copied()).unwrap();
+        self.0
+            .append_pax_extensions(records.iter().copied())
+            .unwrap();
         self
     }
 
@@ -403,7 +464,18 @@ const CONTEXTS: &str = "\
 /// What the small base commit has, with or without a policy.
 fn base_tree(policy: bool) -> Tar {
     let mut tar = Tar::new();
-    for path in ["./", "usr/", "usr/bin/", "usr/lib/", "usr/lib/dir/", "usr/etc/", "proc/", "run/", "var/", "sysroot/"] {
+    for path in [
+        "./",
+        "usr/",
+        "usr/bin/",
+        "usr/lib/",
+        "usr/lib/dir/",
+        "usr/etc/",
+        "proc/",
+        "run/",
+        "var/",
+        "sysroot/",
+    ] {
         tar = tar.directory(path);
     }
     tar = tar
@@ -425,16 +497,27 @@ fn base_tree(policy: bool) -> Tar {
         .file("usr/bin/ping", "ping");
     if policy {
         tar = tar
-            .file("usr/etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=mini\n")
-            .file("usr/etc/selinux/mini/contexts/files/file_contexts", CONTEXTS)
-            .file("usr/etc/selinux/mini/contexts/files/file_contexts.subs_dist", "/usr/etc /etc\n")
+            .file(
+                "usr/etc/selinux/config",
+                "SELINUX=enforcing\nSELINUXTYPE=mini\n",
+            )
+            .file(
+                "usr/etc/selinux/mini/contexts/files/file_contexts",
+                CONTEXTS,
+            )
+            .file(
+                "usr/etc/selinux/mini/contexts/files/file_contexts.subs_dist",
+                "/usr/etc /etc\n",
+            )
             .file("usr/etc/selinux/mini/policy/policy.33", "binary");
     }
     tar
 }
 
 /// `cap_net_raw=ep`, as the kernel stores it (`struct vfs_cap_data`, version 2).
-const CAPABILITY: &[u8] = &[1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const CAPABILITY: &[u8] = &[
+    1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
 
 /// Makes an image of a tree with the oracle's own encapsulation.
 fn encapsulate(oracle: &Path, directory: &Path, tree: Tar, policy: bool) -> Oci {
@@ -444,13 +527,26 @@ fn encapsulate(oracle: &Path, directory: &Path, tree: Tar, policy: bool) -> Oci 
     let mut commit = Command::new("ostree");
     commit
         .arg(format!("--repo={}", repository.0.display()))
-        .args(["commit", "--branch=base", "--no-bindings", "--tar-autocreate-parents"])
-        .args(["--timestamp=2024-01-01T00:00:00Z", "--add-metadata-string=version=1"])
+        .args([
+            "commit",
+            "--branch=base",
+            "--no-bindings",
+            "--tar-autocreate-parents",
+        ])
+        .args([
+            "--timestamp=2024-01-01T00:00:00Z",
+            "--add-metadata-string=version=1",
+        ])
         .arg(format!("--tree=tar={}", archive.display()));
     if policy {
         let root = directory.join("policy");
         fs::create_dir(&root).unwrap();
-        run(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&root).arg("usr/etc/selinux"));
+        run(Command::new("tar")
+            .arg("-xf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(&root)
+            .arg("usr/etc/selinux"));
         commit.arg(format!("--selinux-policy={}", root.display()));
     }
     run(&mut commit);
@@ -470,103 +566,302 @@ fn nasty() -> Vec<(&'static str, bool, Vec<Tar>)> {
     vec![
         ("no_layers", true, vec![]),
         ("empty_layer", true, vec![tar()]),
-        ("plain_files", true, vec![
-            tar().directory("usr/").directory("usr/share/").file("usr/share/new", "new").symlink("usr/share/link", "new"),
-        ]),
-        ("symlink_targets", true, vec![
-            tar().symlink("usr/lib/a", "..//share/./new").symlink("usr/lib/b", "./x/../y//").symlink("usr/lib/c", "//usr/x/.")
-                .symlink("usr/lib/d", &format!("{}//x", "d".repeat(97))).symlink("usr/lib/e", &format!("{}//x", "d".repeat(98)))
-                .pax(&[("linkpath", b"a//b")]).symlink("usr/lib/f", "a//b").symlink("usr/lib/g", "./."),
-        ]),
-        ("whiteouts", true, vec![
-            tar().file("usr/lib/dir/.wh.a", "").file("usr/lib/.wh.private", "").file("usr/.wh.nothing", "")
-                .file("etc/.wh.passwd", "").file("usr/.wh.lib64", ""),
-        ]),
-        ("whiteout_and_again", true, vec![
-            tar().file("usr/lib/.wh.dir", "").mode("usr/lib/dir/", (5, 6), 0o700).file("usr/lib/dir/new", "x"),
-            tar().file("usr/lib/dir/.wh.new", "").file("usr/lib/dir/newer", "y"),
-        ]),
+        (
+            "plain_files",
+            true,
+            vec![
+                tar()
+                    .directory("usr/")
+                    .directory("usr/share/")
+                    .file("usr/share/new", "new")
+                    .symlink("usr/share/link", "new"),
+            ],
+        ),
+        (
+            "symlink_targets",
+            true,
+            vec![
+                tar()
+                    .symlink("usr/lib/a", "..//share/./new")
+                    .symlink("usr/lib/b", "./x/../y//")
+                    .symlink("usr/lib/c", "//usr/x/.")
+                    .symlink("usr/lib/d", &format!("{}//x", "d".repeat(97)))
+                    .symlink("usr/lib/e", &format!("{}//x", "d".repeat(98)))
+                    .pax(&[("linkpath", b"a//b")])
+                    .symlink("usr/lib/f", "a//b")
+                    .symlink("usr/lib/g", "./."),
+            ],
+        ),
+        (
+            "whiteouts",
+            true,
+            vec![
+                tar()
+                    .file("usr/lib/dir/.wh.a", "")
+                    .file("usr/lib/.wh.private", "")
+                    .file("usr/.wh.nothing", "")
+                    .file("etc/.wh.passwd", "")
+                    .file("usr/.wh.lib64", ""),
+            ],
+        ),
+        (
+            "whiteout_and_again",
+            true,
+            vec![
+                tar()
+                    .file("usr/lib/.wh.dir", "")
+                    .mode("usr/lib/dir/", (5, 6), 0o700)
+                    .file("usr/lib/dir/new", "x"),
+                tar()
+                    .file("usr/lib/dir/.wh.new", "")
+                    .file("usr/lib/dir/newer", "y"),
+            ],
+        ),
         // '+' comes before '.', so the file is there when its whiteout is processed.
-        ("whiteout_of_its_own_file", true, vec![
-            tar().file("usr/share/+x", "1").file("usr/share/.wh.+x", "").file("usr/share/x", "2").file("usr/share/.wh.x", ""),
-        ]),
-        ("whiteout_with_content_or_as_symlink", true, vec![
-            tar().file("usr/lib/dir/.wh.a", "content").symlink("usr/lib/dir/.wh.b", "x"),
-        ]),
-        ("opaque", true, vec![
-            tar().mode("usr/lib/private/", (7, 8), 0o711).file("usr/lib/private/.wh..wh..opq", "")
-                .file("usr/lib/private/d", "d").file("usr/lib/fresh/.wh..wh..opq", "").file("usr/lib/fresh/x", "x"),
-        ]),
-        ("opaque_root", false, vec![
-            tar().mode("./", (1, 1), 0o751).file(".wh..wh..opq", "").file("usr/x", "x"),
-            tar().file("usr/.wh..wh..opq", "").file("usr/y", "y"),
-        ]),
-        ("hard_links", true, vec![
-            tar().file("usr/share/a", "a").link("usr/share/b", "usr/share/a").link("usr/bin/c", "/usr/share/a")
-                .file("etc/conf", "conf").link("etc/conf2", "etc/conf").link("usr/lib/conf3", "./etc/conf")
-                .file("usr/share/empty", "").link("usr/share/empty2", "usr/share/empty")
-                .symlink("usr/share/s", "a").link("usr/share/s2", "usr/share/s"),
-        ]),
-        ("link_before_its_target", true, vec![
-            tar().link("usr/share/b", "usr/share/a").file("usr/share/a", "a"),
-        ]),
-        ("filtered", true, vec![
-            tar().directory("opt/").file("opt/x", "x").file("boot/y", "y").directory("run/").file("run/foo/z", "z")
-                .file("tmp/foo", "t").device("dev/null").directory("dev/").file("bin/through-symlink", "b")
-                .file("toplevel", "").file("usr/share/kept", "k"),
-        ]),
-        ("etc_and_var", true, vec![
-            tar().directory("etc/").mode("etc/d/", (0, 9), 0o750).file("etc/d/f", "f").directory("var/")
-                .mode("var/lib/", (2, 2), 0o700).file("var/lib/state", "s").file("usr/etc/direct", "d"),
-        ]),
-        ("file_over_directory", true, vec![
-            tar().file("usr/lib/dir", "file now"), tar().symlink("usr/lib/private", "dir"), tar().file("usr/bin", ""),
-        ]),
-        ("missing_parents", true, vec![
-            tar().owned("usr/a/b/c/file", (11, 12), 0o600, "x"),
-        ]),
+        (
+            "whiteout_of_its_own_file",
+            true,
+            vec![
+                tar()
+                    .file("usr/share/+x", "1")
+                    .file("usr/share/.wh.+x", "")
+                    .file("usr/share/x", "2")
+                    .file("usr/share/.wh.x", ""),
+            ],
+        ),
+        (
+            "whiteout_with_content_or_as_symlink",
+            true,
+            vec![
+                tar()
+                    .file("usr/lib/dir/.wh.a", "content")
+                    .symlink("usr/lib/dir/.wh.b", "x"),
+            ],
+        ),
+        (
+            "opaque",
+            true,
+            vec![
+                tar()
+                    .mode("usr/lib/private/", (7, 8), 0o711)
+                    .file("usr/lib/private/.wh..wh..opq", "")
+                    .file("usr/lib/private/d", "d")
+                    .file("usr/lib/fresh/.wh..wh..opq", "")
+                    .file("usr/lib/fresh/x", "x"),
+            ],
+        ),
+        (
+            "opaque_root",
+            false,
+            vec![
+                tar()
+                    .mode("./", (1, 1), 0o751)
+                    .file(".wh..wh..opq", "")
+                    .file("usr/x", "x"),
+                tar().file("usr/.wh..wh..opq", "").file("usr/y", "y"),
+            ],
+        ),
+        (
+            "hard_links",
+            true,
+            vec![
+                tar()
+                    .file("usr/share/a", "a")
+                    .link("usr/share/b", "usr/share/a")
+                    .link("usr/bin/c", "/usr/share/a")
+                    .file("etc/conf", "conf")
+                    .link("etc/conf2", "etc/conf")
+                    .link("usr/lib/conf3", "./etc/conf")
+                    .file("usr/share/empty", "")
+                    .link("usr/share/empty2", "usr/share/empty")
+                    .symlink("usr/share/s", "a")
+                    .link("usr/share/s2", "usr/share/s"),
+            ],
+        ),
+        (
+            "link_before_its_target",
+            true,
+            vec![
+                tar()
+                    .link("usr/share/b", "usr/share/a")
+                    .file("usr/share/a", "a"),
+            ],
+        ),
+        (
+            "filtered",
+            true,
+            vec![
+                tar()
+                    .directory("opt/")
+                    .file("opt/x", "x")
+                    .file("boot/y", "y")
+                    .directory("run/")
+                    .file("run/foo/z", "z")
+                    .file("tmp/foo", "t")
+                    .device("dev/null")
+                    .directory("dev/")
+                    .file("bin/through-symlink", "b")
+                    .file("toplevel", "")
+                    .file("usr/share/kept", "k"),
+            ],
+        ),
+        (
+            "etc_and_var",
+            true,
+            vec![
+                tar()
+                    .directory("etc/")
+                    .mode("etc/d/", (0, 9), 0o750)
+                    .file("etc/d/f", "f")
+                    .directory("var/")
+                    .mode("var/lib/", (2, 2), 0o700)
+                    .file("var/lib/state", "s")
+                    .file("usr/etc/direct", "d"),
+            ],
+        ),
+        (
+            "file_over_directory",
+            true,
+            vec![
+                tar().file("usr/lib/dir", "file now"),
+                tar().symlink("usr/lib/private", "dir"),
+                tar().file("usr/bin", ""),
+            ],
+        ),
+        (
+            "missing_parents",
+            true,
+            vec![tar().owned("usr/a/b/c/file", (11, 12), 0o600, "x")],
+        ),
         // A missing parent makes libostree describe all directories above it anew.
-        ("missing_parent_below_described_one", true, vec![
-            tar().mode("usr/p/", (1, 2), 0o700).file("usr/p/f", "f").owned("usr/p/q/r", (3, 4), 0o600, "r"),
-        ]),
-        ("described_after_missing_parent", true, vec![
-            tar().owned("usr/p/q/r", (3, 4), 0o600, "r").mode("usr/p/", (1, 2), 0o700),
-        ]),
-        ("directory_metadata", true, vec![
-            tar().mode("usr/lib/private/", (0, 0), 0o777).mode("usr/lib/dir/", (9, 9), 0o1700).mode("./", (1, 2), 0o700),
-        ]),
-        ("modes_and_capabilities", true, vec![
-            tar().owned("usr/bin/s", (5, 6), 0o6755, "s").owned("usr/bin/t", (0, 0), 0o1000, "")
-                .pax(&[("SCHILY.xattr.security.capability", CAPABILITY)]).owned("usr/bin/cap", (0, 0), 0o755, "cap")
-                .pax(&[("SCHILY.xattr.security.aa", b"a\0b\0\0")]).mode("usr/lib/xdir/", (0, 0), 0o755),
-        ]),
-        ("user_attributes", false, vec![
-            tar().pax(&[("SCHILY.xattr.user.b", b"2"), ("SCHILY.xattr.user.a", b"\xff\0")]).file("usr/bin/u", "u")
-                .pax(&[("SCHILY.xattr.user.d", b"d")]).directory("usr/lib/udir/"),
-        ]),
-        ("duplicates", true, vec![
-            tar().file("usr/share/f", "1").link("usr/share/g", "usr/share/f").owned("usr/share/f", (1, 1), 0o600, "2")
-                .directory("usr/share/d/").mode("usr/share/d/", (4, 4), 0o711).symlink("usr/share/s", "a").file("usr/share/s", "b"),
-        ]),
-        ("names", true, vec![
-            tar().file(&long, "long").file("usr/share/späße", "u").link("usr/share/l", &long)
-                .symlink("usr/share/longlink", &"t/".repeat(80)).file("/usr/share/absolute", "a").file("./usr//share/./dots", "d")
-                .pax(&[("path", b"usr/share/from-pax")]).file("usr/share/other", "p"),
-        ]),
-        ("changed_base_file", true, vec![
-            tar().file("sysroot/ostree/repo/objects/00/00.file", "changed").link("usr/bin/tool", "sysroot/ostree/repo/objects/00/00.file")
-                .link("usr/bin/tool2", "sysroot/ostree/repo/objects/00/00.file").link("usr/bin/lost", "sysroot/ostree/repo/objects/11/11.file"),
-        ]),
-        ("build_leftovers", true, vec![
-            tar().file("etc/hostname", "").file("etc/resolv.conf", "").file("etc/hosts", ""),
-        ]),
-        ("new_policy", true, vec![
-            tar().file("etc/selinux/mini/contexts/files/file_contexts", &CONTEXTS.replace("bin_t", "tool_t")).file("usr/bin/n", "n"),
-            tar().file("usr/bin/m", "m"),
-        ]),
-        ("same_layer_twice", true, vec![
-            tar().file("usr/share/x", "x"), tar().file("usr/share/.wh.x", ""), tar().file("usr/share/x", "x"),
-        ]),
+        (
+            "missing_parent_below_described_one",
+            true,
+            vec![
+                tar()
+                    .mode("usr/p/", (1, 2), 0o700)
+                    .file("usr/p/f", "f")
+                    .owned("usr/p/q/r", (3, 4), 0o600, "r"),
+            ],
+        ),
+        (
+            "described_after_missing_parent",
+            true,
+            vec![
+                tar()
+                    .owned("usr/p/q/r", (3, 4), 0o600, "r")
+                    .mode("usr/p/", (1, 2), 0o700),
+            ],
+        ),
+        (
+            "directory_metadata",
+            true,
+            vec![
+                tar()
+                    .mode("usr/lib/private/", (0, 0), 0o777)
+                    .mode("usr/lib/dir/", (9, 9), 0o1700)
+                    .mode("./", (1, 2), 0o700),
+            ],
+        ),
+        (
+            "modes_and_capabilities",
+            true,
+            vec![
+                tar()
+                    .owned("usr/bin/s", (5, 6), 0o6755, "s")
+                    .owned("usr/bin/t", (0, 0), 0o1000, "")
+                    .pax(&[("SCHILY.xattr.security.capability", CAPABILITY)])
+                    .owned("usr/bin/cap", (0, 0), 0o755, "cap")
+                    .pax(&[("SCHILY.xattr.security.aa", b"a\0b\0\0")])
+                    .mode("usr/lib/xdir/", (0, 0), 0o755),
+            ],
+        ),
+        (
+            "user_attributes",
+            false,
+            vec![
+                tar()
+                    .pax(&[
+                        ("SCHILY.xattr.user.b", b"2"),
+                        ("SCHILY.xattr.user.a", b"\xff\0"),
+                    ])
+                    .file("usr/bin/u", "u")
+                    .pax(&[("SCHILY.xattr.user.d", b"d")])
+                    .directory("usr/lib/udir/"),
+            ],
+        ),
+        (
+            "duplicates",
+            true,
+            vec![
+                tar()
+                    .file("usr/share/f", "1")
+                    .link("usr/share/g", "usr/share/f")
+                    .owned("usr/share/f", (1, 1), 0o600, "2")
+                    .directory("usr/share/d/")
+                    .mode("usr/share/d/", (4, 4), 0o711)
+                    .symlink("usr/share/s", "a")
+                    .file("usr/share/s", "b"),
+            ],
+        ),
+        (
+            "names",
+            true,
+            vec![
+                tar()
+                    .file(&long, "long")
+                    .file("usr/share/späße", "u")
+                    .link("usr/share/l", &long)
+                    .symlink("usr/share/longlink", &"t/".repeat(80))
+                    .file("/usr/share/absolute", "a")
+                    .file("./usr//share/./dots", "d")
+                    .pax(&[("path", b"usr/share/from-pax")])
+                    .file("usr/share/other", "p"),
+            ],
+        ),
+        (
+            "changed_base_file",
+            true,
+            vec![
+                tar()
+                    .file("sysroot/ostree/repo/objects/00/00.file", "changed")
+                    .link("usr/bin/tool", "sysroot/ostree/repo/objects/00/00.file")
+                    .link("usr/bin/tool2", "sysroot/ostree/repo/objects/00/00.file")
+                    .link("usr/bin/lost", "sysroot/ostree/repo/objects/11/11.file"),
+            ],
+        ),
+        (
+            "build_leftovers",
+            true,
+            vec![
+                tar()
+                    .file("etc/hostname", "")
+                    .file("etc/resolv.conf", "")
+                    .file("etc/hosts", ""),
+            ],
+        ),
+        (
+            "new_policy",
+            true,
+            vec![
+                tar()
+                    .file(
+                        "etc/selinux/mini/contexts/files/file_contexts",
+                        &CONTEXTS.replace("bin_t", "tool_t"),
+                    )
+                    .file("usr/bin/n", "n"),
+                tar().file("usr/bin/m", "m"),
+            ],
+        ),
+        (
+            "same_layer_twice",
+            true,
+            vec![
+                tar().file("usr/share/x", "x"),
+                tar().file("usr/share/.wh.x", ""),
+                tar().file("usr/share/x", "x"),
+            ],
+        ),
     ]
 }
 
@@ -582,7 +877,10 @@ fn nasty_layers_are_merged_as_libostree_does() {
     expect_equal(nasty().into_iter().map(|(name, policy, layers)| {
         let layers: Vec<Vec<u8>> = layers.into_iter().map(Tar::finish).collect();
         let image = bases[usize::from(policy)].with_layers(&scratch.path().join(name), &layers);
-        (name.to_owned(), compare(name, &image, &oracle, scratch.path()))
+        (
+            name.to_owned(),
+            compare(name, &image, &oracle, scratch.path()),
+        )
     }));
 }
 
@@ -590,18 +888,66 @@ fn nasty_layers_are_merged_as_libostree_does() {
 fn impossible() -> Vec<(&'static str, &'static str, Tar)> {
     let tar = Tar::new;
     vec![
-        ("device", "which ostree cannot hold", tar().device("usr/lib/null")),
-        ("link_to_lower_layer", "which the layer does not have", tar().link("usr/lib/y.so", "usr/lib/x.so")),
-        ("link_to_dropped_file", "which ostree does not keep", tar().file("opt/x", "x").link("usr/x", "opt/x")),
+        (
+            "device",
+            "which ostree cannot hold",
+            tar().device("usr/lib/null"),
+        ),
+        (
+            "link_to_lower_layer",
+            "which the layer does not have",
+            tar().link("usr/lib/y.so", "usr/lib/x.so"),
+        ),
+        (
+            "link_to_dropped_file",
+            "which ostree does not keep",
+            tar().file("opt/x", "x").link("usr/x", "opt/x"),
+        ),
         ("upwards", "leads upwards", tar().file("usr/../../x", "x")),
-        ("not_utf8", "is not UTF-8", tar().pax(&[("path", b"usr/\xff")]).file("usr/x", "x")),
-        ("file_over_own_directory", "both a directory and something else", tar().directory("usr/d/").file("usr/d", "x")),
-        ("file_as_root", "the root is no directory", tar().file("./", "x")),
-        ("whiteout_of_nothing", "names nothing", tar().file("usr/.wh.", "")),
-        ("user_attribute_of_symlink", "has user attributes", tar().pax(&[("SCHILY.xattr.user.a", b"1")]).symlink("usr/s", "x")),
-        ("foreign_attribute", "Linux has no attribute", tar().pax(&[("SCHILY.xattr.com.apple.x", b"1")]).file("usr/s", "x")),
-        ("through_own_symlink", "which is no directory", tar().symlink("usr/s", "lib").file("usr/s/x", "x")),
-        ("long_name", "longer than 255", tar().file(&format!("usr/{}", "n".repeat(256)), "x")),
+        (
+            "not_utf8",
+            "is not UTF-8",
+            tar().pax(&[("path", b"usr/\xff")]).file("usr/x", "x"),
+        ),
+        (
+            "file_over_own_directory",
+            "both a directory and something else",
+            tar().directory("usr/d/").file("usr/d", "x"),
+        ),
+        (
+            "file_as_root",
+            "the root is no directory",
+            tar().file("./", "x"),
+        ),
+        (
+            "whiteout_of_nothing",
+            "names nothing",
+            tar().file("usr/.wh.", ""),
+        ),
+        (
+            "user_attribute_of_symlink",
+            "has user attributes",
+            tar()
+                .pax(&[("SCHILY.xattr.user.a", b"1")])
+                .symlink("usr/s", "x"),
+        ),
+        (
+            "foreign_attribute",
+            "Linux has no attribute",
+            tar()
+                .pax(&[("SCHILY.xattr.com.apple.x", b"1")])
+                .file("usr/s", "x"),
+        ),
+        (
+            "through_own_symlink",
+            "which is no directory",
+            tar().symlink("usr/s", "lib").file("usr/s/x", "x"),
+        ),
+        (
+            "long_name",
+            "longer than 255",
+            tar().file(&format!("usr/{}", "n".repeat(256)), "x"),
+        ),
     ]
 }
 
@@ -613,11 +959,19 @@ fn what_libostree_cannot_import_is_refused() {
     for (name, expected, layer) in impossible() {
         let image = base.with_layers(&scratch.path().join(name), &[layer.finish()]);
         let repository = Repository::create(scratch.path().join(format!("{name}.repo")));
-        assert!(repository.pull(&oracle, &image).is_err(), "{name}: libostree imports it");
+        assert!(
+            repository.pull(&oracle, &image).is_err(),
+            "{name}: libostree imports it"
+        );
         let error = image.import(Importer::Bootc, None).expect_err(name);
         let text = format!("{error:#}");
-        let digest = image.manifest["layers"].as_array().unwrap().last().unwrap()["digest"].as_str().unwrap();
-        assert!(text.contains(expected) && text.contains(digest), "{name}: {text}");
+        let digest = image.manifest["layers"].as_array().unwrap().last().unwrap()["digest"]
+            .as_str()
+            .unwrap();
+        assert!(
+            text.contains(expected) && text.contains(digest),
+            "{name}: {text}"
+        );
     }
 }
 
@@ -627,8 +981,15 @@ fn importers_differ_in_leftovers_only() {
     let Some(oracle) = oracle() else { return };
     let scratch = TempDir::new_in("/var/tmp").unwrap();
     let base = encapsulate(&oracle, scratch.path(), base_tree(true), true);
-    let files = Tar::new().file("etc/hosts", "h").file("usr/share/x", "x").finish();
-    let leftovers = Tar::new().file("etc/hostname", "").file("etc/resolv.conf", "").file("etc/machine-id", "").finish();
+    let files = Tar::new()
+        .file("etc/hosts", "h")
+        .file("usr/share/x", "x")
+        .finish();
+    let leftovers = Tar::new()
+        .file("etc/hostname", "")
+        .file("etc/resolv.conf", "")
+        .file("etc/machine-id", "")
+        .finish();
     for (layer, differs) in [(files, false), (leftovers, true)] {
         let image = base.with_layers(&scratch.path().join(format!("differs-{differs}")), &[layer]);
         let old = image.import(Importer::OstreeExt, None).unwrap();

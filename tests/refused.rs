@@ -1,8 +1,8 @@
 //! Bad input: one clear error that names the object, and nothing left behind.
 
-mod support;
 #[path = "support/layout.rs"]
 mod layout;
+mod support;
 
 use std::fs;
 use std::path::Path;
@@ -23,8 +23,19 @@ fn bake(image: &Path, output: &Path, more: &[&str]) -> String {
             .arg(format!("oci:{}", image.display()))
             .args(more),
     );
-    assert!(!output.exists(), "nothing is left: {:?}", output.exists().then(|| names(output)));
-    assert_eq!(error.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{error}");
+    assert!(
+        !output.exists(),
+        "nothing is left: {:?}",
+        output.exists().then(|| names(output))
+    );
+    assert_eq!(
+        error
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .count(),
+        1,
+        "{error}"
+    );
     error
 }
 
@@ -42,8 +53,16 @@ fn refuses(name: &str, layers: Vec<Vec<Item>>, words: &[&str]) {
 #[test]
 fn images_that_are_no_coreos_are_refused() {
     let os = || file("usr/lib/os-release", OS_RELEASE);
-    refuses("no kernel", vec![vec![os(), file("bin/sh", "x")]], &["kernel", "vmlinuz"]);
-    refuses("no initramfs", vec![vec![os(), file(KERNEL, "k")]], &["initramfs", "6.1.0"]);
+    refuses(
+        "no kernel",
+        vec![vec![os(), file("bin/sh", "x")]],
+        &["kernel", "vmlinuz"],
+    );
+    refuses(
+        "no initramfs",
+        vec![vec![os(), file(KERNEL, "k")]],
+        &["initramfs", "6.1.0"],
+    );
     let two = vec![
         os(),
         file(KERNEL, "k"),
@@ -59,12 +78,27 @@ fn images_that_are_no_coreos_are_refused() {
 #[test]
 fn hostile_layers_are_refused() {
     for (name, items, words) in [
-        ("parent", vec![file("usr/../../etc/passwd", "x")], vec!["..", "sha256:"]),
-        ("parent in a link", vec![Item::HardLink("usr/x", "../../etc/shadow")], vec!["sha256:"]),
-        ("link to itself", vec![Item::HardLink("usr/x", "usr/x")], vec!["usr/x", "sha256:"]),
+        (
+            "parent",
+            vec![file("usr/../../etc/passwd", "x")],
+            vec!["..", "sha256:"],
+        ),
+        (
+            "parent in a link",
+            vec![Item::HardLink("usr/x", "../../etc/shadow")],
+            vec!["sha256:"],
+        ),
+        (
+            "link to itself",
+            vec![Item::HardLink("usr/x", "usr/x")],
+            vec!["usr/x", "sha256:"],
+        ),
         (
             "links in a circle",
-            vec![Item::HardLink("usr/x", "usr/y"), Item::HardLink("usr/y", "usr/x")],
+            vec![
+                Item::HardLink("usr/x", "usr/y"),
+                Item::HardLink("usr/y", "usr/x"),
+            ],
             vec!["usr/", "sha256:"],
         ),
     ] {
@@ -73,7 +107,10 @@ fn hostile_layers_are_refused() {
     // Through a symlink: nothing is ever unpacked, so it can't escape; the path makes no sense though.
     let escape = vec![
         vec![Item::Symlink("usr/lib/modules", "/etc")],
-        vec![file("usr/lib/modules/6.1.0/vmlinuz", "k"), file("usr/lib/os-release", OS_RELEASE)],
+        vec![
+            file("usr/lib/modules/6.1.0/vmlinuz", "k"),
+            file("usr/lib/os-release", OS_RELEASE),
+        ],
     ];
     refuses("through a symlink", escape, &["error: "]);
     assert!(!Path::new("/etc/6.1.0").exists());
@@ -88,27 +125,52 @@ fn absolute_names_stay_inside() {
 
 #[test]
 fn damaged_layouts_are_refused_by_name() {
-    let items = || vec![tar(&[file("usr/lib/os-release", OS_RELEASE), Item::File("usr/x", vec![7; 5000])])];
+    let items = || {
+        vec![tar(&[
+            file("usr/lib/os-release", OS_RELEASE),
+            Item::File("usr/x", vec![7; 5000]),
+        ])]
+    };
     type Damage = fn(&Path, &mut Layout) -> Option<Vec<u8>>;
     let cases: [(&str, Damage, &[&str]); 5] = [
-        ("cut short", |_, l| Some(l.layers[0][..3000].to_vec()), &["layer 1"]),
-        ("one bit", |_, l| {
-            let mut bytes = l.layers[0].clone();
-            bytes[600] ^= 1;
-            Some(bytes)
-        }, &["layer 1", "sha256:"]),
-        ("wrong diff-id", |_, l| {
-            l.diff_ids[0] = format!("sha256:{}", "0".repeat(64));
-            None
-        }, &["layer 1", "0000"]),
-        ("unknown media type", |_, l| {
-            l.media_type = "application/x-nonsense".to_owned();
-            None
-        }, &["application/x-nonsense"]),
-        ("not what the media type says", |_, l| {
-            l.media_type += "+gzip";
-            None
-        }, &["layer 1", "gzip"]),
+        (
+            "cut short",
+            |_, l| Some(l.layers[0][..3000].to_vec()),
+            &["layer 1"],
+        ),
+        (
+            "one bit",
+            |_, l| {
+                let mut bytes = l.layers[0].clone();
+                bytes[600] ^= 1;
+                Some(bytes)
+            },
+            &["layer 1", "sha256:"],
+        ),
+        (
+            "wrong diff-id",
+            |_, l| {
+                l.diff_ids[0] = format!("sha256:{}", "0".repeat(64));
+                None
+            },
+            &["layer 1", "0000"],
+        ),
+        (
+            "unknown media type",
+            |_, l| {
+                l.media_type = "application/x-nonsense".to_owned();
+                None
+            },
+            &["application/x-nonsense"],
+        ),
+        (
+            "not what the media type says",
+            |_, l| {
+                l.media_type += "+gzip";
+                None
+            },
+            &["layer 1", "gzip"],
+        ),
     ];
     for (name, damage, words) in cases {
         let directory = tempfile::tempdir().unwrap();
@@ -132,5 +194,8 @@ fn a_missing_architecture_is_named_with_those_that_are_there() {
     let image = directory.path().join("image");
     Layout::new(vec![tar(&[file("usr/lib/os-release", OS_RELEASE)])]).write(&image);
     let error = bake(&image, &directory.path().join("out"), &["--arch", "s390x"]);
-    assert!(error.contains("s390x") && error.contains("amd64"), "{error}");
+    assert!(
+        error.contains("s390x") && error.contains("amd64"),
+        "{error}"
+    );
 }

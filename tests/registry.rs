@@ -23,7 +23,10 @@ const PASSWORD: &str = "pass:word";
 fn have(tools: &[(&str, &str)]) -> bool {
     tools.iter().all(|(tool, flag)| {
         let found = Command::new(tool).arg(flag).output().is_ok();
-        assert!(found || std::env::var_os("REQUIRE_TOOLS").is_none(), "{tool} is not installed");
+        assert!(
+            found || std::env::var_os("REQUIRE_TOOLS").is_none(),
+            "{tool} is not installed"
+        );
         if !found {
             println!("skipped: {tool} is not installed");
         }
@@ -32,7 +35,11 @@ fn have(tools: &[(&str, &str)]) -> bool {
 }
 
 fn have_registry() -> bool {
-    have(&[("docker-registry", "--version"), ("htpasswd", "-V"), ("skopeo", "--version")])
+    have(&[
+        ("docker-registry", "--version"),
+        ("htpasswd", "-V"),
+        ("skopeo", "--version"),
+    ])
 }
 
 fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
@@ -66,12 +73,25 @@ impl Registry {
         if tls {
             let (key, certificate) = (path("key"), path("certificate"));
             let (ca_key, ca) = (path("ca.key"), path("ca.crt"));
-            let fixed = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"];
+            let fixed = [
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+            ];
             let own = ["/CN=test CA", "-keyout", &ca_key, "-out", &ca];
             run("openssl", &[&fixed[..], &own].concat());
             let signed = [
-                "/CN=test", "-CA", &ca, "-CAkey", &ca_key, "-keyout", &key, "-out", &certificate,
-                "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE",
+                "/CN=test",
+                "-CA",
+                &ca,
+                "-CAkey",
+                &ca_key,
+                "-keyout",
+                &key,
+                "-out",
+                &certificate,
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+                "-addext",
+                "basicConstraints=CA:FALSE",
             ];
             run("openssl", &[&fixed[..], &signed].concat());
             config["http"]["tls"] = json!({"certificate": certificate, "key": key});
@@ -109,7 +129,12 @@ impl Registry {
         run(
             "skopeo",
             &[
-                "copy", "--all", "--dest-tls-verify=false", "--dest-creds", &credentials, &source,
+                "copy",
+                "--all",
+                "--dest-tls-verify=false",
+                "--dest-creds",
+                &credentials,
+                &source,
                 &target,
             ],
         );
@@ -127,7 +152,10 @@ impl Registry {
     }
 
     fn access_with(&self, authfile: &Value) -> Access {
-        let file = tempfile::Builder::new().suffix(".json").tempfile_in(self.scratch()).unwrap();
+        let file = tempfile::Builder::new()
+            .suffix(".json")
+            .tempfile_in(self.scratch())
+            .unwrap();
         let (mut file, path) = file.keep().unwrap();
         file.write_all(authfile.to_string().as_bytes()).unwrap();
         let mut access = Access::new(self.scratch());
@@ -162,7 +190,11 @@ impl Layout {
             arches: ["amd64", "arm64"],
         };
         fs::create_dir_all(layout.path().join("blobs/sha256")).unwrap();
-        fs::write(layout.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        fs::write(
+            layout.path().join("oci-layout"),
+            r#"{"imageLayoutVersion":"1.0.0"}"#,
+        )
+        .unwrap();
         let entries = layout.arches.map(|arch| {
             let mut entry = layout.image(arch, big_len);
             entry["platform"] = json!({"architecture": arch, "os": "linux"});
@@ -188,7 +220,9 @@ impl Layout {
 
     fn image(&self, arch: &str, big_len: usize) -> Value {
         let layers = [tar(arch, 1000), tar(arch, big_len)];
-        let diff_ids = layers.each_ref().map(|l| format!("sha256:{}", hex::encode(Sha256::digest(l))));
+        let diff_ids = layers
+            .each_ref()
+            .map(|l| format!("sha256:{}", hex::encode(Sha256::digest(l))));
         let layer_type = "application/vnd.oci.image.layer.v1.tar+zstd";
         let config = json!({
             "architecture": arch,
@@ -209,7 +243,11 @@ impl Layout {
     fn open(&self, arch: &str) -> Image {
         let mut access = Access::new(self.directory.path());
         access.arch = Some(arch.into());
-        open(&format!("oci:{}", self.path().display()).parse().unwrap(), &access).unwrap()
+        open(
+            &format!("oci:{}", self.path().display()).parse().unwrap(),
+            &access,
+        )
+        .unwrap()
     }
 }
 
@@ -225,7 +263,9 @@ fn tar(name: &str, len: usize) -> Vec<u8> {
     let mut header = tar::Header::new_gnu();
     header.set_size(len as u64);
     let mut builder = tar::Builder::new(Vec::new());
-    builder.append_data(&mut header, name, &content[..]).unwrap();
+    builder
+        .append_data(&mut header, name, &content[..])
+        .unwrap();
     builder.into_inner().unwrap()
 }
 
@@ -263,7 +303,11 @@ fn images_are_pulled_by_tag_digest_and_architecture() {
     for arch in layout.arches {
         access.arch = Some(arch.into());
         let local = layout.open(arch);
-        let by_tag = open(&format!("docker://{host}/team/os:v1").parse().unwrap(), &access).unwrap();
+        let by_tag = open(
+            &format!("docker://{host}/team/os:v1").parse().unwrap(),
+            &access,
+        )
+        .unwrap();
         assert_same(&by_tag, &local);
         assert_eq!(by_tag.index_digest, local.index_digest);
         for digest in [local.index_digest.as_ref().unwrap(), &local.manifest_digest] {
@@ -272,10 +316,19 @@ fn images_are_pulled_by_tag_digest_and_architecture() {
         }
     }
     access.arch = Some("s390x".into());
-    let missing = told(open(&format!("{host}/team/os:v1").parse().unwrap(), &access));
-    assert!(missing.contains("is not there for s390x") && missing.contains("(arm64)"), "{missing}");
+    let missing = told(open(
+        &format!("{host}/team/os:v1").parse().unwrap(),
+        &access,
+    ));
+    assert!(
+        missing.contains("is not there for s390x") && missing.contains("(arm64)"),
+        "{missing}"
+    );
     let amd = layout.open("amd64").manifest_digest;
-    let other = told(open(&format!("{host}/team/os@{amd}").parse().unwrap(), &access));
+    let other = told(open(
+        &format!("{host}/team/os@{amd}").parse().unwrap(),
+        &access,
+    ));
     assert!(other.contains("is for amd64, not for s390x"), "{other}");
 }
 
@@ -293,24 +346,43 @@ fn credentials_decide() {
         open(&format!("{host}/{name}").parse().unwrap(), &access)
     };
     let nobody = told(pull("team/os:v1", &registry.access_with(&json!({}))));
-    assert!(nobody.contains(&format!("{host} refuses manifest of docker://{host}/team/os:v1")), "{nobody}");
+    assert!(
+        nobody.contains(&format!(
+            "{host} refuses manifest of docker://{host}/team/os:v1"
+        )),
+        "{nobody}"
+    );
     assert!(nobody.contains(&format!("podman login {host}")), "{nobody}");
 
     let wrong = told(pull("team/os:v1", &registry.access(host, USER, "guess")));
     assert!(wrong.contains("refuses"), "{wrong}");
-    assert!(wrong.contains(&format!("credentials used are those for {host} in")), "{wrong}");
+    assert!(
+        wrong.contains(&format!("credentials used are those for {host} in")),
+        "{wrong}"
+    );
     assert!(!wrong.contains("guess"), "{wrong}");
 
     // The longest key wins, for better or worse.
     let key = format!("{host}/team");
     assert!(pull("team/os:v1", &registry.access(&key, USER, PASSWORD)).is_ok());
-    assert!(pull("team/os:v1", &registry.access(&format!("{host}/other"), USER, PASSWORD)).is_err());
+    assert!(
+        pull(
+            "team/os:v1",
+            &registry.access(&format!("{host}/other"), USER, PASSWORD)
+        )
+        .is_err()
+    );
 
     let right = registry.access(host, USER, PASSWORD);
     assert!(pull("team/os:v1", &right).is_ok());
     for missing in ["team/os:v2", "team/nothing:v1"] {
         let error = told(pull(missing, &right));
-        assert!(error.contains(&format!("{host} has no manifest of docker://{host}/{missing}")), "{error}");
+        assert!(
+            error.contains(&format!(
+                "{host} has no manifest of docker://{host}/{missing}"
+            )),
+            "{error}"
+        );
     }
 }
 
@@ -332,7 +404,8 @@ fn proxy(target: &str, cut_after: usize) -> (String, Arc<Mutex<Traffic>>) {
         for client in listener.incoming() {
             let (client, server) = (client.unwrap(), TcpStream::connect(&target).unwrap());
             let (up, down) = (Arc::clone(&shared), Arc::clone(&shared));
-            let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let (from_client, to_server) =
+                (client.try_clone().unwrap(), server.try_clone().unwrap());
             std::thread::spawn(move || pass_requests(from_client, to_server, &up));
             std::thread::spawn(move || pass_answers(server, client, &down, cut_after));
         }
@@ -356,7 +429,12 @@ fn pass_requests(mut client: TcpStream, mut server: TcpStream, traffic: &Mutex<T
     let _ = server.shutdown(Shutdown::Both);
 }
 
-fn pass_answers(mut server: TcpStream, mut client: TcpStream, traffic: &Mutex<Traffic>, cut_after: usize) {
+fn pass_answers(
+    mut server: TcpStream,
+    mut client: TcpStream,
+    traffic: &Mutex<Traffic>,
+    cut_after: usize,
+) {
     let mut buffer = [0; 16 << 10];
     let mut left = cut_after;
     while left > 0 {
@@ -393,12 +471,22 @@ fn breaking_connections_cost_only_the_rest() {
     let starts: Vec<usize> = traffic
         .requests
         .iter()
-        .filter_map(|head| head.split_once("range: bytes=")?.1.split('-').next()?.parse().ok())
+        .filter_map(|head| {
+            head.split_once("range: bytes=")?
+                .1
+                .split('-')
+                .next()?
+                .parse()
+                .ok()
+        })
         .collect();
     assert!(starts.len() >= BIG / CUT, "{starts:?}");
     assert!(starts.is_sorted_by(|a, b| a < b), "{starts:?}");
     let total = traffic.bytes_to_client;
-    assert!(total > BIG && total < BIG + BIG / 4, "{total} bytes for {BIG}");
+    assert!(
+        total > BIG && total < BIG + BIG / 4,
+        "{total} bytes for {BIG}"
+    );
 }
 
 #[test]
@@ -410,9 +498,21 @@ fn connections_that_always_break_are_given_up() {
     registry.push(&layout.path(), "team/os:v1");
     let (host, traffic) = proxy(&registry.address, 20);
     let access = registry.access(&host, USER, PASSWORD);
-    let error = told(open(&format!("{host}/team/os:v1").parse().unwrap(), &access));
-    assert!(error.contains(&format!("could not be read from {host} in 4 attempts: ")), "{error}");
-    let asked = traffic.lock().unwrap().requests.iter().filter(|r| r.starts_with("get /v2/ ")).count();
+    let error = told(open(
+        &format!("{host}/team/os:v1").parse().unwrap(),
+        &access,
+    ));
+    assert!(
+        error.contains(&format!("could not be read from {host} in 4 attempts: ")),
+        "{error}"
+    );
+    let asked = traffic
+        .lock()
+        .unwrap()
+        .requests
+        .iter()
+        .filter(|r| r.starts_with("get /v2/ "))
+        .count();
     assert_eq!(asked, 4);
 }
 
@@ -442,8 +542,16 @@ fn certificates_are_checked_unless_told_otherwise() {
     let reference = format!("{host}/team/os:v1").parse().unwrap();
 
     let untrusted = told(open(&reference, &access));
-    assert!(untrusted.contains(&format!("{host} cannot be talked to securely: invalid peer certificate")), "{untrusted}");
-    assert!(untrusted.contains(&format!("certs.d/{host}/ca.crt")), "{untrusted}");
+    assert!(
+        untrusted.contains(&format!(
+            "{host} cannot be talked to securely: invalid peer certificate"
+        )),
+        "{untrusted}"
+    );
+    assert!(
+        untrusted.contains(&format!("certs.d/{host}/ca.crt")),
+        "{untrusted}"
+    );
     assert!(untrusted.contains("--tls-verify=false"), "{untrusted}");
 
     access.tls_verify = false;
@@ -461,6 +569,10 @@ fn certificates_are_checked_unless_told_otherwise() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success(), "{said}{}", String::from_utf8_lossy(&child.stderr));
+    assert!(
+        child.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
     assert!(said.contains("pulled "), "{said}");
 }

@@ -8,14 +8,14 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 
+use super::Outcome;
 use super::check::presence_table;
 use super::image_args::ImageArgs;
 use super::table::Table;
 use super::terminal::Terminal;
-use super::Outcome;
 use crate::image::ImageRef;
-use crate::ostree::ContainerReference;
 use crate::media::{Baked, Choice, Customization, Format, Plan, Request, Source, Staging};
+use crate::ostree::ContainerReference;
 
 /// Write media that boot from an image
 ///
@@ -75,7 +75,11 @@ pub(super) struct BakeArgs {
 impl BakeArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         let began = Instant::now();
-        if self.rootfs_url.as_deref().is_some_and(|url| url.contains(char::is_whitespace)) {
+        if self
+            .rootfs_url
+            .as_deref()
+            .is_some_and(|url| url.contains(char::is_whitespace))
+        {
             bail!("--rootfs-url becomes a kernel argument and can't have spaces");
         }
         let request = Request {

@@ -35,7 +35,11 @@ impl ImageArgs {
             .unwrap_or(NonZeroUsize::MIN)
     }
 
-    pub(super) fn read_options(&self, scratch: &Path, target_imgref: Option<ContainerReference>) -> ReadOptions {
+    pub(super) fn read_options(
+        &self,
+        scratch: &Path,
+        target_imgref: Option<ContainerReference>,
+    ) -> ReadOptions {
         ReadOptions {
             access: Access {
                 arch: self.arch.clone(),

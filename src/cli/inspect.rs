@@ -159,7 +159,7 @@ fn one_line(item: &Value) -> String {
 
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.replace('\n', "\\n"),
         Value::Null => "none".to_owned(),
         other => other.to_string(),
     }

@@ -38,7 +38,12 @@ enum Outcome {
 /// relative, and writes a live ISO and a PXE set that boot from it: without
 /// root, without loop devices, without a container engine.
 #[derive(Debug, Parser)]
-#[command(name = "coreos-bake", version, max_term_width = 80, propagate_version = true)]
+#[command(
+    name = "coreos-bake",
+    version,
+    max_term_width = 80,
+    propagate_version = true
+)]
 pub struct Cli {
     #[command(flatten)]
     terminal: TerminalArgs,
@@ -90,7 +95,11 @@ fn watch_signals() -> Result<()> {
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             let unfinished = media::abandon();
-            let rest = if unfinished { "; nothing was written" } else { "" };
+            let rest = if unfinished {
+                "; nothing was written"
+            } else {
+                ""
+            };
             // The terminal may be gone; there is nobody else to tell.
             let _ = writeln!(io::stderr(), "\nerror: interrupted{rest}");
             std::process::exit(128 + signal);

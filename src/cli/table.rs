@@ -65,6 +65,9 @@ mod tests {
         let mut table = Table::new(["a", "b"]);
         table.row(["\x1b[32mlong\x1b[0m".to_owned(), "x".to_owned()]);
         table.row(["s".to_owned(), "y".to_owned()]);
-        assert_eq!(table.render(), "  a     b\n  \x1b[32mlong\x1b[0m  x\n  s     y\n");
+        assert_eq!(
+            table.render(),
+            "  a     b\n  \x1b[32mlong\x1b[0m  x\n  s     y\n"
+        );
     }
 }

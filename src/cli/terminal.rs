@@ -94,11 +94,6 @@ impl Terminal {
         }
     }
 
-    /// Whether results go out as JSON.
-    pub(super) fn json(&self) -> bool {
-        self.json
-    }
-
     /// Prints a result: `value` for machines, `text` for people.
     pub(super) fn result(&self, value: &Value, text: &str) -> Result<()> {
         let mut out = io::stdout().lock();
@@ -162,7 +157,9 @@ const WORTH_TELLING: Duration = Duration::from_millis(100);
 impl Progress for Terminal {
     fn begin(&self, phase: &str, total: u64) {
         let bar = match self.bars {
-            true => ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10)),
+            true => {
+                ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10))
+            }
             false => ProgressBar::hidden(),
         };
         let template = match total {

@@ -151,7 +151,10 @@ fn scan(file: Arc<File>, name: &str) -> anyhow::Result<BTreeMap<String, Content>
             .with_context(|| format!("reading the header at byte {at}"))?;
         let is_extension = matches!(
             kind,
-            EntryType::XHeader | EntryType::XGlobalHeader | EntryType::GNULongName | EntryType::GNULongLink
+            EntryType::XHeader
+                | EntryType::XGlobalHeader
+                | EntryType::GNULongName
+                | EntryType::GNULongLink
         );
         if !is_extension && let Some(longer) = extended.size {
             size = longer;

@@ -106,7 +106,9 @@ impl Read for CheckedBlob {
         if left == 0 {
             return self.end();
         }
-        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let most = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
         let count = self.source.read(&mut buffer[..most]).inspect_err(|error| {
             self.source_failed |= error.kind() != io::ErrorKind::Interrupted;
         })?;

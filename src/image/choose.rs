@@ -98,9 +98,8 @@ pub(super) fn from_layout(
     if let (Select::Digest(digest), []) = (select, &collection.found[..]) {
         let mut everything = Collection::new(source, image);
         everything.add_all(&top, None, None, 0)?;
-        let inside = |c: &Candidate| {
-            c.manifest.digest == *digest || c.index.as_ref() == Some(digest)
-        };
+        let inside =
+            |c: &Candidate| c.manifest.digest == *digest || c.index.as_ref() == Some(digest);
         collection.found = everything.found.into_iter().filter(inside).collect();
     }
     if collection.found.is_empty() {
@@ -198,7 +197,10 @@ impl<'a> Collection<'a> {
         if what == "index" {
             self.indexes += 1;
             if depth == DEPTH_MAX || self.indexes > INDEXES_MAX {
-                return Err(malformed(&manifest, "indexes are nested too deep or too often"));
+                return Err(malformed(
+                    &manifest,
+                    "indexes are nested too deep or too often",
+                ));
             }
             let bytes = self.source.document(&manifest, MANIFEST_BYTES_MAX)?;
             let Document::Index(index) = Document::parse(&bytes, &manifest.object)? else {
@@ -301,7 +303,10 @@ fn architecture_inside(source: &Source, candidate: &Candidate) -> anyhow::Result
     let object = &candidate.manifest.object;
     let bytes = source.document(&candidate.manifest, MANIFEST_BYTES_MAX)?;
     let Document::Image(manifest) = Document::parse(&bytes, object)? else {
-        return Err(malformed(&candidate.manifest, "it is an index, not a manifest"));
+        return Err(malformed(
+            &candidate.manifest,
+            "it is an index, not a manifest",
+        ));
     };
     let config = config_blob(&manifest, object)?;
     let bytes = source.blob(&config, super::manifest::CONFIG_BYTES_MAX)?;

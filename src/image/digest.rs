@@ -17,7 +17,9 @@ pub struct Digest(String);
 
 /// Why a text is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a digest: sha256 with 64 or sha512 with 128 lower-case hexadecimal digits is")]
+#[error(
+    "{0:?} is not a digest: sha256 with 64 or sha512 with 128 lower-case hexadecimal digits is"
+)]
 pub struct DigestError(String);
 
 impl Digest {
@@ -164,7 +166,11 @@ mod tests {
         assert_eq!(Digest::sha256(b"abc").as_str(), expected);
         let wide: Digest = format!("sha512:{}", "0".repeat(128)).parse().unwrap();
         let found = Hasher::of(b"abc", &wide);
-        assert!(found.as_str().starts_with("sha512:ddaf35a193617abacc417349ae204131"));
+        assert!(
+            found
+                .as_str()
+                .starts_with("sha512:ddaf35a193617abacc417349ae204131")
+        );
         assert!(found.as_str().ends_with("2a9ac94fa54ca49f"));
     }
 }

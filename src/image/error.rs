@@ -320,8 +320,7 @@ fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         return error.hint().map(str::to_owned);
     }
     // An io::Error shows the source of what it carries, not what it carries.
-    let inner: &(dyn std::error::Error + 'static) =
-        error.downcast_ref::<io::Error>()?.get_ref()?;
+    let inner: &(dyn std::error::Error + 'static) = error.downcast_ref::<io::Error>()?.get_ref()?;
     std::iter::successors(Some(inner), |error| error.source()).find_map(hint_of)
 }
 
@@ -337,7 +336,9 @@ mod tests {
         assert!(wanted.is_some());
         let plain = Err::<(), _>(error()).context("reading x").unwrap_err();
         assert_eq!(hint(&plain), wanted);
-        let carried = Err::<(), _>(error().into_io()).context("unpacking").unwrap_err();
+        let carried = Err::<(), _>(error().into_io())
+            .context("unpacking")
+            .unwrap_err();
         assert_eq!(hint(&carried), wanted);
         assert_eq!(hint(&anyhow::anyhow!("something else")), None);
     }

@@ -161,11 +161,8 @@ fn unix_seconds(text: &str) -> Option<u64> {
         all.then(|| digits.parse().ok())?
     };
     let mark = |at: usize, marks: &[u8]| text.as_bytes().get(at).is_some_and(|b| marks.contains(b));
-    let marks_hold = mark(4, b"-")
-        && mark(7, b"-")
-        && mark(10, b"Tt ")
-        && mark(13, b":")
-        && mark(16, b":");
+    let marks_hold =
+        mark(4, b"-") && mark(7, b"-") && mark(10, b"Tt ") && mark(13, b":") && mark(16, b":");
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
     let in_range = (1..=12).contains(&month)
@@ -192,7 +189,11 @@ fn unix_seconds(text: &str) -> Option<u64> {
     };
     // Days since 1970 in the Gregorian calendar, counted in years that start in March, so that
     // the leap day comes last.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let leap_days = y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400);
     let days = y * 365 + leap_days + (m * 153 + 2) / 5 + day - 1 - 719_468;
     let seconds = ((days * 24 + hour) * 60 + minute - offset) * 60 + second;
@@ -237,8 +238,14 @@ mod tests {
         );
         let index_type = "application/vnd.oci.image.index.v1+json";
         for (text, expected) in [
-            (format!(r#"{{"schemaVersion":2,"config":{descriptor},"layers":[]}}"#), "image"),
-            (format!(r#"{{"schemaVersion":2,"manifests":[{descriptor}]}}"#), "index"),
+            (
+                format!(r#"{{"schemaVersion":2,"config":{descriptor},"layers":[]}}"#),
+                "image",
+            ),
+            (
+                format!(r#"{{"schemaVersion":2,"manifests":[{descriptor}]}}"#),
+                "index",
+            ),
             (
                 format!(r#"{{"schemaVersion":2,"mediaType":"{index_type}","manifests":[]}}"#),
                 "index",
@@ -255,7 +262,10 @@ mod tests {
                 ),
                 "at once",
             ),
-            (r#"{"schemaVersion":1,"fsLayers":[]}"#.into(), "schema version 1"),
+            (
+                r#"{"schemaVersion":1,"fsLayers":[]}"#.into(),
+                "schema version 1",
+            ),
             (r#"{"schemaVersion":2}"#.into(), "neither"),
             ("{}".into(), "no schemaVersion"),
             ("[]".into(), "malformed"),

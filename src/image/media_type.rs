@@ -87,20 +87,39 @@ mod tests {
     #[test]
     fn layers_are_told_apart_by_media_type() {
         for (media_type, compression) in [
-            ("application/vnd.oci.image.layer.v1.tar", Some(Compression::None)),
-            ("application/vnd.oci.image.layer.v1.tar+gzip", Some(Compression::Gzip)),
-            ("application/vnd.oci.image.layer.v1.tar+zstd", Some(Compression::Zstd)),
+            (
+                "application/vnd.oci.image.layer.v1.tar",
+                Some(Compression::None),
+            ),
+            (
+                "application/vnd.oci.image.layer.v1.tar+gzip",
+                Some(Compression::Gzip),
+            ),
+            (
+                "application/vnd.oci.image.layer.v1.tar+zstd",
+                Some(Compression::Zstd),
+            ),
             (
                 "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
                 Some(Compression::Gzip),
             ),
-            ("application/vnd.docker.image.rootfs.diff.tar.gzip", Some(Compression::Gzip)),
-            ("application/vnd.oci.image.layer.v1.tar+zstd+encrypted", None),
+            (
+                "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                Some(Compression::Gzip),
+            ),
+            (
+                "application/vnd.oci.image.layer.v1.tar+zstd+encrypted",
+                None,
+            ),
             ("application/vnd.oci.image.layer.v1.tar+gzip ", None),
             ("application/vnd.oci.image.config.v1+json", None),
             ("", None),
         ] {
-            assert_eq!(Compression::of_media_type(media_type), compression, "{media_type}");
+            assert_eq!(
+                Compression::of_media_type(media_type),
+                compression,
+                "{media_type}"
+            );
         }
     }
 

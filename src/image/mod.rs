@@ -261,7 +261,12 @@ impl Image {
     fn layer_blob(&self, index: usize) -> Blob {
         let layer = &self.layers[index];
         Blob {
-            object: format!("layer {} ({}) of {}", index + 1, layer.digest, self.reference),
+            object: format!(
+                "layer {} ({}) of {}",
+                index + 1,
+                layer.digest,
+                self.reference
+            ),
             digest: layer.digest.clone(),
             size_bytes: layer.size_bytes,
         }

@@ -253,10 +253,12 @@ fn split_digest<'a>(
     rest: &'a str,
 ) -> Result<(&'a str, Option<Digest>), ReferenceError> {
     match rest.rsplit_once('@') {
-        Some((before, digest)) if digest.starts_with("sha") && digest.contains(':') => match digest.parse() {
-            Ok(digest) => Ok((before, Some(digest))),
-            Err(error) => Err(ReferenceError::new(text, format!("{error}"))),
-        },
+        Some((before, digest)) if digest.starts_with("sha") && digest.contains(':') => {
+            match digest.parse() {
+                Ok(digest) => Ok((before, Some(digest))),
+                Err(error) => Err(ReferenceError::new(text, format!("{error}"))),
+            }
+        }
         _ => Ok((rest, None)),
     }
 }
@@ -305,7 +307,9 @@ fn registry_name(text: &str, rest: &str) -> Result<RegistryName, ReferenceError>
         return fail("the image name is missing".into());
     }
     if !is_host(registry) {
-        return fail(format!("{registry:?} is not a host name with an optional port"));
+        return fail(format!(
+            "{registry:?} is not a host name with an optional port"
+        ));
     }
     if repository.len() > NAME_MAX {
         return fail(format!("the name has more than {NAME_MAX} bytes"));
@@ -348,7 +352,9 @@ fn is_host(text: &str) -> bool {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => host.split('.').all(|label| {
             !label.is_empty()
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         }),
@@ -390,18 +396,27 @@ mod tests {
             ("oci:./a:localhost/os:1", "oci:./a:localhost/os:1"),
             ("oci-archive:x.ociarchive", "oci-archive:x.ociarchive"),
             ("oci-archive:x.tar:v1", "oci-archive:x.tar:v1"),
-            ("containers-storage:localhost/os:1", "containers-storage:localhost/os:1"),
+            (
+                "containers-storage:localhost/os:1",
+                "containers-storage:localhost/os:1",
+            ),
             ("busybox", "docker://docker.io/library/busybox:latest"),
             ("dir", "docker://docker.io/library/dir:latest"),
             ("docker://dir:1", "docker://docker.io/library/dir:1"),
-            ("docker.io/busybox:1", "docker://docker.io/library/busybox:1"),
+            (
+                "docker.io/busybox:1",
+                "docker://docker.io/library/busybox:1",
+            ),
             ("index.docker.io/a/b", "docker://docker.io/a/b:latest"),
             ("test.com:5000", "docker://docker.io/library/test.com:5000"),
             ("quay.io/a/b:4.18", "docker://quay.io/a/b:4.18"),
             ("docker://quay.io/a/b", "docker://quay.io/a/b:latest"),
             ("localhost/os", "docker://localhost/os:latest"),
             ("localhost:5000/os", "docker://localhost:5000/os:latest"),
-            ("localhost:5000/os:x_Y.z-1", "docker://localhost:5000/os:x_Y.z-1"),
+            (
+                "localhost:5000/os:x_Y.z-1",
+                "docker://localhost:5000/os:x_Y.z-1",
+            ),
             ("[::1]:5000/os:1", "docker://[::1]:5000/os:1"),
             ("UPPER.example/os", "docker://UPPER.example/os:latest"),
             ("a.b/c__d/e.f/g--h_i", "docker://a.b/c__d/e.f/g--h_i:latest"),
@@ -470,7 +485,11 @@ mod tests {
             ("dir:/tmp/x", "not supported", true),
             ("docker-archive:x.tar", "not supported", true),
             ("https://quay.io/a", "not supported", true),
-            ("ostree-unverified-registry:quay.io/a", "not supported", true),
+            (
+                "ostree-unverified-registry:quay.io/a",
+                "not supported",
+                true,
+            ),
             ("containers-storage:", "missing", false),
             ("containers-storage:--root=/", "missing", false),
             ("containers-storage:a b", "blanks", false),

@@ -52,9 +52,7 @@ impl Source {
         };
         match len_bytes {
             None => Err(blob.missing().into()),
-            Some(len) if len != blob.size_bytes => {
-                Err(blob.wrong_size(len).into())
-            }
+            Some(len) if len != blob.size_bytes => Err(blob.wrong_size(len).into()),
             Some(_) => Ok(()),
         }
     }

@@ -94,7 +94,11 @@ fn find(program: &str, path: &std::ffi::OsStr) -> Option<std::path::PathBuf> {
 pub(super) fn tail(stderr: &[u8]) -> String {
     let from = stderr.len().saturating_sub(QUOTED_MAX);
     let text = String::from_utf8_lossy(&stderr[from..]);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
     match lines.is_empty() {
         true => "it gave no reason".to_owned(),
         false => lines.join("; "),

@@ -80,9 +80,7 @@ impl Initramfs {
         for path in ["", "dev", "root"] {
             index.nodes.insert(path.to_owned(), Node::Directory);
         }
-        let segments = read_initramfs(input, &LIMITS, &mut |member, data| {
-            index.add(member, data)
-        })?;
+        let segments = read_initramfs(input, &LIMITS, &mut |member, data| index.add(member, data))?;
         index.segments = segments;
         Ok(index)
     }

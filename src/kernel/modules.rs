@@ -80,7 +80,9 @@ impl Dependencies {
 
 /// Names of the modules that are part of the kernel, from the text of `modules.builtin`.
 pub(super) fn built_in(text: &str) -> BTreeSet<String> {
-    text.lines().filter_map(|line| module_name(line.trim())).collect()
+    text.lines()
+        .filter_map(|line| module_name(line.trim()))
+        .collect()
 }
 
 /// The soft dependencies of a module: loaded with it if they are there.
@@ -92,7 +94,9 @@ pub(super) fn soft_dependencies(text: &str, name: &str) -> Vec<String> {
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
         if words.next() == Some("softdep")
-            && words.next().is_some_and(|word| canonical_name(word) == name)
+            && words
+                .next()
+                .is_some_and(|word| canonical_name(word) == name)
         {
             found.extend(soft_words(words));
         }

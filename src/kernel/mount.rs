@@ -70,7 +70,9 @@ pub fn mount_support(
     algorithm: &str,
 ) -> Result<Verdict> {
     let Some(algorithm) = ALGORITHMS.iter().find(|known| known.name == algorithm) else {
-        return Ok(Verdict::Unknown(format!("squashfs knows no compression {algorithm}")));
+        return Ok(Verdict::Unknown(format!(
+            "squashfs knows no compression {algorithm}"
+        )));
     };
     let mut squashfs = None;
     for name in NEEDED {

@@ -116,9 +116,11 @@ impl fmt::Display for Finding {
                     Some(path) => path,
                     None => "built into the kernel",
                 })?;
-                for (dependency, before) in present.dependencies.iter().zip(
-                    std::iter::once(", after ").chain(std::iter::repeat(", ")),
-                ) {
+                for (dependency, before) in present
+                    .dependencies
+                    .iter()
+                    .zip(std::iter::once(", after ").chain(std::iter::repeat(", ")))
+                {
                     write!(f, "{before}{}", dependency.name)?;
                 }
                 for note in &present.notes {
@@ -184,7 +186,9 @@ impl<'a> Modules<'a> {
 
     /// The text of `modules.<name>`.
     fn index(&self, name: &str) -> Result<Option<String>> {
-        let bytes = self.files.read(&format!("{}/modules.{name}", self.directory))?;
+        let bytes = self
+            .files
+            .read(&format!("{}/modules.{name}", self.directory))?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
@@ -209,7 +213,10 @@ impl<'a> Modules<'a> {
             return Ok(Err(self.unknown(name)?));
         };
         // kmod reads this form of the index only.
-        if !self.files.exists(&format!("{}/modules.dep.bin", self.directory))? {
+        if !self
+            .files
+            .exists(&format!("{}/modules.dep.bin", self.directory))?
+        {
             return Ok(Err(format!(
                 "{} has a modules.dep, but no modules.dep.bin: depmod was not run there",
                 self.directory
@@ -278,7 +285,9 @@ impl<'a> Modules<'a> {
             built_in: false,
             size: Some(bytes.len() as u64),
             sha256: Some(hex::encode(Sha256::digest(&bytes))),
-            vermagic: info.vermagic().map(|vermagic| vermagic.trim_end().to_owned()),
+            vermagic: info
+                .vermagic()
+                .map(|vermagic| vermagic.trim_end().to_owned()),
             signed: Some(info.signed),
             path: Some(path),
         };
@@ -297,9 +306,7 @@ impl<'a> Modules<'a> {
                 Some(_) => format!(
                     "{path} is there, but modules.dep does not name it: depmod was not run after it was installed"
                 ),
-                None => format!(
-                    "{path} is there, but there is no modules.dep: depmod was not run"
-                ),
+                None => format!("{path} is there, but there is no modules.dep: depmod was not run"),
             });
         }
         for other in releases(self.files)? {
@@ -342,7 +349,10 @@ impl<'a> Modules<'a> {
         }
         let absent = self.absent_soft_dependencies(name, info)?;
         if !absent.is_empty() {
-            notes.push(format!("soft dependencies that are not there: {}", some_of(&absent)));
+            notes.push(format!(
+                "soft dependencies that are not there: {}",
+                some_of(&absent)
+            ));
         }
         let absent = self.absent_firmware(info)?;
         if !absent.is_empty() {
@@ -384,7 +394,10 @@ impl<'a> Modules<'a> {
 
     fn has_firmware(&self, name: &str) -> Result<bool> {
         for directory in FIRMWARE_DIRECTORIES {
-            for directory in [directory.to_owned(), format!("{directory}/{}", self.release)] {
+            for directory in [
+                directory.to_owned(),
+                format!("{directory}/{}", self.release),
+            ] {
                 for suffix in FIRMWARE_SUFFIXES {
                     if self.files.exists(&format!("{directory}/{name}{suffix}"))? {
                         return Ok(true);

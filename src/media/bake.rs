@@ -236,7 +236,14 @@ impl Plan {
         let record = record::bake_json(source, &artifacts, &drivers, &self.options(request));
         let texts = [
             (CHECKSUMS, record::checksums(&artifacts)),
-            (STREAM, pretty(&record::stream_json(source, &artifacts, &source.created_text()))?),
+            (
+                STREAM,
+                pretty(&record::stream_json(
+                    source,
+                    &artifacts,
+                    &source.created_text(),
+                ))?,
+            ),
             (RECORD, pretty(&record)?),
         ];
         for (name, text) in texts {
@@ -321,7 +328,8 @@ impl Plan {
         )?;
         progress.begin("writing the ISO", payload.rootfs.len());
         let out = staging.create(&self.names.iso)?;
-        iso.write(payload, &out, progress).context("writing the ISO")?;
+        iso.write(payload, &out, progress)
+            .context("writing the ISO")?;
         progress.end();
         drop(out);
         request
@@ -372,7 +380,10 @@ impl Plan {
             (Format::Pxe, staging.directory().to_owned()),
         ];
         progress.begin("checking the media", 0);
-        for (_, path) in media.iter().filter(|(format, _)| self.formats.contains(format)) {
+        for (_, path) in media
+            .iter()
+            .filter(|(format, _)| self.formats.contains(format))
+        {
             let medium = Medium::open(path)?;
             let table = drivers::check(
                 &medium.payload.initrd,
@@ -469,7 +480,14 @@ fn refuse_missing(table: &[Presence], place: &str) -> Result<()> {
     let missing: Vec<String> = table
         .iter()
         .filter(|p| !p.finding.is_present())
-        .map(|p| format!("{} at {} ({})", p.driver, p.stage.name(), p.finding.reason()))
+        .map(|p| {
+            format!(
+                "{} at {} ({})",
+                p.driver,
+                p.stage.name(),
+                p.finding.reason()
+            )
+        })
         .collect();
     match drivers::repair(table) {
         None => Ok(()),

@@ -73,13 +73,15 @@ impl fmt::Display for Choice {
 /// Compressor and block size for the live root.
 ///
 /// An image that asks for EROFS gets squashfs: every live initramfs mounts it.
-pub fn choose(choice: Choice, image: &ImageJson) -> Result<(Compressor, u32)> {
+pub(super) fn choose(choice: Choice, image: &ImageJson) -> Result<(Compressor, u32)> {
     let (asked, block_size) = match image.live_rootfs_fstype.as_deref() {
         None | Some("squashfs") => {
             asked_for(image.live_rootfs_fsoptions.as_deref().unwrap_or_default())?
         }
         Some("erofs") => (Compressor::Zstd { level: ZSTD_LEVEL }, BLOCK_SIZE),
-        Some(other) => bail!("the image's image.json asks for a live root of type {other:?}, which is neither squashfs nor erofs"),
+        Some(other) => bail!(
+            "the image's image.json asks for a live root of type {other:?}, which is neither squashfs nor erofs"
+        ),
     };
     Ok(match choice {
         Choice::Image => (asked, block_size),
@@ -109,7 +111,9 @@ fn asked_for(options: &str) -> Result<(Compressor, u32)> {
             level: number(level, 1, 9)?.unwrap_or(9).unsigned_abs(),
         },
         "xz" => Compressor::Xz,
-        other => bail!("the image's image.json asks for squashfs compression {other:?}; choose one with --compression"),
+        other => bail!(
+            "the image's image.json asks for squashfs compression {other:?}; choose one with --compression"
+        ),
     };
     Ok((compressor, block_size))
 }
@@ -120,9 +124,15 @@ fn bytes(text: &str) -> Result<u32> {
         Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
         _ => (text, 0),
     };
-    match digits.parse::<u32>().ok().and_then(|n| n.checked_mul(1 << shift)) {
+    match digits
+        .parse::<u32>()
+        .ok()
+        .and_then(|n| n.checked_mul(1 << shift))
+    {
         Some(size) if size.is_power_of_two() && (4 << 10..=1 << 20).contains(&size) => Ok(size),
-        _ => bail!("the image's image.json asks for squashfs blocks of {text:?} bytes; 4K to 1M are possible"),
+        _ => bail!(
+            "the image's image.json asks for squashfs blocks of {text:?} bytes; 4K to 1M are possible"
+        ),
     }
 }
 
@@ -134,24 +144,42 @@ mod tests {
     fn image_options_are_understood() {
         for (options, expected) in [
             ("", (Compressor::Zstd { level: 15 }, 128 << 10)),
-            ("-comp zstd -Xcompression-level 19 -b 1M", (Compressor::Zstd { level: 19 }, 1 << 20)),
+            (
+                "-comp zstd -Xcompression-level 19 -b 1M",
+                (Compressor::Zstd { level: 19 }, 1 << 20),
+            ),
             ("-comp gzip", (Compressor::Gzip { level: 9 }, 128 << 10)),
             ("-b 65536 -comp xz -Xbcj x86", (Compressor::Xz, 64 << 10)),
         ] {
             assert_eq!(asked_for(options).unwrap(), expected, "{options}");
         }
-        for bad in ["-comp lzo", "-b 3K", "-b 2M", "-b", "-comp zstd -Xcompression-level 23"] {
+        for bad in [
+            "-comp lzo",
+            "-b 3K",
+            "-b 2M",
+            "-b",
+            "-comp zstd -Xcompression-level 23",
+        ] {
             assert!(asked_for(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn users_choose() {
-        assert_eq!("zstd:3".parse::<Choice>().unwrap(), Choice::Exactly(Compressor::Zstd { level: 3 }));
+        assert_eq!(
+            "zstd:3".parse::<Choice>().unwrap(),
+            Choice::Exactly(Compressor::Zstd { level: 3 })
+        );
         for bad in ["zstd:0", "zstd:x", "xz:3", "lz4", ""] {
             assert!(bad.parse::<Choice>().is_err(), "{bad}");
         }
-        let erofs = ImageJson { live_rootfs_fstype: Some("erofs".into()), ..Default::default() };
-        assert_eq!(choose(Choice::Image, &erofs).unwrap().0, Compressor::Zstd { level: 15 });
+        let erofs = ImageJson {
+            live_rootfs_fstype: Some("erofs".into()),
+            ..Default::default()
+        };
+        assert_eq!(
+            choose(Choice::Image, &erofs).unwrap().0,
+            Compressor::Zstd { level: 15 }
+        );
     }
 }

@@ -21,7 +21,7 @@ use crate::tree::{Content, Node, Tree};
 const TEMPLATES: &str = "usr/share/coreos-assembler/live";
 
 /// Room for Ignition configs in bytes; installers take the file's length as the limit.
-pub const IGNITION_AREA: usize = 256 << 10;
+pub(super) const IGNITION_AREA: usize = 256 << 10;
 
 /// FAT serial number of the ESP, the one that CoreOS disks have.
 const ESP_VOLUME_ID: u32 = 0x7B77_95E7;
@@ -39,7 +39,7 @@ pub struct Payload {
 
 /// An ISO, complete but for its payload.
 #[derive(Debug)]
-pub struct Iso {
+pub(super) struct Iso {
     volume_id: String,
     set_id: String,
     time: u64,
@@ -47,7 +47,7 @@ pub struct Iso {
 }
 
 /// The volume's name, by which the live system finds it: at most 32 bytes.
-pub fn volume_id(facts: &Facts) -> String {
+pub(super) fn volume_id(facts: &Facts) -> String {
     let full = facts.prefix();
     // Names and versions are ASCII, so every byte is a character.
     full[..full.len().min(32)].to_owned()
@@ -55,7 +55,7 @@ pub fn volume_id(facts: &Facts) -> String {
 
 /// Kernel arguments of the live system: those of an installed one that make sense here, and where
 /// its root is.
-pub fn live_kargs(kargs: &[String], volume_id: &str) -> String {
+pub(super) fn live_kargs(kargs: &[String], volume_id: &str) -> String {
     const INSTALLED_ONLY: [&str; 4] = [
         "$ignition_firstboot",
         "console",
@@ -77,7 +77,7 @@ pub fn live_kargs(kargs: &[String], volume_id: &str) -> String {
 impl Iso {
     /// Composes everything but the payload. `tree` is the image's merged tree, `time` the
     /// moment in seconds since 1970 that every date on the ISO shows.
-    pub fn compose(tree: &Tree, facts: &Facts, kargs: &[String], time: u64) -> Result<Self> {
+    pub(super) fn compose(tree: &Tree, facts: &Facts, kargs: &[String], time: u64) -> Result<Self> {
         let vendor = facts.efi_vendor.as_deref().ok_or_else(|| {
             Failure::new(
                 "the image has no EFI boot loader (no shim below usr/lib/bootupd/updates/EFI or usr/lib/efi)",
@@ -128,7 +128,12 @@ impl Iso {
     }
 
     /// Writes the ISO with `payload`.
-    pub fn write(mut self, payload: &Payload, out: &File, progress: &dyn Progress) -> Result<()> {
+    pub(super) fn write(
+        mut self,
+        payload: &Payload,
+        out: &File,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         for (name, content) in [
             ("vmlinuz", &payload.kernel),
             ("initrd.img", &payload.initrd),
@@ -187,15 +192,20 @@ fn esp(facts: &Facts, vendor: &str, volume_id: &str) -> Result<Content> {
         let lower = name.to_ascii_lowercase();
         let keep = match directory {
             "BOOT" => !(lower.starts_with("fb") && lower.ends_with(".efi")),
-            _ => !(lower.starts_with("boot") && lower.ends_with(".csv"))
-                && !(lower.starts_with("shim") && lower.ends_with(".efi"))
-                && lower != "grub.cfg",
+            _ => {
+                !(lower.starts_with("boot") && lower.ends_with(".csv"))
+                    && !(lower.starts_with("shim") && lower.ends_with(".efi"))
+                    && lower != "grub.cfg"
+            }
         };
         if keep {
             files.insert(format!("EFI/BOOT/{name}"), content.clone());
         }
     }
-    if !files.keys().any(|path| path.to_ascii_uppercase().starts_with("EFI/BOOT/BOOT")) {
+    if !files
+        .keys()
+        .any(|path| path.to_ascii_uppercase().starts_with("EFI/BOOT/BOOT"))
+    {
         return Err(Failure::new(
             "the image's EFI payload has no EFI/BOOT/BOOT*.EFI, which firmware starts on removable media",
             "the package shim brings it",

@@ -31,22 +31,22 @@ use crate::sysroot::{Facts, Sysroot};
 use crate::tree::{Content, Node, Tree};
 
 /// The file system's name in rootfs.img; with it, the data begins at [`SQUASHFS_OFFSET`].
-pub const SQUASHFS_NAME: &str = "root.squashfs";
+pub(super) const SQUASHFS_NAME: &str = "root.squashfs";
 
 /// Where live initramfs look for the file system in rootfs.img, in bytes.
-pub const SQUASHFS_OFFSET: u64 = 124;
+pub(super) const SQUASHFS_OFFSET: u64 = 124;
 
 /// Chunk of the stream hash in bytes; readers take up to 64 MiB (rdcore `stream_hash.rs`).
 const HASH_CHUNK: u64 = 2 << 20;
 
 /// Stamp in the live initramfs: its existence is the test for "is this live".
-pub const INITRAMFS_STAMP: &str = "etc/coreos-live-initramfs";
+pub(super) const INITRAMFS_STAMP: &str = "etc/coreos-live-initramfs";
 
 /// The same stamp in rootfs.img; when the two differ, a PXE boot stops.
 const ROOTFS_STAMP: &str = "etc/coreos-live-rootfs";
 
 /// The tree of the live root: the disk's, writable, with the kernel at the top of `/boot`.
-pub fn root(sysroot: &Sysroot) -> Result<Tree> {
+pub(super) fn root(sysroot: &Sysroot) -> Result<Tree> {
     let mut tree = sysroot.tree.clone();
     // ostree would otherwise remount a live system's /sysroot.
     let config = tree.lookup("ostree/repo/config").expect("laid out by us");
@@ -70,7 +70,7 @@ pub fn root(sysroot: &Sysroot) -> Result<Tree> {
 }
 
 /// Writes rootfs.img.
-pub fn write_rootfs(
+pub(super) fn write_rootfs(
     tree: &Tree,
     facts: &Facts,
     options: &squashfs::Options,
@@ -88,7 +88,11 @@ pub fn write_rootfs(
     let mut rest = vec![0; cpio::padding(written.bytes)];
     let mut archive = cpio::Writer::after(2, &mut rest);
     archive.directory("etc", 0o755)?;
-    archive.file(ROOTFS_STAMP, 0o644, format!("{}\n", facts.version).as_bytes())?;
+    archive.file(
+        ROOTFS_STAMP,
+        0o644,
+        format!("{}\n", facts.version).as_bytes(),
+    )?;
     archive.finish()?;
     out.write_all_at(&rest, SQUASHFS_OFFSET + written.bytes)
         .context("writing rootfs.img")?;
@@ -96,7 +100,7 @@ pub fn write_rootfs(
 }
 
 /// The initramfs of live media. `rootfs` is the finished rootfs.img.
-pub fn write_initrd(
+pub(super) fn write_initrd(
     base: &Content,
     facts: &Facts,
     rootfs: &Arc<File>,
@@ -125,7 +129,8 @@ pub fn write_initrd(
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(&archive)?;
     let appended = gzip.finish()?;
-    out.write_all(&appended).context("writing the live initramfs")?;
+    out.write_all(&appended)
+        .context("writing the live initramfs")?;
     // PXE users append rootfs.img, which is not compressed and has to begin at a multiple of four.
     pad(out, appended.len() as u64)
 }

@@ -26,7 +26,7 @@ const AREA_MAX: usize = 2048;
 
 /// A menu with its arguments filled in.
 #[derive(Debug, PartialEq)]
-pub struct Menu {
+pub(super) struct Menu {
     /// The configuration's text.
     pub text: String,
     /// Where arguments can be changed, if the template has room for that.
@@ -35,7 +35,7 @@ pub struct Menu {
 
 /// Where kernel arguments lie in a boot menu.
 #[derive(Clone, Debug, PartialEq)]
-pub struct KargArea {
+pub(super) struct KargArea {
     /// Position of the first argument, in bytes from the start of the file.
     pub offset: usize,
     /// Length of the area in bytes.
@@ -45,7 +45,7 @@ pub struct KargArea {
 }
 
 /// Fills `kargs` into the image's template, or into ours.
-pub fn render(template: Option<&str>, title: &str, kargs: &str) -> Result<Menu> {
+pub(super) fn render(template: Option<&str>, title: &str, kargs: &str) -> Result<Menu> {
     let own;
     let template = match template {
         Some(template) => template,
@@ -64,7 +64,12 @@ pub fn render(template: Option<&str>, title: &str, kargs: &str) -> Result<Menu> 
         bail!("the boot menu template has more than one {PLACEHOLDER}");
     }
     let rest = &text[offset..];
-    let default = rest.lines().next().unwrap_or_default().trim_end().to_owned();
+    let default = rest
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_owned();
     let area = match rest.find(MARKER) {
         None => None,
         Some(marker) => Some(area(rest, marker, offset, default)?),
@@ -73,7 +78,9 @@ pub fn render(template: Option<&str>, title: &str, kargs: &str) -> Result<Menu> 
 }
 
 fn area(rest: &str, marker: usize, offset: usize, default: String) -> Result<KargArea> {
-    let line_end = rest.find('\n').context("the boot menu template ends in its arguments")?;
+    let line_end = rest
+        .find('\n')
+        .context("the boot menu template ends in its arguments")?;
     let padding = rest.get(line_end + 1..marker).unwrap_or_default();
     if padding.is_empty() || !padding.bytes().all(|b| b == b'#') {
         bail!("the boot menu template has something else than # between its arguments and{MARKER}");
@@ -98,7 +105,7 @@ fn area(rest: &str, marker: usize, offset: usize, default: String) -> Result<Kar
 }
 
 /// `coreos/kargs.json`: where installers may change arguments. `None` if no file has an area.
-pub fn kargs_json(areas: &[(String, KargArea)]) -> Result<Option<String>> {
+pub(super) fn kargs_json(areas: &[(String, KargArea)]) -> Result<Option<String>> {
     let Some((_, first)) = areas.first() else {
         return Ok(None);
     };
@@ -106,7 +113,9 @@ pub fn kargs_json(areas: &[(String, KargArea)]) -> Result<Option<String>> {
         .iter()
         .any(|(_, area)| area.size != first.size || area.default != first.default)
     {
-        bail!("the boot menus differ in their kernel arguments, and installers could not change both");
+        bail!(
+            "the boot menus differ in their kernel arguments, and installers could not change both"
+        );
     }
     let mut areas = areas.to_vec();
     areas.sort_by(|a, b| a.0.cmp(&b.0));
@@ -119,7 +128,7 @@ pub fn kargs_json(areas: &[(String, KargArea)]) -> Result<Option<String>> {
 }
 
 /// `EFI/BOOT/grub.cfg` in the ESP image: goes on to the menu on the ISO.
-pub fn efi_stub(volume_id: &str, vendor: &str) -> String {
+pub(super) fn efi_stub(volume_id: &str, vendor: &str) -> String {
     OWN_STUB
         .replace("@@VOLUME-ID@@", volume_id)
         .replace("@@VENDOR@@", vendor)
@@ -131,7 +140,10 @@ mod tests {
 
     #[test]
     fn area_begins_at_the_first_argument_and_ends_before_the_last_pad() {
-        let template = format!("x\nlinux /k @@KERNEL-ARGS@@ a=b\n{}{MARKER}\ninitrd\n", "#".repeat(1024));
+        let template = format!(
+            "x\nlinux /k @@KERNEL-ARGS@@ a=b\n{}{MARKER}\ninitrd\n",
+            "#".repeat(1024)
+        );
         let menu = render(Some(&template), "", "rw coreos.liveiso=v").unwrap();
         let area = menu.area.unwrap();
         assert_eq!(&menu.text[area.offset..area.offset + 2], "rw");
@@ -154,7 +166,10 @@ mod tests {
         for (template, complaint) in [
             ("linux x\n", "no @@KERNEL-ARGS@@"),
             ("@@KERNEL-ARGS@@\n@@KERNEL-ARGS@@\n", "more than one"),
-            ("@@KERNEL-ARGS@@\n##x## COREOS_KARG_EMBED_AREA\n", "something else"),
+            (
+                "@@KERNEL-ARGS@@\n##x## COREOS_KARG_EMBED_AREA\n",
+                "something else",
+            ),
         ] {
             let error = render(Some(template), "", "rw").unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");
@@ -166,8 +181,14 @@ mod tests {
 
     #[test]
     fn areas_must_agree() {
-        let area = |size| KargArea { offset: 1, size, default: "rw".into() };
-        let json = kargs_json(&[("b".into(), area(9)), ("a".into(), area(9))]).unwrap().unwrap();
+        let area = |size| KargArea {
+            offset: 1,
+            size,
+            default: "rw".into(),
+        };
+        let json = kargs_json(&[("b".into(), area(9)), ("a".into(), area(9))])
+            .unwrap()
+            .unwrap();
         assert!(json.find("\"path\": \"a\"").unwrap() < json.find("\"path\": \"b\"").unwrap());
         assert!(kargs_json(&[("b".into(), area(9)), ("a".into(), area(8))]).is_err());
         assert!(kargs_json(&[]).unwrap().is_none());

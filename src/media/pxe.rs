@@ -5,7 +5,7 @@
 
 /// What the configurations start.
 #[derive(Clone, Debug)]
-pub struct Menu<'a> {
+pub(super) struct Menu<'a> {
     /// What is shown to the operator.
     pub title: &'a str,
     /// File names of kernel, initramfs and root file system, beside the configuration.
@@ -37,7 +37,7 @@ impl Menu<'_> {
     }
 
     /// An iPXE script; names are relative to its own URL.
-    pub fn ipxe(&self) -> String {
+    pub(super) fn ipxe(&self) -> String {
         let initrds = self.initrds();
         // Under UEFI the kernel asks the firmware for each file by the name given here.
         let names: String = initrds
@@ -57,7 +57,7 @@ impl Menu<'_> {
     }
 
     /// A PXELINUX configuration; names are relative to the TFTP root.
-    pub fn pxelinux(&self) -> String {
+    pub(super) fn pxelinux(&self) -> String {
         format!(
             "DEFAULT live\nPROMPT 0\nTIMEOUT 50\n\nLABEL live\n  MENU LABEL {title}\n  KERNEL {kernel}\n  INITRD {initrds}\n  APPEND {kargs}\n",
             title = self.title,
@@ -68,7 +68,7 @@ impl Menu<'_> {
     }
 
     /// A GRUB configuration; names are relative to where GRUB found it.
-    pub fn grub(&self) -> String {
+    pub(super) fn grub(&self) -> String {
         format!(
             "set default=0\nset timeout=5\n\nmenuentry \"{title}\" {{\n\tlinux ${{net_prefix}}{kernel} {kargs}\n\tinitrd {initrds}\n}}\n",
             title = self.title.replace(['"', '$', '\\', '`'], ""),
@@ -99,16 +99,28 @@ mod tests {
 
     #[test]
     fn without_a_url_the_root_is_a_second_initramfs() {
-        assert!(MENU.ipxe().contains("kernel k initrd=i.img initrd=r.img ignition.firstboot\n"));
+        assert!(
+            MENU.ipxe()
+                .contains("kernel k initrd=i.img initrd=r.img ignition.firstboot\n")
+        );
         assert!(MENU.pxelinux().contains("INITRD i.img,r.img\n"));
-        assert!(MENU.grub().contains("initrd ${net_prefix}i.img ${net_prefix}r.img\n"));
+        assert!(
+            MENU.grub()
+                .contains("initrd ${net_prefix}i.img ${net_prefix}r.img\n")
+        );
     }
 
     #[test]
     fn with_a_url_the_live_system_fetches_it() {
-        let menu = Menu { rootfs_url: Some("http://h/r.img"), ..MENU };
+        let menu = Menu {
+            rootfs_url: Some("http://h/r.img"),
+            ..MENU
+        };
         for text in [menu.ipxe(), menu.pxelinux(), menu.grub()] {
-            assert!(text.contains("coreos.live.rootfs_url=http://h/r.img"), "{text}");
+            assert!(
+                text.contains("coreos.live.rootfs_url=http://h/r.img"),
+                "{text}"
+            );
             assert_eq!(text.matches("r.img").count(), 1, "{text}");
         }
     }

@@ -24,7 +24,7 @@ pub struct Artifact {
 }
 
 /// `bake.json`, schema `coreos-bake/bake/v1`.
-pub fn bake_json(
+pub(super) fn bake_json(
     source: &Source,
     artifacts: &[Artifact],
     drivers: &[Presence],
@@ -63,7 +63,7 @@ pub fn bake_json(
 
 /// `stream.json`: CoreOS stream metadata, so that tools that read a stream can use the directory.
 /// Fields: coreos/stream-metadata-go `stream/stream.go`.
-pub fn stream_json(source: &Source, artifacts: &[Artifact], last_modified: &str) -> Value {
+pub(super) fn stream_json(source: &Source, artifacts: &[Artifact], last_modified: &str) -> Value {
     let location = |role: &str| {
         artifacts
             .iter()
@@ -74,9 +74,11 @@ pub fn stream_json(source: &Source, artifacts: &[Artifact], last_modified: &str)
     if let Some(disk) = location("iso") {
         formats.insert("iso".to_owned(), json!({ "disk": disk }));
     }
-    if let (Some(kernel), Some(initramfs), Some(rootfs)) =
-        (location("kernel"), location("initramfs"), location("rootfs"))
-    {
+    if let (Some(kernel), Some(initramfs), Some(rootfs)) = (
+        location("kernel"),
+        location("initramfs"),
+        location("rootfs"),
+    ) {
         formats.insert(
             "pxe".to_owned(),
             json!({ "kernel": kernel, "initramfs": initramfs, "rootfs": rootfs }),
@@ -96,7 +98,7 @@ pub fn stream_json(source: &Source, artifacts: &[Artifact], last_modified: &str)
 }
 
 /// `sha256sum.txt` in the form that `sha256sum --check` takes.
-pub fn checksums(artifacts: &[Artifact]) -> String {
+pub(super) fn checksums(artifacts: &[Artifact]) -> String {
     artifacts
         .iter()
         .map(|artifact| format!("{}  {}\n", artifact.sha256, artifact.name))

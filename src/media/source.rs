@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::image::{self, Access, Image, ImageRef, Select, Version};
 use crate::ostree::{
-    self, ContainerReference, FileType, Importer, Imported, Labels, LayerFacts, Limits, Signature,
+    self, ContainerReference, FileType, Imported, Importer, Labels, LayerFacts, Limits, Signature,
     Transport,
 };
 use crate::progress::Progress;

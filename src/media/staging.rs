@@ -69,7 +69,10 @@ impl Staging {
 
     /// The hidden directory itself, for scratch files without a name.
     pub fn directory(&self) -> &Path {
-        self.scratch.as_ref().expect("present until published").path()
+        self.scratch
+            .as_ref()
+            .expect("present until published")
+            .path()
     }
 
     /// Makes the file that will become `name`.
@@ -128,7 +131,11 @@ impl Staging {
         self.created_output = false;
         open.retain(|path| path != self.directory());
         drop(open);
-        self.scratch.take().expect("present until now").close().context("removing scratch files")
+        self.scratch
+            .take()
+            .expect("present until now")
+            .close()
+            .context("removing scratch files")
     }
 }
 

@@ -36,21 +36,21 @@ const EXTENSIONS_MAX: u32 = 16;
 #[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct Header {
-    name: [u8; 100],    // 0x000  ends at its first NUL
-    mode: [u8; 8],      // 0x064
-    uid: [u8; 8],       // 0x06c
-    gid: [u8; 8],       // 0x074
-    size: [u8; 12],     // 0x07c  bytes of content
-    mtime: [u8; 12],    // 0x088  seconds since 1970
-    checksum: [u8; 8],  // 0x094  sum of all bytes, these taken as spaces
-    kind: u8,           // 0x09c
-    link: [u8; 100],    // 0x09d
-    magic: [u8; 8],     // 0x101  "ustar\0" "00" or "ustar  \0" (GNU)
-    user: [u8; 32],     // 0x109
-    group: [u8; 32],    // 0x129
-    device: [u8; 16],   // 0x149  major, minor
-    prefix: [u8; 155],  // 0x159  ustar only: what comes before name
-    padding: [u8; 12],  // 0x1f4
+    name: [u8; 100],   // 0x000  ends at its first NUL
+    mode: [u8; 8],     // 0x064
+    uid: [u8; 8],      // 0x06c
+    gid: [u8; 8],      // 0x074
+    size: [u8; 12],    // 0x07c  bytes of content
+    mtime: [u8; 12],   // 0x088  seconds since 1970
+    checksum: [u8; 8], // 0x094  sum of all bytes, these taken as spaces
+    kind: u8,          // 0x09c
+    link: [u8; 100],   // 0x09d
+    magic: [u8; 8],    // 0x101  "ustar\0" "00" or "ustar  \0" (GNU)
+    user: [u8; 32],    // 0x109
+    group: [u8; 32],   // 0x129
+    device: [u8; 16],  // 0x149  major, minor
+    prefix: [u8; 155], // 0x159  ustar only: what comes before name
+    padding: [u8; 12], // 0x1f4
 }
 const _: () = assert!(size_of::<Header>() == 512);
 
@@ -249,7 +249,11 @@ impl<R: Read> Archive<R> {
                 Some(text) => decimal(&text),
                 None => unsigned(field),
             };
-            Ok(u32::try_from(id.with_context(described)?)?)
+            let id = id.with_context(described)?;
+            u32::try_from(id)
+                .ok()
+                .with_context(|| format!("the owner {id} does not fit 32 bits"))
+                .with_context(described)
         };
         let (uid, gid) = (id(b"uid", &header.uid)?, id(b"gid", &header.gid)?);
         let mtime = match record(b"mtime") {
@@ -284,7 +288,10 @@ impl<R: Read> Archive<R> {
         // An import as root fails on them, as the kernel has them on files and directories only.
         ensure!(
             !matches!(kind, EntryKind::Symlink(..))
-                || !meta.xattrs.iter().any(|(name, _)| name.starts_with(b"user.")),
+                || !meta
+                    .xattrs
+                    .iter()
+                    .any(|(name, _)| name.starts_with(b"user.")),
             "the symlink {:?} has user attributes",
             String::from_utf8_lossy(&path)
         );
@@ -357,7 +364,8 @@ fn signed(field: &[u8]) -> Result<i64> {
         let fill = if *first == 0x80 { 0 } else { 0xff };
         let (high, low) = field.split_at(field.len().saturating_sub(8).max(1));
         ensure!(
-            high[1..].iter().all(|byte| *byte == fill) && (low.len() < 8 || low[0] >> 7 == fill >> 7),
+            high[1..].iter().all(|byte| *byte == fill)
+                && (low.len() < 8 || low[0] >> 7 == fill >> 7),
             "a number in a header is too large"
         );
         let mut bytes = [fill; 8];
@@ -432,7 +440,10 @@ fn xattrs(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Xattrs> {
         !unread || !pairs.is_empty(),
         "attributes in libarchive's own form are not supported"
     );
-    let total: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let total: usize = pairs
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     ensure!(
         total as u64 <= XATTRS_MAX,
         "its attributes have {total} bytes, where at most {XATTRS_MAX} are taken"
@@ -444,7 +455,9 @@ fn xattrs(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Xattrs> {
 fn check_xattr(name: &[u8]) -> Result<()> {
     const NAMESPACES: [&[u8]; 4] = [b"user.", b"trusted.", b"security.", b"system."];
     ensure!(
-        NAMESPACES.iter().any(|space| name.len() > space.len() && name.starts_with(space))
+        NAMESPACES
+            .iter()
+            .any(|space| name.len() > space.len() && name.starts_with(space))
             && !name.contains(&0),
         "Linux has no attribute {:?}",
         String::from_utf8_lossy(name)

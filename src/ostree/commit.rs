@@ -66,7 +66,11 @@ pub(super) fn write_tree(
         }
         let root = Root {
             dirtree: put(objects, Kind::DirTree, listing.serialise()),
-            dirmeta: put(objects, Kind::DirMeta, object::dirmeta(&tree.inode(id).meta)),
+            dirmeta: put(
+                objects,
+                Kind::DirMeta,
+                object::dirmeta(&tree.inode(id).meta),
+            ),
         };
         done.insert(id, root);
     }
@@ -108,9 +112,19 @@ impl Metadata {
         for (layer, names) in layers {
             let mut inner = Array::new(U32);
             for (name, count) in names {
-                inner.push(&Tuple::new().string(name).fixed(count.to_le_bytes()).finish());
+                inner.push(
+                    &Tuple::new()
+                        .string(name)
+                        .fixed(count.to_le_bytes())
+                        .finish(),
+                );
             }
-            outer.push(&Tuple::new().string(layer).variable(&inner.finish(), U32).finish());
+            outer.push(
+                &Tuple::new()
+                    .string(layer)
+                    .variable(&inner.finish(), U32)
+                    .finish(),
+            );
         }
         let value = gvariant::variant(&outer.finish(), "a{sa{su}}");
         self.0.insert(key, value);
@@ -152,7 +166,11 @@ pub(super) fn write_commit(
 pub(super) fn write_object_set(files: &BTreeSet<Checksum>, objects: &mut Objects) -> Checksum {
     let names: Vec<String> = files.iter().map(Checksum::to_string).collect();
     let listing = DirTree {
-        files: names.iter().map(String::as_str).zip(files.iter().copied()).collect(),
+        files: names
+            .iter()
+            .map(String::as_str)
+            .zip(files.iter().copied())
+            .collect(),
         directories: Vec::new(),
     };
     let root = Root {

@@ -32,7 +32,9 @@ impl Description {
         let timestamp = created.and_then(|text| {
             let timestamp = unix_time(text);
             if timestamp.is_none() {
-                warnings.push(format!("the image's time of creation is unreadable: {text:?}"));
+                warnings.push(format!(
+                    "the image's time of creation is unreadable: {text:?}"
+                ));
             }
             timestamp
         });
@@ -54,7 +56,9 @@ fn base_layers(final_diff_id: &str, layers: &[LayerFacts]) -> Result<usize> {
         .iter()
         .position(|layer| layer.diff_id == final_diff_id)
         .with_context(|| {
-            format!("the label {FINAL_DIFF_ID} names {final_diff_id}, which is no layer of the image")
+            format!(
+                "the label {FINAL_DIFF_ID} names {final_diff_id}, which is no layer of the image"
+            )
         })?;
     let (base, derived) = layers.split_at(last + 1);
     let digest = &base[last].digest;
@@ -84,7 +88,10 @@ fn unix_time(text: &str) -> Option<i64> {
         && second <= 60;
     let mut at = 19;
     if is(at, b".") {
-        let digits = bytes[at + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = bytes[at + 1..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         at += 1 + digits;
     }
     let zone = match *bytes.get(at)? {
@@ -102,7 +109,11 @@ fn unix_time(text: &str) -> Option<i64> {
 /// Days from 1970-01-01 in the Gregorian calendar; years begin in March, so that the leap day is
 /// the last one.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     let day_of_year = (153 * month + 2) / 5 + day - 1;
     // From 0000-03-01 to 1970-01-01 it is 719 468 days.
@@ -142,7 +153,8 @@ mod tests {
 
     #[test]
     fn the_label_draws_the_line() {
-        let config = r#"{"created":"1970-01-01T00:00:07Z","config":{"Labels":{"ostree.final-diffid":"b"}}}"#;
+        let config =
+            r#"{"created":"1970-01-01T00:00:07Z","config":{"Labels":{"ostree.final-diffid":"b"}}}"#;
         let read = |layers: &[&str]| Description::read("{}", config, &self::layers(layers));
         let description = read(&["a", "b", "c"]).unwrap();
         assert_eq!(description.base_layers, 2);

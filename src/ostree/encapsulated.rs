@@ -314,8 +314,8 @@ pub(super) fn tree_of_commit(
             "the commit's directories are nested deeper than {DEPTH_MAX}"
         );
         let name = ObjectName::new(dirtree, Kind::DirTree);
-        let listing = DirTree::parse(metadata(objects, name)?)
-            .with_context(|| format!("reading {name}"))?;
+        let listing =
+            DirTree::parse(metadata(objects, name)?).with_context(|| format!("reading {name}"))?;
         for (file, checksum) in listing.files {
             meter.entry(file.len())?;
             let name = ObjectName::new(checksum, Kind::File);

@@ -94,13 +94,38 @@ mod tests {
         };
         for (path, strict, with_factory, with_open) in [
             ("", at(""), at(""), at("")),
-            ("usr/etc/x", at("usr/etc/x"), at("usr/etc/x"), at("usr/etc/x")),
+            (
+                "usr/etc/x",
+                at("usr/etc/x"),
+                at("usr/etc/x"),
+                at("usr/etc/x"),
+            ),
             ("etc", at("usr/etc"), at("usr/etc"), at("usr/etc")),
-            ("etcc", Placed::Dropped("etcc"), Placed::Dropped("etcc"), at("etcc")),
-            ("var/lib/a", at("var/lib/a"), at("usr/share/factory/var/lib/a"), at("var/lib/a")),
+            (
+                "etcc",
+                Placed::Dropped("etcc"),
+                Placed::Dropped("etcc"),
+                at("etcc"),
+            ),
+            (
+                "var/lib/a",
+                at("var/lib/a"),
+                at("usr/share/factory/var/lib/a"),
+                at("var/lib/a"),
+            ),
             ("run", at("run"), at("run"), at("run")),
-            ("run/foo/x", Placed::Dropped("foo"), Placed::Dropped("foo"), Placed::Dropped("foo")),
-            ("opt/a/b", Placed::Dropped("opt"), Placed::Dropped("opt"), at("opt/a/b")),
+            (
+                "run/foo/x",
+                Placed::Dropped("foo"),
+                Placed::Dropped("foo"),
+                Placed::Dropped("foo"),
+            ),
+            (
+                "opt/a/b",
+                Placed::Dropped("opt"),
+                Placed::Dropped("opt"),
+                at("opt/a/b"),
+            ),
         ] {
             assert_eq!(place(path, STRICT), strict, "{path}");
             assert_eq!(place(path, factory), with_factory, "{path}");

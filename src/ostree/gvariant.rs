@@ -180,7 +180,10 @@ pub(super) fn members<const N: usize>(
         ranges[index] = start..end;
         position = end;
     }
-    ensure!(position == limit, "a tuple has bytes that belong to no member");
+    ensure!(
+        position == limit,
+        "a tuple has bytes that belong to no member"
+    );
     Ok(ranges)
 }
 
@@ -265,7 +268,11 @@ mod tests {
             .fixed(7u64.to_le_bytes())
             .variable(b"xyz", BYTES)
             .finish();
-        let layout = [Member::Variable(BYTES), Member::Fixed(U64), Member::Variable(BYTES)];
+        let layout = [
+            Member::Variable(BYTES),
+            Member::Fixed(U64),
+            Member::Variable(BYTES),
+        ];
         let [name, number, rest] = members(&bytes, layout).unwrap();
         assert_eq!(text(&bytes[name]).unwrap(), "ab");
         assert_eq!(number, 8..16);
@@ -274,7 +281,11 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error_and_no_panic() {
-        let layout = [Member::Variable(BYTES), Member::Fixed(U32), Member::Variable(BYTES)];
+        let layout = [
+            Member::Variable(BYTES),
+            Member::Fixed(U32),
+            Member::Variable(BYTES),
+        ];
         for bytes in [
             &b""[..],
             b"\x01",

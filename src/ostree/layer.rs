@@ -67,7 +67,11 @@ pub(super) fn read(
         let path = clean_path(&entry.path)?;
         let about = || format!("reading {path:?}");
         let mut meta = entry.meta;
-        let xattrs: usize = meta.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let xattrs: usize = meta
+            .xattrs
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         meter.entry(path.len() + xattrs)?;
         let body = match entry.kind {
             EntryKind::Directory => Body::Directory,

@@ -168,9 +168,9 @@ impl Union {
             return;
         };
         for name in [&b"hostname"[..], b"resolv.conf"] {
-            let is_empty_file = self.tree.child(etc, name).is_some_and(|id| {
-                matches!(&self.tree.inode(id).node, Node::File(content) if content.is_empty())
-            });
+            let is_empty_file = self.tree.child(etc, name).is_some_and(
+                |id| matches!(&self.tree.inode(id).node, Node::File(content) if content.is_empty()),
+            );
             if is_empty_file {
                 self.tree.unlink(etc, name);
             }

@@ -192,8 +192,14 @@ pub fn import(
     let created = description.created;
 
     let meter = Meter::new(options.limits);
-    let (mut base, derived) =
-        read_layers(source, description.base_layers, store, &meter, options, progress)?;
+    let (mut base, derived) = read_layers(
+        source,
+        description.base_layers,
+        store,
+        &meter,
+        options,
+        progress,
+    )?;
 
     progress.begin("merging layers", 0);
     let mut refs = base.refs;
@@ -321,7 +327,11 @@ fn read_layers(
         let read = || {
             let stream = (source.open)(index)?;
             if index < base_layers {
-                let role = if index == 0 { Role::Commit } else { Role::Chunk };
+                let role = if index == 0 {
+                    Role::Commit
+                } else {
+                    Role::Chunk
+                };
                 encapsulated::read(stream, role, store, meter, progress, keep_going)
                     .map(ReadLayer::Base)
             } else {
@@ -431,7 +441,10 @@ fn layer_trees(
                     .context("looking for the image's libostree")
                     .transpose()
             });
-            found.next().transpose()?.unwrap_or(LibostreeVersion::ASSUMED)
+            found
+                .next()
+                .transpose()?
+                .unwrap_or(LibostreeVersion::ASSUMED)
         }
     };
     let trees = match version.keeps_var() {

@@ -56,7 +56,9 @@ impl Checksum {
     }
 
     fn from_slice(bytes: &[u8]) -> Result<Self> {
-        let bytes = bytes.try_into().context("a checksum is not 32 bytes long")?;
+        let bytes = bytes
+            .try_into()
+            .context("a checksum is not 32 bytes long")?;
         Ok(Self(bytes))
     }
 }
@@ -373,7 +375,9 @@ impl<'a> DirTree<'a> {
         );
         for name in directories {
             ensure!(
-                self.files.binary_search_by(|(file, _)| (*file).cmp(name)).is_err(),
+                self.files
+                    .binary_search_by(|(file, _)| (*file).cmp(name))
+                    .is_err(),
                 "{name:?} is both a file and a directory"
             );
         }

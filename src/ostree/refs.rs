@@ -151,7 +151,10 @@ impl FromStr for ContainerReference {
                 "ostree-image-signed" => (Signature::Policy, split_transport(rest)?),
                 "ostree-remote-registry" => {
                     let (remote, name) = remote()?;
-                    (Signature::Remote(remote.into()), (Transport::Registry, name))
+                    (
+                        Signature::Remote(remote.into()),
+                        (Transport::Registry, name),
+                    )
                 }
                 "ostree-remote-image" => {
                     let (remote, rest) = remote()?;
@@ -161,7 +164,10 @@ impl FromStr for ContainerReference {
             };
             ensure!(!name.is_empty(), "it names no image");
             // The name ends up as one line of the origin file.
-            ensure!(!name.contains(char::is_control), "it has control characters");
+            ensure!(
+                !name.contains(char::is_control),
+                "it has control characters"
+            );
             Ok(Self {
                 signature,
                 transport,
@@ -198,7 +204,10 @@ mod tests {
     fn escapes_as_ostree_ext_does() {
         for (text, escaped) in [
             ("sha256:ab", "sha256_3A_ab"),
-            ("docker://quay.io/x/y:z", "docker_3A__2F__2F_quay_2E_io/x/y_3A_z"),
+            (
+                "docker://quay.io/x/y:z",
+                "docker_3A__2F__2F_quay_2E_io/x/y_3A_z",
+            ),
             ("oci:/tmp/a", "oci_3A__2F_tmp/a"),
             ("a/", "a_2F_"),
             ("a_/b", "a___2F_b"),
@@ -213,12 +222,21 @@ mod tests {
     fn references_print_in_their_canonical_form() {
         for (text, canonical) in [
             ("ostree-unverified-registry:q.io/a:b", None),
-            ("ostree-unverified-image:docker://q.io/a", Some("ostree-unverified-registry:q.io/a")),
-            ("ostree-unverified-image:registry:q.io/a", Some("ostree-unverified-registry:q.io/a")),
+            (
+                "ostree-unverified-image:docker://q.io/a",
+                Some("ostree-unverified-registry:q.io/a"),
+            ),
+            (
+                "ostree-unverified-image:registry:q.io/a",
+                Some("ostree-unverified-registry:q.io/a"),
+            ),
             ("ostree-unverified-image:oci:/a:b", None),
             ("ostree-image-signed:docker://q.io/a", None),
             ("ostree-image-signed:oci-archive:/rhcos.ociarchive", None),
-            ("ostree-remote-registry:fedora:q.io/a", Some("ostree-remote-image:fedora:docker://q.io/a")),
+            (
+                "ostree-remote-registry:fedora:q.io/a",
+                Some("ostree-remote-image:fedora:docker://q.io/a"),
+            ),
             ("ostree-remote-image:fedora:containers-storage:a", None),
         ] {
             let reference: ContainerReference = text.parse().unwrap();

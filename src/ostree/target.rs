@@ -73,7 +73,11 @@ pub(super) fn libostree_version(tree: &Tree) -> Result<Option<LibostreeVersion>>
     {
         return Ok(Some(version));
     }
-    for path in ["var/lib/dpkg/status", "usr/share/dpkg/status", "usr/lib/sysimage/dpkg/status"] {
+    for path in [
+        "var/lib/dpkg/status",
+        "usr/share/dpkg/status",
+        "usr/lib/sysimage/dpkg/status",
+    ] {
         if let Some(bytes) = small_file(tree, path)?
             && let Some(version) = version_in_dpkg_status(&bytes)
         {
@@ -91,7 +95,11 @@ fn version_in_program(bytes: &[u8]) -> Option<LibostreeVersion> {
     bytes
         .split(|byte| *byte == 0)
         .filter(|text| text.len() <= "2024.10".len())
-        .filter(|text| !text.iter().any(|byte| !byte.is_ascii_digit() && *byte != b'.'))
+        .filter(|text| {
+            !text
+                .iter()
+                .any(|byte| !byte.is_ascii_digit() && *byte != b'.')
+        })
         .filter_map(LibostreeVersion::parse)
         .max()
 }
@@ -121,7 +129,9 @@ fn newest_symbol_version(bytes: &[u8]) -> Option<LibostreeVersion> {
 fn library(tree: &Tree) -> Option<&Content> {
     const NAME: &str = "libostree-1.so.1.0.0";
     let direct = ["usr/lib64", "usr/lib"].into_iter();
-    let found = direct.filter_map(|path| tree.file(&format!("{path}/{NAME}"))).next();
+    let found = direct
+        .filter_map(|path| tree.file(&format!("{path}/{NAME}")))
+        .next();
     found.or_else(|| {
         tree.children(tree.lookup("usr/lib")?).find_map(|(_, id)| {
             match &tree.inode(tree.child(id, NAME.as_bytes())?).node {
@@ -133,7 +143,10 @@ fn library(tree: &Tree) -> Option<&Content> {
 }
 
 /// Where the initramfs is told how to set up the root, in the order ostree-ext looks.
-const PREPARE_ROOT: [&str; 2] = ["etc/ostree/prepare-root.conf", "usr/lib/ostree/prepare-root.conf"];
+const PREPARE_ROOT: [&str; 2] = [
+    "etc/ostree/prepare-root.conf",
+    "usr/lib/ostree/prepare-root.conf",
+];
 
 /// Whether the system in `tree` has an overlay on its root (composefs, or `root.transient`), so
 /// that directories outside `/usr` may come from a container image.
@@ -152,14 +165,18 @@ fn enables_overlay(text: &str) -> bool {
     let mut group = "";
     let (mut transient, mut composefs) = (false, false);
     for line in text.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
             group = name;
         } else if let Some((key, value)) = line.split_once('=') {
             let value = value.trim();
             match (group, key.trim()) {
                 ("root", "transient") => transient = matches!(value, "true" | "1"),
                 ("composefs", "enabled") => {
-                    composefs = matches!(value, "yes" | "true" | "1" | "maybe" | "signed" | "verity");
+                    composefs =
+                        matches!(value, "yes" | "true" | "1" | "maybe" | "signed" | "verity");
                 }
                 _ => {}
             }
@@ -170,7 +187,9 @@ fn enables_overlay(text: &str) -> bool {
 
 fn small_file(tree: &Tree, path: &str) -> Result<Option<Vec<u8>>> {
     match tree.file(path) {
-        Some(content) => read(content).with_context(|| format!("reading {path}")).map(Some),
+        Some(content) => read(content)
+            .with_context(|| format!("reading {path}"))
+            .map(Some),
         None => Ok(None),
     }
 }
@@ -193,11 +212,17 @@ mod tests {
 
     #[test]
     fn versions_are_found_where_systems_have_them() {
-        assert_eq!(version_in_program(b"\x7fELF\0x2023.1\0 2024.1\x002024.10\x001.2\0"), version(2024, 10));
+        assert_eq!(
+            version_in_program(b"\x7fELF\0x2023.1\0 2024.1\x002024.10\x001.2\0"),
+            version(2024, 10)
+        );
         assert_eq!(version_in_program(b"\x7fELF\x002024.1x\0"), None);
         let status = b"Package: a\nVersion: 2020.1\n\nPackage: ostree\nStatus: x\nVersion: 2022.7-2+deb12u1\n";
         assert_eq!(version_in_dpkg_status(status), version(2022, 7));
-        assert_eq!(version_in_dpkg_status(b"Package: ostree-boot\nVersion: 2022.7\n"), None);
+        assert_eq!(
+            version_in_dpkg_status(b"Package: ostree-boot\nVersion: 2022.7\n"),
+            None
+        );
         let library = b"\0LIBOSTREE_2016.3\0LIBOSTREE_2025.1\0LIBOSTREE_2024.7\0";
         assert_eq!(newest_symbol_version(library), version(2025, 1));
     }
@@ -217,8 +242,14 @@ mod tests {
     /// The program that the tests' host has, against what it says itself.
     #[test]
     fn the_installed_program_is_recognised() {
-        let Ok(output) = std::process::Command::new("ostree").arg("--version").output() else {
-            assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "ostree is not installed");
+        let Ok(output) = std::process::Command::new("ostree")
+            .arg("--version")
+            .output()
+        else {
+            assert!(
+                std::env::var_os("REQUIRE_TOOLS").is_none(),
+                "ostree is not installed"
+            );
             println!("skipped: ostree is not installed");
             return;
         };
@@ -233,7 +264,10 @@ mod tests {
         for (text, enabled) in [
             ("", false),
             ("[root]\ntransient = true\n", true),
-            ("[root]\ntransient=false\n[composefs]\nenabled = maybe", true),
+            (
+                "[root]\ntransient=false\n[composefs]\nenabled = maybe",
+                true,
+            ),
             ("[composefs]\nenabled=no\n", false),
             ("[composefs]\nenabled=signed\n", true),
             ("[composefs]\n# enabled=yes\n", false),

@@ -27,11 +27,16 @@ fn have(tool: &str, found: bool) -> bool {
     found
 }
 
+/// An administrators' tool, which ordinary users do not have on their path.
+fn matchpathcon() -> Command {
+    let mut command = Command::new("matchpathcon");
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    command
+}
+
 fn have_matchpathcon() -> bool {
-    have(
-        "matchpathcon",
-        Command::new("matchpathcon").output().is_ok(),
-    )
+    have("matchpathcon", matchpathcon().output().is_ok())
 }
 
 const SUFFIXES: [&str; 5] = ["", ".homedirs", ".local", ".subs", ".subs_dist"];
@@ -62,7 +67,7 @@ fn theirs(file_contexts: &Path, paths: &[&str], kind: Option<FileKind>) -> Vec<S
     });
     let mut contexts = Vec::new();
     for some in paths.chunks(1000) {
-        let mut command = Command::new("matchpathcon");
+        let mut command = matchpathcon();
         command.args(["-n", "-f"]).arg(file_contexts);
         if let Some(kind) = kind {
             command.args(["-m", kind]);

@@ -22,7 +22,10 @@ const BIOS_MODULES: &str = "usr/lib/grub/i386-pc";
 
 pub(super) fn add(plot: &mut Plot, imported: &Imported, facts: &Facts) -> Result<()> {
     let tree = &imported.tree;
-    let has_esp = matches!(facts.architecture.as_str(), "x86_64" | "aarch64" | "riscv64");
+    let has_esp = matches!(
+        facts.architecture.as_str(),
+        "x86_64" | "aarch64" | "riscv64"
+    );
     if has_esp {
         plot.directory("boot/efi");
         add_esp(plot, tree, facts)?;
@@ -81,7 +84,9 @@ fn grub_config(tree: &Tree) -> Result<Option<String>> {
         }
         if let Some(fragment) = config_file(tree, &format!("{STATIC_CONFIGS}/configs.d/{name}"))? {
             let fragment = text(fragment, &name)?;
-            config.push_str(&format!("\n### BEGIN {name} ###\n{fragment}### END {name} ###\n"));
+            config.push_str(&format!(
+                "\n### BEGIN {name} ###\n{fragment}### END {name} ###\n"
+            ));
         }
     }
     Ok(Some(config))
@@ -122,7 +127,10 @@ fn add_bios_modules(plot: &mut Plot, tree: &Tree) {
 fn bootupd_state(tree: &Tree, facts: &Facts) -> Result<Option<String>> {
     let mut installed = Map::new();
     for (component, applies) in [
-        ("BIOS", matches!(facts.architecture.as_str(), "x86_64" | "ppc64le")),
+        (
+            "BIOS",
+            matches!(facts.architecture.as_str(), "x86_64" | "ppc64le"),
+        ),
         ("EFI", facts.efi_vendor.is_some()),
     ] {
         let path = format!("{UPDATES}/{component}.json");

@@ -131,23 +131,36 @@ fn add_var(plot: &mut Plot, imported: &Imported, facts: &Facts, stateroot: &str)
     plot.tree().link(parent, b"var", var);
     if !keeps_var || !facts.has_tmpfiles {
         for (name, mode) in [("log", 0o755), ("lib", 0o755), ("tmp", 0o1777)] {
-            let label = plot.label_bytes(format!("var/{name}").as_bytes(), FileKind::Directory, false);
+            let label =
+                plot.label_bytes(format!("var/{name}").as_bytes(), FileKind::Directory, false);
             if plot.tree().child(var, name.as_bytes()).is_none() {
-                let meta = Meta { xattrs: label, ..Meta::root(mode) };
-                plot.tree().create(var, name, meta, Node::Directory(BTreeMap::new()));
+                let meta = Meta {
+                    xattrs: label,
+                    ..Meta::root(mode)
+                };
+                plot.tree()
+                    .create(var, name, meta, Node::Directory(BTreeMap::new()));
             }
         }
         for (name, target) in [("run", "../run"), ("lock", "../run/lock")] {
-            let label = plot.label_bytes(format!("var/{name}").as_bytes(), FileKind::Symlink, false);
+            let label =
+                plot.label_bytes(format!("var/{name}").as_bytes(), FileKind::Symlink, false);
             if plot.tree().child(var, name.as_bytes()).is_none() {
-                let meta = Meta { xattrs: label, ..Meta::root(0o777) };
-                plot.tree().create(var, name, meta, Node::Symlink(target.as_bytes().into()));
+                let meta = Meta {
+                    xattrs: label,
+                    ..Meta::root(0o777)
+                };
+                plot.tree()
+                    .create(var, name, meta, Node::Symlink(target.as_bytes().into()));
             }
         }
     }
     let label = plot.label_bytes(b"var/.ostree-selabeled", FileKind::Regular, false);
     if !label.is_empty() {
-        let meta = Meta { xattrs: label, ..Meta::root(0o644) };
+        let meta = Meta {
+            xattrs: label,
+            ..Meta::root(0o644)
+        };
         let stamp = Node::File(Content::bytes(Vec::new()));
         plot.tree().create(var, ".ostree-selabeled", meta, stamp);
     }

@@ -271,7 +271,9 @@ fn efi_payload(tree: &Tree) -> Result<(Option<String>, BTreeMap<String, Content>
                         files.insert(path, content.clone());
                     }
                     Node::Directory(_) => open.push((path, child)),
-                    _ => anyhow::bail!("{root}/{path} is neither file nor directory, and FAT can't hold it"),
+                    _ => anyhow::bail!(
+                        "{root}/{path} is neither file nor directory, and FAT can't hold it"
+                    ),
                 }
             }
         }
@@ -279,7 +281,9 @@ fn efi_payload(tree: &Tree) -> Result<(Option<String>, BTreeMap<String, Content>
     let shims: Vec<&str> = files
         .keys()
         .filter_map(|path| path.rsplit_once('/'))
-        .filter(|(_, name)| name.eq_ignore_ascii_case("shimx64.efi") || name.eq_ignore_ascii_case("shimaa64.efi"))
+        .filter(|(_, name)| {
+            name.eq_ignore_ascii_case("shimx64.efi") || name.eq_ignore_ascii_case("shimaa64.efi")
+        })
         .map(|(parent, _)| parent)
         .collect();
     let vendor = match shims.as_slice() {
@@ -320,7 +324,10 @@ mod tests {
                 .collect::<BTreeMap<_, _>>()
         };
         let cases = [
-            (make(&[("ID", "fedora"), ("VARIANT_ID", "coreos")]), "fedora-coreos"),
+            (
+                make(&[("ID", "fedora"), ("VARIANT_ID", "coreos")]),
+                "fedora-coreos",
+            ),
             (make(&[("ID", "rhel"), ("VARIANT_ID", "coreos")]), "rhcos"),
             (make(&[("ID", "rhcos")]), "rhcos"),
         ];

@@ -46,7 +46,10 @@ pub(super) fn add(plot: &mut Plot, imported: &Imported) -> FileObjects {
     for (name, object) in &imported.objects {
         let checksum = name.checksum.to_string();
         let (shard, rest) = checksum.split_at(2);
-        let path = format!("ostree/repo/objects/{shard}/{rest}.{}", name.kind.extension());
+        let path = format!(
+            "ostree/repo/objects/{shard}/{rest}.{}",
+            name.kind.extension()
+        );
         match object {
             Object::Metadata(bytes) => {
                 plot.content(&path, Meta::root(0o644), Content::bytes(bytes.clone()));
@@ -75,4 +78,3 @@ fn add_ref(plot: &mut Plot, name: &str, checksum: &Checksum) {
         format!("{checksum}\n"),
     );
 }
-

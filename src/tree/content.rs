@@ -122,9 +122,9 @@ impl Content {
                 let start = offset as usize;
                 Self::bytes(&bytes[start..start + len as usize])
             }
-            Place::File { file, offset: base, .. } => {
-                Self::range(Arc::clone(file), base + offset, len)
-            }
+            Place::File {
+                file, offset: base, ..
+            } => Self::range(Arc::clone(file), base + offset, len),
         })
     }
 
@@ -143,8 +143,12 @@ impl Content {
             && match (&self.place, &other.place) {
                 (Place::Memory(a), Place::Memory(b)) => Arc::ptr_eq(a, b),
                 (
-                    Place::File { file: a, offset: x, .. },
-                    Place::File { file: b, offset: y, .. },
+                    Place::File {
+                        file: a, offset: x, ..
+                    },
+                    Place::File {
+                        file: b, offset: y, ..
+                    },
                 ) => Arc::ptr_eq(a, b) && x == y,
                 _ => false,
             }
@@ -256,7 +260,9 @@ mod tests {
     fn stored_bytes_come_back() {
         let store = Store::create(&std::env::temp_dir(), 1 << 20).unwrap();
         let mut seen = Vec::new();
-        let first = store.keep(3, &mut &b"abc"[..], |b| seen.extend_from_slice(b)).unwrap();
+        let first = store
+            .keep(3, &mut &b"abc"[..], |b| seen.extend_from_slice(b))
+            .unwrap();
         let second = store.keep(2, &mut &b"de"[..], |_| ()).unwrap();
         assert_eq!(seen, b"abc");
         assert_eq!(second.to_vec(2).unwrap(), b"de");

@@ -37,7 +37,11 @@ pub fn tar(items: &[Item]) -> Vec<u8> {
             raw.linkname[..target.len()].copy_from_slice(target.as_bytes());
         }
         header.set_entry_type(kind);
-        header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
+        header.set_mode(if kind == EntryType::Directory {
+            0o755
+        } else {
+            0o644
+        });
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(0);
@@ -122,7 +126,11 @@ impl Layout {
             }],
         });
         fs::write(directory.join("index.json"), index.to_string()).unwrap();
-        fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        fs::write(
+            directory.join("oci-layout"),
+            r#"{"imageLayoutVersion":"1.0.0"}"#,
+        )
+        .unwrap();
         paths
     }
 }

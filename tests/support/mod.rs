@@ -66,16 +66,27 @@ impl Workshop {
             .tempdir_in("/var/tmp")
             .expect("making a working directory");
         open_up(directory.path());
-        for name in ["stock.oci", "layered.oci", "forgot.oci", "layered.ociarchive"] {
+        for name in [
+            "stock.oci",
+            "layered.oci",
+            "forgot.oci",
+            "layered.ociarchive",
+        ] {
             // Hard links where the file system allows, as images are large.
             let source = sample.join(name);
             run(Command::new("cp")
                 .args(["-a", "--no-preserve=ownership"])
-                .arg(if same_device(&source, directory.path()) { "-l" } else { "--reflink=auto" })
+                .arg(if same_device(&source, directory.path()) {
+                    "-l"
+                } else {
+                    "--reflink=auto"
+                })
                 .arg(&source)
                 .arg(directory.path()));
         }
-        run(Command::new("chmod").args(["-R", "a+rX"]).arg(directory.path()));
+        run(Command::new("chmod")
+            .args(["-R", "a+rX"])
+            .arg(directory.path()));
         let program = directory.path().join("coreos-bake");
         fs::copy(env!("CARGO_BIN_EXE_coreos-bake"), &program).expect("copying the program");
         Some(Self { directory })
@@ -101,7 +112,9 @@ impl Workshop {
     /// The program, to be run as an ordinary user.
     pub fn bake_as_nobody(&self) -> Command {
         let mut command = as_nobody(self.path("coreos-bake"));
-        command.env("HOME", "/nonexistent").env_remove("XDG_CACHE_HOME");
+        command
+            .env("HOME", "/nonexistent")
+            .env_remove("XDG_CACHE_HOME");
         command
     }
 
@@ -136,7 +149,9 @@ fn same_device(a: &Path, b: &Path) -> bool {
 
 /// Runs a command that has to succeed.
 pub fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|error| panic!("running {command:?}: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("running {command:?}: {error}"));
     assert!(
         output.status.success(),
         "{command:?} ended with {}\n{}{}",
@@ -149,7 +164,9 @@ pub fn run(command: &mut Command) -> Output {
 
 /// Runs a command that has to fail, and returns what it wrote to standard error.
 pub fn run_to_fail(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("running {command:?}: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("running {command:?}: {error}"));
     assert!(!output.status.success(), "{command:?} succeeded");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -163,7 +180,13 @@ pub fn text(output: &Output) -> String {
 pub fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(directory)
         .expect("reading a directory")
-        .map(|entry| entry.expect("reading a directory").file_name().into_string().unwrap())
+        .map(|entry| {
+            entry
+                .expect("reading a directory")
+                .file_name()
+                .into_string()
+                .unwrap()
+        })
         .collect();
     names.sort();
     names
@@ -171,8 +194,16 @@ pub fn names(directory: &Path) -> Vec<String> {
 
 /// The one file in `directory` whose name contains `part`.
 pub fn find(directory: &Path, part: &str) -> PathBuf {
-    let found: Vec<String> = names(directory).into_iter().filter(|name| name.contains(part)).collect();
-    assert_eq!(found.len(), 1, "files *{part}* in {}: {found:?}", directory.display());
+    let found: Vec<String> = names(directory)
+        .into_iter()
+        .filter(|name| name.contains(part))
+        .collect();
+    assert_eq!(
+        found.len(),
+        1,
+        "files *{part}* in {}: {found:?}",
+        directory.display()
+    );
     directory.join(&found[0])
 }
 

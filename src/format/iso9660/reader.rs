@@ -274,7 +274,8 @@ impl<'a> Walk<'a> {
                 return damaged(format!("it has more than {MAX_RECORDS} directory records"));
             }
             if let [0 | 1] = record.identifier {
-                if is_root && record.identifier == [0] {
+                // The root's own; old libisofs gave that of its parent the same name.
+                if self.records == 1 {
                     self.scheme = Scheme::detect(record.system_use);
                 }
                 continue;

@@ -128,8 +128,18 @@ impl Compressor {
     /// Whether the level is one that the compressor has.
     pub(super) fn check(self) -> Result<(), CompressorError> {
         let (fits, name, level, range) = match self {
-            Self::Zstd { level } => ((1..=22).contains(&level), "zstd", level.to_string(), "1 to 22"),
-            Self::Gzip { level } => ((1..=9).contains(&level), "gzip", level.to_string(), "1 to 9"),
+            Self::Zstd { level } => (
+                (1..=22).contains(&level),
+                "zstd",
+                level.to_string(),
+                "1 to 22",
+            ),
+            Self::Gzip { level } => (
+                (1..=9).contains(&level),
+                "gzip",
+                level.to_string(),
+                "1 to 9",
+            ),
             Self::Xz => return Ok(()),
         };
         if fits {
@@ -201,9 +211,9 @@ impl Encoder {
     /// For blocks of up to `block_size` bytes.
     pub(super) fn new(compressor: Compressor, block_size: u32) -> Result<Self> {
         let codec = match compressor {
-            Compressor::Zstd { level } => Codec::Zstd(
-                zstd::bulk::Compressor::new(level).context("setting up zstd")?,
-            ),
+            Compressor::Zstd { level } => {
+                Codec::Zstd(zstd::bulk::Compressor::new(level).context("setting up zstd")?)
+            }
             Compressor::Gzip { level } => Codec::Gzip(Compress::new(Compression::new(level), true)),
             Compressor::Xz => Codec::Xz {
                 // The kernel reserves this much without being told: no options are needed.
@@ -262,7 +272,9 @@ impl Codec {
                     .compress(input, &mut output[start..], FlushCompress::Finish)
                     .context("compressing with gzip")?;
                 let done = status == flate2::Status::StreamEnd;
-                Ok(done.then(|| usize::try_from(deflate.total_out())).transpose()?)
+                Ok(done
+                    .then(|| usize::try_from(deflate.total_out()))
+                    .transpose()?)
             }
             Self::Xz { dictionary } => {
                 output.resize(start + input.len(), 0);
@@ -270,13 +282,15 @@ impl Codec {
                 options.dict_size(*dictionary);
                 let mut filters = Filters::new();
                 filters.lzma2(&options);
-                let mut stream = Stream::new_stream_encoder(&filters, Check::Crc32)
-                    .context("setting up xz")?;
+                let mut stream =
+                    Stream::new_stream_encoder(&filters, Check::Crc32).context("setting up xz")?;
                 let status = stream
                     .process(input, &mut output[start..], Action::Finish)
                     .context("compressing with xz")?;
                 let done = status == xz2::stream::Status::StreamEnd;
-                Ok(done.then(|| usize::try_from(stream.total_out())).transpose()?)
+                Ok(done
+                    .then(|| usize::try_from(stream.total_out()))
+                    .transpose()?)
             }
         }
     }
@@ -335,8 +349,8 @@ impl Decoder {
                 Ok(usize::try_from(inflate.total_out())?)
             }
             Self::Xz => {
-                let mut stream = Stream::new_stream_decoder(XZ_DECODER_MEMORY, 0)
-                    .context("setting up xz")?;
+                let mut stream =
+                    Stream::new_stream_decoder(XZ_DECODER_MEMORY, 0).context("setting up xz")?;
                 let status = stream
                     .process(input, output, Action::Finish)
                     .context("decompressing xz data")?;

@@ -53,7 +53,10 @@ impl Density {
 fn is_even(block: &[u8]) -> bool {
     let mut counts = [0u32; 256];
     let mut total = 0u64;
-    for sample in block.chunks(STRIDE).map(|part| &part[..part.len().min(SAMPLE)]) {
+    for sample in block
+        .chunks(STRIDE)
+        .map(|part| &part[..part.len().min(SAMPLE)])
+    {
         for byte in sample {
             counts[usize::from(*byte)] += 1;
         }

@@ -121,9 +121,9 @@ const _: () = assert!(size_of::<InodeHeader>() == 0x10);
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(super) struct BasicDirectory {
-    pub(super) block: U32,  // 0x00  of the listing, from the directory table's start
-    pub(super) links: U32,  // 0x04
-    pub(super) size: U16,   // 0x08  bytes of listing plus LISTING_EXTRA
+    pub(super) block: U32, // 0x00  of the listing, from the directory table's start
+    pub(super) links: U32, // 0x04
+    pub(super) size: U16,  // 0x08  bytes of listing plus LISTING_EXTRA
     pub(super) offset: U16, // 0x0a  of the listing in its block
     pub(super) parent: U32, // 0x0c  inode number
 }

@@ -10,6 +10,9 @@ mod format;
 mod reader;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use compress::{Compressor, CompressorError};
 pub use describe::describe;
 pub use reader::{Entry, Facts, FileReader, Follow, Kind, Name, ReadDir, Reader};

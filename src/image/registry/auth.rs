@@ -112,7 +112,10 @@ pub(super) fn find(
     }
     let mut story = match looked_at.is_empty() {
         true => "there are no credentials, since no file with credentials was found".to_owned(),
-        false => format!("there are no credentials for it in {}", looked_at.join(", ")),
+        false => format!(
+            "there are no credentials for it in {}",
+            looked_at.join(", ")
+        ),
     };
     for note in notes {
         story.push_str("; ");
@@ -139,7 +142,11 @@ fn unusable(name: &RegistryName, file: &str, reason: &str) -> anyhow::Error {
 
 /// The files to look at, in order, and whether the user insists on them.
 fn files(authfile: Option<&Path>, environment: Environment<'_>) -> (Vec<PathBuf>, bool) {
-    let variable = |name: &str| environment(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let variable = |name: &str| {
+        environment(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     if let Some(file) = authfile {
         return (vec![file.to_owned()], true);
     }
@@ -208,11 +215,7 @@ enum Found {
 }
 
 impl AuthFile {
-    fn lookup(
-        &self,
-        name: &RegistryName,
-        path: Option<&std::ffi::OsStr>,
-    ) -> Result<Found, String> {
+    fn lookup(&self, name: &RegistryName, path: Option<&std::ffi::OsStr>) -> Result<Found, String> {
         let nothing = Ok(Found::Nothing { note: None });
         let keys = keys(name);
         for key in &keys {
@@ -389,7 +392,10 @@ mod tests {
         ] {
             let (found, secret) = lookup(file, image).unwrap().expect(image);
             assert_eq!(found, key, "{image}");
-            assert!(matches!(secret, Secret::Basic(u, _) if u == user), "{image}");
+            assert!(
+                matches!(secret, Secret::Basic(u, _) if u == user),
+                "{image}"
+            );
         }
         let (_, secret) = lookup(file, "quay.io/ns/os").unwrap().unwrap();
         assert_eq!(secret, Secret::Basic("os".into(), "x:y".into()));
@@ -419,13 +425,25 @@ mod tests {
     #[test]
     fn helpers_that_are_missing_matter_only_where_they_are_named() {
         let named = r#"{"credHelpers": {"a.example": "nowhere"}}"#;
-        assert!(lookup(named, "a.example/b").unwrap_err().contains("docker-credential-nowhere"));
+        assert!(
+            lookup(named, "a.example/b")
+                .unwrap_err()
+                .contains("docker-credential-nowhere")
+        );
         assert_eq!(lookup(named, "b.example/b"), Ok(None));
         let store = r#"{"auths": {"a.example": {}}, "credsStore": "nowhere"}"#;
-        assert!(lookup(store, "a.example/b").unwrap_err().contains("docker-credential-nowhere"));
+        assert!(
+            lookup(store, "a.example/b")
+                .unwrap_err()
+                .contains("docker-credential-nowhere")
+        );
         assert_eq!(lookup(store, "b.example/b"), Ok(None));
         let path = r#"{"credHelpers": {"a.example": "../../bin/sh"}}"#;
-        assert!(lookup(path, "a.example/b").unwrap_err().contains("not a name"));
+        assert!(
+            lookup(path, "a.example/b")
+                .unwrap_err()
+                .contains("not a name")
+        );
     }
 
     #[test]
@@ -442,7 +460,11 @@ mod tests {
             files(authfile.map(Path::new), &look)
         };
         let paths = |texts: &[&str]| texts.iter().map(PathBuf::from).collect::<Vec<_>>();
-        let all = [("REGISTRY_AUTH_FILE", "/r"), ("XDG_RUNTIME_DIR", "/run/u"), ("HOME", "/h")];
+        let all = [
+            ("REGISTRY_AUTH_FILE", "/r"),
+            ("XDG_RUNTIME_DIR", "/run/u"),
+            ("HOME", "/h"),
+        ];
         assert_eq!(environment(&all, Some("/a")), (paths(&["/a"]), true));
         assert_eq!(environment(&all, None), (paths(&["/r"]), true));
         assert_eq!(
@@ -456,10 +478,17 @@ mod tests {
                 false
             )
         );
-        let moved = [("XDG_CONFIG_HOME", "/c"), ("DOCKER_CONFIG", "/d"), ("REGISTRY_AUTH_FILE", "")];
+        let moved = [
+            ("XDG_CONFIG_HOME", "/c"),
+            ("DOCKER_CONFIG", "/d"),
+            ("REGISTRY_AUTH_FILE", ""),
+        ];
         let (found, _) = environment(&moved, None);
         assert!(found[0].starts_with("/run/containers") && found[0].ends_with("auth.json"));
-        assert_eq!(found[1..], paths(&["/c/containers/auth.json", "/d/config.json"]));
+        assert_eq!(
+            found[1..],
+            paths(&["/c/containers/auth.json", "/d/config.json"])
+        );
     }
 
     #[test]
@@ -476,7 +505,11 @@ mod tests {
             let login = find(&name("a.example/b"), Some(&file), &nothing).unwrap();
             assert_eq!(login.secret, None);
             assert!(login.story.contains(&shown), "{}", login.story);
-            assert!(login.story.contains("podman login a.example"), "{}", login.story);
+            assert!(
+                login.story.contains("podman login a.example"),
+                "{}",
+                login.story
+            );
         }
 
         std::fs::write(&file, r#"{"auths": {"a.example": {"auth": "dTpw"}}}"#).unwrap();

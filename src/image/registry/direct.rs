@@ -115,7 +115,12 @@ impl Connection {
             ("client_id", env!("CARGO_PKG_NAME")),
             ("scope", &scope),
         ];
-        form.extend(challenge.service.as_deref().map(|service| ("service", service)));
+        form.extend(
+            challenge
+                .service
+                .as_deref()
+                .map(|service| ("service", service)),
+        );
         // A token in the clear is as bad as a password in the clear.
         let insecure = challenge.realm.starts_with("http://") && self.base.starts_with("https://");
         if insecure {
@@ -125,7 +130,9 @@ impl Connection {
         let response = request.send().await.map_err(Failure::from_request)?;
         let response = successful(response).await?;
         let malformed = || Failure::Answer("a token that is malformed".into());
-        let text = body(response, MESSAGE_BYTES_MAX).await?.ok_or_else(malformed)?;
+        let text = body(response, MESSAGE_BYTES_MAX)
+            .await?
+            .ok_or_else(malformed)?;
         let reply: Reply = serde_json::from_slice(&text).map_err(|_| malformed())?;
         reply.access_token.or(reply.token).ok_or_else(malformed)
     }
@@ -215,7 +222,10 @@ mod tests {
                 r#"bearer service=a, Realm="http://localhost/t""#,
                 challenge("http://localhost/t", Some("a")),
             ),
-            (r#"Bearer realm="https://a.example/""#, challenge("https://a.example/", None)),
+            (
+                r#"Bearer realm="https://a.example/""#,
+                challenge("https://a.example/", None),
+            ),
             (r#"Bearer realm="file:///etc/passwd""#, None),
             (r#"Bearer realm="https://open"#, None),
             (r#"Basic realm="https://a.example/""#, None),

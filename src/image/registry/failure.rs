@@ -145,7 +145,10 @@ fn message(envelope: &OciEnvelope) -> String {
 /// The beginning of a server's message, on one line, without what could upset a terminal.
 fn quote(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let line = words.filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
+    let line = words
+        .filter(|w| !w.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
     match line.char_indices().nth(QUOTED_MAX) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -181,7 +184,11 @@ mod tests {
             (500, "passing"),
             (503, "passing"),
         ] {
-            assert_eq!(kind(&Failure::from_status(status, b"")), expected, "{status}");
+            assert_eq!(
+                kind(&Failure::from_status(status, b"")),
+                expected,
+                "{status}"
+            );
         }
         let text = br#"{"errors":[{"code":"DENIED","message":"no\u001b[31m way"}]}"#;
         match Failure::from_status(403, text) {
@@ -193,8 +200,14 @@ mod tests {
     #[test]
     fn refusals_and_trouble_of_token_servers_differ() {
         for (text, expected) in [
-            (r#"{"errors":[{"code":"UNAUTHORIZED","message":"bad"}]}"#, "unauthorized"),
-            (r#"{"details":"incorrect username or password"}"#, "unauthorized"),
+            (
+                r#"{"errors":[{"code":"UNAUTHORIZED","message":"bad"}]}"#,
+                "unauthorized",
+            ),
+            (
+                r#"{"details":"incorrect username or password"}"#,
+                "unauthorized",
+            ),
             ("<html>503</html>", "passing"),
             ("", "passing"),
         ] {

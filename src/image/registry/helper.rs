@@ -98,11 +98,17 @@ mod tests {
             *) echo 'locked' >&2; exit 2;;
             esac
         "#;
-        let (text, file) = (directory.path().join("text"), directory.path().join("docker-credential-test"));
+        let (text, file) = (
+            directory.path().join("text"),
+            directory.path().join("docker-credential-test"),
+        );
         std::fs::write(&text, script).unwrap();
         // Installed by another process, so that no thread here has it open for writing when it
         // is run.
-        let installed = Command::new("install").arg("-m755").args([text, file]).status();
+        let installed = Command::new("install")
+            .arg("-m755")
+            .args([text, file])
+            .status();
         assert!(installed.unwrap().success());
 
         for (server, expected) in [
@@ -114,11 +120,20 @@ mod tests {
                 _ => panic!("{server}"),
             }
         }
-        assert!(matches!(get("test", "none.example", path), Ok(Answer::NoneKept)));
-        assert!(matches!(get("other", "user.example", path), Ok(Answer::NotInstalled)));
+        assert!(matches!(
+            get("test", "none.example", path),
+            Ok(Answer::NoneKept)
+        ));
+        assert!(matches!(
+            get("other", "user.example", path),
+            Ok(Answer::NotInstalled)
+        ));
         let locked = get("test", "locked.example", path).err().unwrap();
         assert!(locked.contains("locked"), "{locked}");
         let odd = get("test", "odd.example", path).err().unwrap();
-        assert!(odd.contains("malformed") && !odd.contains("secret"), "{odd}");
+        assert!(
+            odd.contains("malformed") && !odd.contains("secret"),
+            "{odd}"
+        );
     }
 }

@@ -45,7 +45,8 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 
 /// Directories with CA certificates, one directory per registry in each. A path that starts with
 /// `~/` is in the user's home.
-const CERTIFICATE_DIRECTORIES: [&str; 2] = ["/etc/containers/certs.d", "~/.config/containers/certs.d"];
+const CERTIFICATE_DIRECTORIES: [&str; 2] =
+    ["/etc/containers/certs.d", "~/.config/containers/certs.d"];
 
 /// Most bytes of a file with CA certificates; all that the world trusts have a quarter.
 const CERTIFICATE_BYTES_MAX: u64 = 1 << 20;
@@ -79,7 +80,9 @@ impl Patience {
     /// The pause after failure number `failures`, counted from 1.
     fn pause(&self, failures: u32) -> Duration {
         let factor = 1u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
-        self.first_pause.saturating_mul(factor).min(self.longest_pause)
+        self.first_pause
+            .saturating_mul(factor)
+            .min(self.longest_pause)
     }
 }
 
@@ -240,7 +243,10 @@ impl Connection {
         let entry = RegistryTokenType::Bearer(RegistryToken::Token {
             token: token.clone(),
         });
-        self.client.tokens.insert(&self.reference, operation, entry).await;
+        self.client
+            .tokens
+            .insert(&self.reference, operation, entry)
+            .await;
         Ok(Some(token))
     }
 
@@ -342,7 +348,10 @@ fn is_this_host(registry: &str) -> bool {
         _ => registry,
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// The CA certificates that are configured for a registry, in PEM.

@@ -34,7 +34,10 @@ impl Request {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
-            reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
+            reader
+                .read_line(&mut line)
+                .ok()
+                .filter(|count| *count > 0)?;
             match line.trim_end() {
                 "" => break,
                 line => lines.push(line.to_owned()),
@@ -51,7 +54,11 @@ impl Request {
                 .collect(),
             body: String::new(),
         };
-        let len = request.header("content-length").unwrap_or("0").parse().ok()?;
+        let len = request
+            .header("content-length")
+            .unwrap_or("0")
+            .parse()
+            .ok()?;
         reader.take(len).read_to_string(&mut request.body).ok()?;
         Some(request)
     }
@@ -108,7 +115,8 @@ fn serve(handler: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> 
     let handler = Arc::new(handler);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (mut stream, log, handler) = (stream.unwrap(), Arc::clone(&log), Arc::clone(&handler));
+            let (mut stream, log, handler) =
+                (stream.unwrap(), Arc::clone(&log), Arc::clone(&handler));
             std::thread::spawn(move || {
                 let Some(request) = Request::read(&stream) else {
                     return;
@@ -144,7 +152,9 @@ struct TestImage {
 
 impl TestImage {
     fn new() -> Self {
-        let layer: Vec<u8> = (0..300_000u32).flat_map(|i| [(i >> 8) as u8 ^ i as u8]).collect();
+        let layer: Vec<u8> = (0..300_000u32)
+            .flat_map(|i| [(i >> 8) as u8 ^ i as u8])
+            .collect();
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
@@ -169,7 +179,9 @@ impl TestImage {
     }
 
     fn is_layer(&self, request: &Request) -> bool {
-        request.target.ends_with(Digest::sha256(&self.layer).as_str())
+        request
+            .target
+            .ends_with(Digest::sha256(&self.layer).as_str())
     }
 
     /// What a registry in good health answers.
@@ -178,8 +190,10 @@ impl TestImage {
             return Reply::new(200, "{}");
         }
         if request.target.contains("/manifests/") {
-            return Reply::new(200, self.manifest.clone())
-                .with(format!("docker-content-digest: {}", Digest::sha256(&self.manifest)));
+            return Reply::new(200, self.manifest.clone()).with(format!(
+                "docker-content-digest: {}",
+                Digest::sha256(&self.manifest)
+            ));
         }
         let blobs = [&self.config, &self.layer];
         let blob = blobs
@@ -245,7 +259,11 @@ fn broken_blobs_are_resumed_where_they_broke() {
     let (host, seen) = serve(move |request, _| {
         let reply = image.answer(request);
         // 100 000 bytes a time, which is progress each time: more breaks than attempts.
-        if image.is_layer(request) { reply.cut(50_000) } else { reply }
+        if image.is_layer(request) {
+            reply.cut(50_000)
+        } else {
+            reply
+        }
     });
     // 50 000 bytes are too few to count; two breaks are borne, then there was progress.
     let opened = pull(&host, "{}").unwrap();
@@ -264,11 +282,19 @@ fn servers_without_ranges_send_all_again() {
         let mut request = request.clone();
         request.headers.retain(|(name, _)| name != "range");
         let reply = image.answer(&request);
-        if image.is_layer(&request) && same < 3 { reply.cut(100_000 * same) } else { reply }
+        if image.is_layer(&request) && same < 3 {
+            reply.cut(100_000 * same)
+        } else {
+            reply
+        }
     });
     let opened = pull(&host, "{}").unwrap();
     assert_eq!(layer(&opened).unwrap(), wanted.layer);
-    let expected = [None, Some("bytes=100000-".into()), Some("bytes=200000-".into())];
+    let expected = [
+        None,
+        Some("bytes=100000-".into()),
+        Some("bytes=200000-".into()),
+    ];
     assert_eq!(ranges(&seen, &wanted), expected);
 }
 
@@ -308,11 +334,18 @@ fn connections_that_bring_nothing_are_given_up() {
     let wanted = image.clone();
     let (host, seen) = serve(move |request, _| {
         let reply = image.answer(request);
-        if image.is_layer(request) { reply.cut(10) } else { reply }
+        if image.is_layer(request) {
+            reply.cut(10)
+        } else {
+            reply
+        }
     });
     let opened = pull(&host, "{}").unwrap();
     let error = told(layer(&opened));
-    assert!(error.contains(&format!("could not be read from {host} in 4 attempts")), "{error}");
+    assert!(
+        error.contains(&format!("could not be read from {host} in 4 attempts")),
+        "{error}"
+    );
     assert!(error.contains("layer 1 (sha256:"), "{error}");
     assert_eq!(ranges(&seen, &wanted).len(), 4);
 }
@@ -325,37 +358,65 @@ fn troubled_servers_are_asked_again() {
         _ => image.answer(request),
     });
     assert!(pull(&host, "{}").is_ok());
-    let manifests = seen.lock().unwrap().iter().filter(|r| r.target.contains("manifests")).count();
+    let manifests = seen
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|r| r.target.contains("manifests"))
+        .count();
     assert_eq!(manifests, 3);
 
-    let (host, _) = serve(|_, _| Reply::new(500, r#"{"errors":[{"code":"X","message":"disk full"}]}"#));
+    let (host, _) =
+        serve(|_, _| Reply::new(500, r#"{"errors":[{"code":"X","message":"disk full"}]}"#));
     let error = told(pull(&host, "{}"));
-    assert!(error.contains("in 4 attempts: HTTP status 500: disk full"), "{error}");
+    assert!(
+        error.contains("in 4 attempts: HTTP status 500: disk full"),
+        "{error}"
+    );
 }
 
 #[test]
 fn nobody_there_is_said_plainly() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let error = told(pull(&closed.to_string(), "{}"));
-    assert!(error.contains("in 4 attempts") && error.contains("refused"), "{error}");
+    assert!(
+        error.contains("in 4 attempts") && error.contains("refused"),
+        "{error}"
+    );
 }
 
 #[test]
 fn refusals_name_the_credentials() {
-    for (status, expected) in [(401, "refuses manifest of docker://"), (403, "no way"), (404, "has no manifest of")] {
+    for (status, expected) in [
+        (401, "refuses manifest of docker://"),
+        (403, "no way"),
+        (404, "has no manifest of"),
+    ] {
         let (host, seen) = serve(move |request, _| match request.target.as_str() {
             "/v2/" => Reply::new(401, "").with("www-authenticate: Basic realm=\"x\""),
-            _ => Reply::new(status, r#"{"errors":[{"code":"DENIED","message":"no way"}]}"#),
+            _ => Reply::new(
+                status,
+                r#"{"errors":[{"code":"DENIED","message":"no way"}]}"#,
+            ),
         });
         let none = told(pull(&host, "{}"));
         assert!(none.contains(expected), "{none}");
         assert!(none.contains(&format!("podman login {host}")), "{none}");
         let file = json!({"auths": {host.as_str(): {"auth": "dTpzZWNyZXQ="}}}).to_string();
         let some = told(pull(&host, &file));
-        assert!(some.contains(&format!("credentials used are those for {host} in /")), "{some}");
+        assert!(
+            some.contains(&format!("credentials used are those for {host} in /")),
+            "{some}"
+        );
         assert!(!some.contains("secret") && !some.contains("dTpz"), "{some}");
         let seen = seen.lock().unwrap();
-        assert_eq!(seen.last().unwrap().header("authorization"), Some("Basic dTpzZWNyZXQ="));
+        assert_eq!(
+            seen.last().unwrap().header("authorization"),
+            Some("Basic dTpzZWNyZXQ=")
+        );
         assert!(seen.len() <= 4, "asked again: {seen:?}");
     }
 }
@@ -367,22 +428,36 @@ fn old_tokens_are_renewed() {
     let wanted = image.clone();
     let (host, seen) = serve(move |request, same| {
         let host = request.header("host").unwrap();
-        let challenge = format!("www-authenticate: Bearer realm=\"http://{host}/token\",service=\"s\"");
+        let challenge =
+            format!("www-authenticate: Bearer realm=\"http://{host}/token\",service=\"s\"");
         if request.target == "/v2/" {
             return Reply::new(401, "").with(challenge);
         }
         if request.target.starts_with("/token?") {
             return Reply::new(200, json!({"token": format!("token{same}")}).to_string());
         }
-        let needed = if image.is_layer(request) && same > 1 { "token2" } else { "token1" };
+        let needed = if image.is_layer(request) && same > 1 {
+            "token2"
+        } else {
+            "token1"
+        };
         if request.header("authorization") != Some(&format!("Bearer {needed}")) {
             return Reply::new(401, "").with(challenge);
         }
         let reply = image.answer(request);
-        if image.is_layer(request) && same == 1 { reply.cut(100_000) } else { reply }
+        if image.is_layer(request) && same == 1 {
+            reply.cut(100_000)
+        } else {
+            reply
+        }
     });
     assert_eq!(layer(&pull(&host, "{}").unwrap()).unwrap(), wanted.layer);
-    let tokens = seen.lock().unwrap().iter().filter(|r| r.target.starts_with("/token")).count();
+    let tokens = seen
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|r| r.target.starts_with("/token"))
+        .count();
     assert_eq!(tokens, 2);
 }
 
@@ -391,14 +466,27 @@ fn refused_tokens_end_at_once() {
     let (host, seen) = serve(|request, _| match request.target.as_str() {
         "/v2/" => {
             let host = request.header("host").unwrap();
-            Reply::new(401, "").with(format!("www-authenticate: Bearer realm=\"http://{host}/token\""))
+            Reply::new(401, "").with(format!(
+                "www-authenticate: Bearer realm=\"http://{host}/token\""
+            ))
         }
-        _ => Reply::new(401, r#"{"errors":[{"code":"UNAUTHORIZED","message":"bad password"}]}"#),
+        _ => Reply::new(
+            401,
+            r#"{"errors":[{"code":"UNAUTHORIZED","message":"bad password"}]}"#,
+        ),
     });
     let error = told(pull(&host, "{}"));
-    assert!(error.contains("bad password") && error.contains("podman login"), "{error}");
+    assert!(
+        error.contains("bad password") && error.contains("podman login"),
+        "{error}"
+    );
     let seen = seen.lock().unwrap();
-    assert_eq!(seen.iter().filter(|r| r.target.starts_with("/token")).count(), 1);
+    assert_eq!(
+        seen.iter()
+            .filter(|r| r.target.starts_with("/token"))
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -423,7 +511,10 @@ fn identity_tokens_are_exchanged() {
     let file = json!({"auths": {host.as_str(): {"identitytoken": "re&fresh"}}}).to_string();
     assert_eq!(layer(&pull(&host, &file).unwrap()).unwrap(), wanted.layer);
     let seen = seen.lock().unwrap();
-    let exchange = seen.iter().find(|request| request.target == "/token").unwrap();
+    let exchange = seen
+        .iter()
+        .find(|request| request.target == "/token")
+        .unwrap();
     assert_eq!(exchange.method, "POST");
     for part in [
         "grant_type=refresh_token",
@@ -431,7 +522,11 @@ fn identity_tokens_are_exchanged() {
         "service=s+t",
         "scope=repository%3Aa%2Fos%3Apull",
     ] {
-        assert!(exchange.body.split('&').any(|p| p == part), "{part}: {}", exchange.body);
+        assert!(
+            exchange.body.split('&').any(|p| p == part),
+            "{part}: {}",
+            exchange.body
+        );
     }
 }
 
@@ -454,7 +549,10 @@ fn redirects_get_no_credentials() {
     assert_eq!(layer(&pull(&host, &file).unwrap()).unwrap(), wanted.layer);
     let seen = storage_seen.lock().unwrap();
     assert_eq!(seen.len(), 2);
-    assert!(seen.iter().all(|request| request.header("authorization").is_none()));
+    assert!(
+        seen.iter()
+            .all(|request| request.header("authorization").is_none())
+    );
 }
 
 #[test]
@@ -469,7 +567,10 @@ fn lies_about_digests_and_sizes_are_found() {
         reply
     });
     let error = pull(&host, "{}").unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(ImageError::WrongDigest { .. })), "{error:#}");
+    assert!(
+        matches!(error.downcast_ref(), Some(ImageError::WrongDigest { .. })),
+        "{error:#}"
+    );
 
     // Asked for one digest, answers with another manifest.
     let liar = image.clone();
@@ -483,7 +584,10 @@ fn lies_about_digests_and_sizes_are_found() {
     std::fs::write(&file, "{}").unwrap();
     let reference = format!("{host}/a/os@{zeros}").parse().unwrap();
     let error = open(&reference, &access(directory.path(), &file)).unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(ImageError::WrongDigest { .. })), "{error:#}");
+    assert!(
+        matches!(error.downcast_ref(), Some(ImageError::WrongDigest { .. })),
+        "{error:#}"
+    );
 
     let liar = image.clone();
     let (host, _) = serve(move |request, _| {
@@ -506,7 +610,10 @@ fn lies_about_digests_and_sizes_are_found() {
         reply
     });
     let error = told(layer(&pull(&host, "{}").unwrap()));
-    assert!(error.contains("has 300001 bytes, where 300000 are promised"), "{error}");
+    assert!(
+        error.contains("has 300001 bytes, where 300000 are promised"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -532,7 +639,10 @@ fn missing_blobs_are_named() {
         false => image.answer(request),
     });
     let error = told(layer(&pull(&host, "{}").unwrap()));
-    assert!(error.contains(&format!("{host} has no layer 1 (sha256:")), "{error}");
+    assert!(
+        error.contains(&format!("{host} has no layer 1 (sha256:")),
+        "{error}"
+    );
 }
 
 /// A dropped reader must not leave its task behind, nor wait for it.

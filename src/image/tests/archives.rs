@@ -74,7 +74,10 @@ fn sizes_in_extended_headers_count() {
     let digest = fixture.open("").unwrap().layers[0].digest.clone();
     let mut names = vec!["index.json".to_owned(), "oci-layout".to_owned()];
     for entry in fixture.layout().join("blobs/sha256").read_dir().unwrap() {
-        names.push(format!("blobs/sha256/{}", entry.unwrap().file_name().display()));
+        names.push(format!(
+            "blobs/sha256/{}",
+            entry.unwrap().file_name().display()
+        ));
     }
     for name in names {
         let bytes = std::fs::read(fixture.layout().join(&name)).unwrap();
@@ -83,7 +86,9 @@ fn sizes_in_extended_headers_count() {
         let len = bytes.len().to_string();
         if name.ends_with(digest.hex()) {
             // The header itself says nothing of use.
-            builder.append_pax_extensions([("size", len.as_bytes())]).unwrap();
+            builder
+                .append_pax_extensions([("size", len.as_bytes())])
+                .unwrap();
             header.set_size(0);
         } else {
             header.set_size(bytes.len() as u64);
@@ -125,12 +130,17 @@ fn damage_is_found() {
     flipped[600] ^= 1;
     assert!(say(&flipped).contains("header at byte 512 is damaged"));
     // Cutting anywhere before the last byte we need must never go unnoticed.
-    let header = whole.windows(12).position(|w| w == b"./index.json").unwrap();
+    let header = whole
+        .windows(12)
+        .position(|w| w == b"./index.json")
+        .unwrap();
     let index = std::fs::metadata(fixture.layout().join("index.json")).unwrap();
     let needed = header + 512 + usize::try_from(index.len()).unwrap();
     for cut in (0..needed).step_by(509).chain([needed - 1]) {
         let told = say(&whole[..cut]);
-        let expected = ["cut off", "no index.json"].iter().any(|t| told.contains(t));
+        let expected = ["cut off", "no index.json"]
+            .iter()
+            .any(|t| told.contains(t));
         assert!(expected, "cut at {cut}: {told}");
     }
     std::fs::write(fixture.directory().join("bad.tar"), &whole[..needed]).unwrap();
@@ -150,7 +160,10 @@ fn missing_blobs_are_named() {
         std::fs::remove_file(&path).unwrap();
         pack(&fixture, "image.tar", &[]);
         let error = told(open_archive(&fixture, "image.tar", ""));
-        assert!(error.contains(named) && error.contains("is missing"), "{error}");
+        assert!(
+            error.contains(named) && error.contains("is missing"),
+            "{error}"
+        );
         std::fs::write(&path, bytes).unwrap();
     }
 }
@@ -172,7 +185,10 @@ fn hostile_headers_are_refused() {
         told(open_archive(&fixture, "bad.tar", ""))
     };
     for size in [u64::MAX, u64::MAX - 511, 1 << 40] {
-        assert!(say(tar::EntryType::Regular, size).contains("cut off"), "{size}");
+        assert!(
+            say(tar::EntryType::Regular, size).contains("cut off"),
+            "{size}"
+        );
     }
     assert!(say(tar::EntryType::GNULongName, 1 << 29).contains("more than 1048576"));
     assert!(say(tar::EntryType::XHeader, (1 << 20) + 1).contains("more than 1048576"));
@@ -200,11 +216,21 @@ fn skopeos_archives_are_read() {
     let image = fixture.open("").unwrap();
     let directory = fixture.directory().display();
     let source = format!("oci:{directory}/layout");
-    run("skopeo", &["copy", &source, &format!("oci-archive:{directory}/s.tar:os:1")]);
+    run(
+        "skopeo",
+        &[
+            "copy",
+            &source,
+            &format!("oci-archive:{directory}/s.tar:os:1"),
+        ],
+    );
     for select in ["", ":os:1"] {
         let copy = open_archive(&fixture, "s.tar", select).unwrap();
         assert_eq!(copy.config, image.config);
         assert_eq!(read(&copy, 1), Ok(tar("b")));
     }
-    assert_eq!(digest_of(&fixture.image("amd64", &[])).algorithm(), "sha256");
+    assert_eq!(
+        digest_of(&fixture.image("amd64", &[])).algorithm(),
+        "sha256"
+    );
 }

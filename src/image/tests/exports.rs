@@ -14,7 +14,10 @@ fn stand_in(directory: &Path, name: &str, script: &str) {
     std::fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
     // Installed by another process, so that no thread here has it open for writing when it is run.
     let target = directory.join(name);
-    run("install", &["-m755", text.to_str().unwrap(), target.to_str().unwrap()]);
+    run(
+        "install",
+        &["-m755", text.to_str().unwrap(), target.to_str().unwrap()],
+    );
 }
 
 fn path_of(directory: &Path) -> Option<OsString> {
@@ -53,17 +56,28 @@ fn podman_goes_first_and_leaves_nothing() {
 fn failures_are_quoted() {
     let fixture = Fixture::new();
     let programs = fixture.directory().join("bin");
-    stand_in(&programs, "podman", "echo 'Error: x: image not known' >&2; exit 125");
+    stand_in(
+        &programs,
+        "podman",
+        "echo 'Error: x: image not known' >&2; exit 125",
+    );
     let error = storage::export("x", fixture.directory(), path_of(&programs)).unwrap_err();
     let text = format!("{error:#}");
-    assert!(text.contains("podman could not export containers-storage:x"), "{text}");
+    assert!(
+        text.contains("podman could not export containers-storage:x"),
+        "{text}"
+    );
     assert!(text.contains("Error: x: image not known"), "{text}");
 }
 
 #[test]
 fn without_a_program_there_is_advice() {
     let fixture = Fixture::new();
-    for path in [None, Some(OsString::new()), Some(fixture.directory().into())] {
+    for path in [
+        None,
+        Some(OsString::new()),
+        Some(fixture.directory().into()),
+    ] {
         let error = storage::export("x", fixture.directory(), path).unwrap_err();
         let error = error.downcast::<ImageError>().unwrap();
         assert!(matches!(error, ImageError::NoExporter { .. }));
@@ -85,7 +99,10 @@ fn skopeo_exports_from_a_real_storage() {
     let directory = fixture.directory().display();
     let name = format!("[vfs@{directory}/root+{directory}/run]localhost/os:1");
     let source = format!("oci:{directory}/layout");
-    run("skopeo", &["copy", &source, &format!("containers-storage:{name}")]);
+    run(
+        "skopeo",
+        &["copy", &source, &format!("containers-storage:{name}")],
+    );
     let image = crate::image::open(
         &format!("containers-storage:{name}").parse().unwrap(),
         &fixture.access(),

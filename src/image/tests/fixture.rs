@@ -242,7 +242,10 @@ pub(super) fn told<T: std::fmt::Debug>(outcome: anyhow::Result<T>) -> String {
 /// Runs a program that we did not write. Missing ones skip at home and fail in CI.
 pub(super) fn have(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok();
-    assert!(found || std::env::var_os("REQUIRE_TOOLS").is_none(), "{tool} is not installed");
+    assert!(
+        found || std::env::var_os("REQUIRE_TOOLS").is_none(),
+        "{tool} is not installed"
+    );
     if !found {
         println!("skipped: {tool} is not installed");
     }

@@ -11,7 +11,12 @@ use crate::image::{ImageError, hint};
 /// A zstd frame that decoders pass over.
 fn skippable(content: &[u8]) -> Vec<u8> {
     let len = u32::try_from(content.len()).unwrap();
-    [&0x184d_2a5au32.to_le_bytes()[..], &len.to_le_bytes(), content].concat()
+    [
+        &0x184d_2a5au32.to_le_bytes()[..],
+        &len.to_le_bytes(),
+        content,
+    ]
+    .concat()
 }
 
 /// What `zstd:chunked` writes: a frame per part, metadata between skippable headers, a footer.
@@ -115,31 +120,104 @@ fn what_is_wrong_inside_is_found() {
         encoder.finish().unwrap()
     };
     for (name, media_type, blob, message) in [
-        ("gzip cut in the trailer", GZIP, cut(gzip(&big), 4), "decompressing"),
-        ("gzip cut in the middle", GZIP, cut(gzip(&big), 100_000), "decompressing"),
+        (
+            "gzip cut in the trailer",
+            GZIP,
+            cut(gzip(&big), 4),
+            "decompressing",
+        ),
+        (
+            "gzip cut in the middle",
+            GZIP,
+            cut(gzip(&big), 100_000),
+            "decompressing",
+        ),
         ("gzip flipped", GZIP, flipped, "decompressing"),
         ("gzip empty", GZIP, Vec::new(), "decompressing"),
-        ("gzip and a stray byte", GZIP, [gzip(&big), b"x".to_vec()].concat(), "goes on after"),
-        ("gzip and zeros", GZIP, [gzip(&big), vec![0; 512]].concat(), "goes on after"),
-        ("gzip and half a member", GZIP, [gzip(&big), cut(gzip(&big), 9)].concat(), "decompressing"),
-        ("zstd cut at its end", ZSTD, cut(zstd(&big), 1), "decompressing"),
-        ("zstd cut in the middle", ZSTD, cut(zstd(&big), 100_000), "decompressing"),
-        ("zstd and a stray byte", ZSTD, [zstd(&big), b"x".to_vec()].concat(), "decompressing"),
-        ("zstd and garbage", ZSTD, [zstd(&big), vec![1; 99]].concat(), "decompressing"),
-        ("zstd with a huge window", ZSTD, long_window, "decompressing"),
-        ("zstd without its last frame", ZSTD, zstd(&big[..100_000]), "diff-id"),
+        (
+            "gzip and a stray byte",
+            GZIP,
+            [gzip(&big), b"x".to_vec()].concat(),
+            "goes on after",
+        ),
+        (
+            "gzip and zeros",
+            GZIP,
+            [gzip(&big), vec![0; 512]].concat(),
+            "goes on after",
+        ),
+        (
+            "gzip and half a member",
+            GZIP,
+            [gzip(&big), cut(gzip(&big), 9)].concat(),
+            "decompressing",
+        ),
+        (
+            "zstd cut at its end",
+            ZSTD,
+            cut(zstd(&big), 1),
+            "decompressing",
+        ),
+        (
+            "zstd cut in the middle",
+            ZSTD,
+            cut(zstd(&big), 100_000),
+            "decompressing",
+        ),
+        (
+            "zstd and a stray byte",
+            ZSTD,
+            [zstd(&big), b"x".to_vec()].concat(),
+            "decompressing",
+        ),
+        (
+            "zstd and garbage",
+            ZSTD,
+            [zstd(&big), vec![1; 99]].concat(),
+            "decompressing",
+        ),
+        (
+            "zstd with a huge window",
+            ZSTD,
+            long_window,
+            "decompressing",
+        ),
+        (
+            "zstd without its last frame",
+            ZSTD,
+            zstd(&big[..100_000]),
+            "diff-id",
+        ),
         ("gzip of something else", GZIP, gzip(b"else"), "diff-id"),
         ("plain and something else", TAR, b"else".to_vec(), "diff-id"),
-        ("zstd as gzip", GZIP, zstd(&big), "is zstd, though its media type"),
-        ("gzip as zstd", ZSTD, gzip(&big), "is gzip, though its media type"),
-        ("gzip as plain", TAR, gzip(&big), "is gzip, though its media type"),
-        ("xz as plain", TAR, b"\xfd7zXZ\0....".to_vec(), "is xz, though its media type"),
+        (
+            "zstd as gzip",
+            GZIP,
+            zstd(&big),
+            "is zstd, though its media type",
+        ),
+        (
+            "gzip as zstd",
+            ZSTD,
+            gzip(&big),
+            "is gzip, though its media type",
+        ),
+        (
+            "gzip as plain",
+            TAR,
+            gzip(&big),
+            "is gzip, though its media type",
+        ),
+        (
+            "xz as plain",
+            TAR,
+            b"\xfd7zXZ\0....".to_vec(),
+            "is xz, though its media type",
+        ),
         ("plain as gzip", GZIP, tar("a"), "decompressing"),
     ] {
-        let fixture = Fixture::with_layers(&[
-            gzip_layer("good"),
-            TestLayer::new(media_type, blob, &big),
-        ]);
+        let fixture =
+            Fixture::with_layers(&[gzip_layer("good"), TestLayer::new(media_type, blob, &big)]);
         let image = fixture.open("").unwrap();
         let error = read(&image, 1).expect_err(name);
         assert!(error.contains(message), "{name}: {error}");
@@ -176,7 +254,10 @@ fn damaged_blobs_are_told_from_wrong_ones() {
 
         std::fs::write(&path, [&blob[..], b"x"].concat()).unwrap();
         let longer = read(&image, 0).unwrap_err();
-        assert!(longer.contains(&format!("has {} bytes", blob.len() + 1)), "{longer}");
+        assert!(
+            longer.contains(&format!("has {} bytes", blob.len() + 1)),
+            "{longer}"
+        );
 
         std::fs::write(&path, &blob).unwrap();
         assert_eq!(read(&image, 0), Ok(big.clone()));
@@ -195,19 +276,30 @@ fn cut_while_reading_is_no_end() {
     let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
     file.set_len(2_000_000).unwrap();
     let error = anyhow::Error::new(reader.finish().unwrap_err());
-    assert!(format!("{error:#}").contains("has 2000000 bytes, where 4000000"), "{error:#}");
+    assert!(
+        format!("{error:#}").contains("has 2000000 bytes, where 4000000"),
+        "{error:#}"
+    );
     assert!(hint(&error).unwrap().contains("damaged"));
 }
 
 #[test]
 fn bombs_stop_at_the_limit() {
     let zeros = vec![0; 8 << 20];
-    for (media_type, blob) in [(TAR, zeros.clone()), (GZIP, gzip(&zeros)), (ZSTD, zstd(&zeros))] {
+    for (media_type, blob) in [
+        (TAR, zeros.clone()),
+        (GZIP, gzip(&zeros)),
+        (ZSTD, zstd(&zeros)),
+    ] {
         let fixture = Fixture::with_layers(&[TestLayer::new(media_type, blob, &zeros)]);
         let image = fixture.open("").unwrap();
         let limit = zeros.len() as u64;
         image.layer_with_limit(0, limit).unwrap().finish().unwrap();
-        let error = image.layer_with_limit(0, limit - 1).unwrap().finish().unwrap_err();
+        let error = image
+            .layer_with_limit(0, limit - 1)
+            .unwrap()
+            .finish()
+            .unwrap_err();
         let error = error.downcast::<ImageError>().unwrap();
         assert!(matches!(error, ImageError::TooLarge { limit: l, .. } if l == limit - 1));
     }
@@ -232,7 +324,11 @@ fn small_reads_give_the_same_bytes() {
         reader.consume(ahead);
     }
     assert_eq!(bytes, big);
-    assert_eq!(reader.read(&mut buffer).unwrap(), 0, "the end stays the end");
+    assert_eq!(
+        reader.read(&mut buffer).unwrap(),
+        0,
+        "the end stays the end"
+    );
 }
 
 #[test]

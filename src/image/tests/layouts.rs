@@ -23,7 +23,10 @@ fn documents_are_read_as_they_are() {
     assert_eq!(image.layers[0].diff_id, layer.diff_id);
     assert_eq!(image.layers[0].size_bytes, layer.blob.len() as u64);
     assert_eq!(image.layers[0].compression, Compression::Gzip);
-    assert_eq!(image.layers[0].annotations["size"], layer.blob.len().to_string());
+    assert_eq!(
+        image.layers[0].annotations["size"],
+        layer.blob.len().to_string()
+    );
     assert!(serde_json::from_slice::<Value>(&image.config).unwrap()["rootfs"].is_object());
 }
 
@@ -60,11 +63,17 @@ fn tags_and_digests_choose() {
         assert_eq!(image.manifest_digest, digest_of(expected), "{select}");
     }
     let missing = told(fixture.open(":v3"));
-    assert!(missing.contains(":v3 is not there; there is :v1, :localhost/os:1, :v2"), "{missing}");
+    assert!(
+        missing.contains(":v3 is not there; there is :v1, :localhost/os:1, :v2"),
+        "{missing}"
+    );
     let unknown = told(fixture.open(&format!("@sha256:{}", "0".repeat(64))));
     assert!(unknown.contains("is not there; there is :v1"), "{unknown}");
     let several = told(fixture.open(""));
-    assert!(several.contains("may mean :v1 (amd64), :v2 (amd64)"), "{several}");
+    assert!(
+        several.contains("may mean :v1 (amd64), :v2 (amd64)"),
+        "{several}"
+    );
     assert!(several.contains("TAG or @DIGEST"), "{several}");
 }
 
@@ -86,20 +95,38 @@ fn architectures_choose_at_every_level() {
         ("without platforms", vec![amd.clone(), arm.clone()], None),
         ("in index.json", platforms.to_vec(), None),
         ("in an index", vec![flat.clone()], Some(&flat)),
-        ("in a nested index", vec![tagged(&nested, "os")], Some(&nested)),
+        (
+            "in a nested index",
+            vec![tagged(&nested, "os")],
+            Some(&nested),
+        ),
     ] {
         fixture.top(&top);
         for (wanted, expected) in [("amd64", amd), ("x86_64", amd), ("aarch64", arm)] {
             let image = fixture.open_for("", Some(wanted)).unwrap();
-            assert_eq!(image.manifest_digest, digest_of(expected), "{name}, {wanted}");
+            assert_eq!(
+                image.manifest_digest,
+                digest_of(expected),
+                "{name}, {wanted}"
+            );
             assert_eq!(image.index_digest, index.map(digest_of), "{name}");
         }
         if ["amd64", "arm64"].contains(&arch::host()) {
-            assert_eq!(fixture.open("").unwrap().architecture, arch::host(), "{name}");
+            assert_eq!(
+                fixture.open("").unwrap().architecture,
+                arch::host(),
+                "{name}"
+            );
         }
         let missing = told(fixture.open_for("", Some("ppc64le")));
-        assert!(missing.contains("not there for ppc64le; there is"), "{name}: {missing}");
-        assert!(missing.contains("(amd64)") && missing.contains("(arm64)"), "{missing}");
+        assert!(
+            missing.contains("not there for ppc64le; there is"),
+            "{name}: {missing}"
+        );
+        assert!(
+            missing.contains("(amd64)") && missing.contains("(arm64)"),
+            "{missing}"
+        );
         assert!(!missing.contains("unknown"), "{missing}");
     }
 
@@ -126,7 +153,10 @@ fn one_image_must_be_for_the_architecture_as_well() {
     let wrong = told(fixture.open(""));
     assert!(wrong.contains("is for amd64, not for arm64"), "{wrong}");
     let none = told(fixture.open_for("", Some("amd64")));
-    assert!(none.contains("not there for amd64; there is @sha256:"), "{none}");
+    assert!(
+        none.contains("not there for amd64; there is @sha256:"),
+        "{none}"
+    );
 }
 
 #[test]
@@ -149,7 +179,11 @@ fn variants_lose_against_the_plain_image() {
 fn nonsense_in_a_manifest_is_refused() {
     type Change = fn(&mut Value);
     let cases: [(&str, Change, &str); 12] = [
-        ("schema 1", |m| m["schemaVersion"] = 1.into(), "schema version 1"),
+        (
+            "schema 1",
+            |m| m["schemaVersion"] = 1.into(),
+            "schema version 1",
+        ),
         ("no layers", |m| m["layers"] = Value::Null, "malformed"),
         ("both kinds", |m| m["manifests"] = json!([]), "at once"),
         (
@@ -222,7 +256,10 @@ fn layers_that_are_elsewhere_are_named_with_their_address() {
     });
     fixture.top(&[image]);
     let error = told(fixture.open(""));
-    assert!(error.contains("only its address is: https://a.example/layer"), "{error}");
+    assert!(
+        error.contains("only its address is: https://a.example/layer"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -297,28 +334,42 @@ fn skopeo_agrees() {
     if !have("skopeo") {
         return;
     }
-    let fixture = Fixture::with_layers(&[
-        gzip_layer("a"),
-        TestLayer::new(TAR, tar("b"), &tar("b")),
-    ]);
+    let fixture =
+        Fixture::with_layers(&[gzip_layer("a"), TestLayer::new(TAR, tar("b"), &tar("b"))]);
     let directory = fixture.directory().display();
     let image = fixture.open("").unwrap();
     for (name, options) in [
         ("same", &[][..]),
-        ("zstd", &["--dest-compress", "--dest-compress-format", "zstd"]),
-        ("chunked", &["--dest-compress", "--dest-compress-format", "zstd:chunked"]),
+        (
+            "zstd",
+            &["--dest-compress", "--dest-compress-format", "zstd"],
+        ),
+        (
+            "chunked",
+            &["--dest-compress", "--dest-compress-format", "zstd:chunked"],
+        ),
     ] {
         let target = format!("oci:{directory}/{name}:tag");
         let source = format!("oci:{directory}/layout");
-        run("skopeo", &[&["copy"], options, &[&source, &target]].concat());
+        run(
+            "skopeo",
+            &[&["copy"], options, &[&source, &target]].concat(),
+        );
         let digest = run("skopeo", &["inspect", "--format", "{{.Digest}}", &target]);
         let copy = crate::image::open(&target.parse().unwrap(), &fixture.access()).unwrap();
-        assert_eq!(copy.manifest_digest.as_str(), String::from_utf8_lossy(&digest).trim());
+        assert_eq!(
+            copy.manifest_digest.as_str(),
+            String::from_utf8_lossy(&digest).trim()
+        );
         assert_eq!(copy.config, image.config, "{name}");
         for index in 0..2 {
             assert_eq!(read(&copy, index), read(&image, index), "{name}");
         }
-        let expected = if name == "same" { Compression::Gzip } else { Compression::Zstd };
+        let expected = if name == "same" {
+            Compression::Gzip
+        } else {
+            Compression::Zstd
+        };
         assert_eq!(copy.layers[0].compression, expected, "{name}");
     }
 }
@@ -327,5 +378,8 @@ fn skopeo_agrees() {
 fn errors_can_be_told_apart() {
     let fixture = Fixture::with_layers(&[gzip_layer("a")]);
     let error = fixture.open(":nothing").unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(ImageError::NoSuchEntry { .. })));
+    assert!(matches!(
+        error.downcast_ref(),
+        Some(ImageError::NoSuchEntry { .. })
+    ));
 }

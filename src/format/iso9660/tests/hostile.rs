@@ -169,6 +169,17 @@ fn files_in_parts_are_listed_but_not_read() {
     assert!(error.contains("several parts"), "{error}");
 }
 
+/// As in ISOs for s390x of 2023, which xorriso made.
+#[test]
+fn a_parent_named_like_the_root_itself_is_one() {
+    let sample = Sample::new();
+    let root = sample.u32_at(16 * 2048 + 158) as usize * 2048;
+    let parent = root + usize::from(sample.bytes[root]);
+    assert_eq!(sample.bytes[parent + 32..parent + 34], [1, 1]);
+    let reader = open(&sample.set(parent + 33, 0).bytes).unwrap();
+    assert_eq!(reader.paths().collect::<Vec<_>>(), ["d/f", "g", "h"]);
+}
+
 #[test]
 fn an_endless_continuation_ends() {
     // The NM of `g` becomes a CE that leads to itself, over whatever follows.

@@ -106,7 +106,10 @@ impl Reader {
     /// Reads the inode at `place`.
     pub(super) fn inode(&self, place: Place) -> Result<Entry> {
         self.read_inode(place).with_context(|| {
-            format!("reading the squashfs inode at {}:{}", place.block, place.offset)
+            format!(
+                "reading the squashfs inode at {}:{}",
+                place.block, place.offset
+            )
         })
     }
 
@@ -157,7 +160,11 @@ impl Reader {
             }
             (kind::FIFO | kind::SOCKET, _) => {
                 let links: U32 = cursor.record(self)?;
-                let kind = if basic == kind::FIFO { Kind::Fifo } else { Kind::Socket };
+                let kind = if basic == kind::FIFO {
+                    Kind::Fifo
+                } else {
+                    Kind::Socket
+                };
                 self.other(kind, links, extended, cursor)
             }
             _ => bail!("its kind {number} is unknown"),

@@ -37,7 +37,10 @@ impl Reader {
             }
             path.extend_from_slice(&name.name);
             names += 1;
-            ensure!(names <= NAMES_MAX, "the squashfs image has more than {NAMES_MAX} names");
+            ensure!(
+                names <= NAMES_MAX,
+                "the squashfs image has more than {NAMES_MAX} names"
+            );
             let entry = self
                 .entry(&name)
                 .with_context(|| format!("in /{}", path.escape_ascii()))?;

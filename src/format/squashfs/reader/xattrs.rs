@@ -23,7 +23,10 @@ impl Reader {
             return Ok(Xattrs::new());
         }
         self.read_set(entry.xattrs).with_context(|| {
-            format!("reading the extended attributes of squashfs inode {}", entry.number)
+            format!(
+                "reading the extended attributes of squashfs inode {}",
+                entry.number
+            )
         })
     }
 
@@ -73,7 +76,10 @@ impl Reader {
             return Ok((name, self.read_value(cursor)?));
         }
         let len = cursor.record::<XattrValue>(self)?.len.get();
-        ensure!(len == 8, "the place of a value has {len} bytes instead of 8");
+        ensure!(
+            len == 8,
+            "the place of a value has {len} bytes instead of 8"
+        );
         let mut elsewhere = cursor_at(start, cursor.record(self)?)?;
         Ok((name, self.read_value(&mut elsewhere)?))
     }

@@ -26,10 +26,7 @@ pub(super) struct Unreadable {
 }
 
 /// For every content the index of the first one with the same bytes; for most it is their own.
-pub(super) fn find(
-    contents: &[&Content],
-    threads: NonZeroUsize,
-) -> Result<Vec<usize>, Unreadable> {
+pub(super) fn find(contents: &[&Content], threads: NonZeroUsize) -> Result<Vec<usize>, Unreadable> {
     let candidates = in_groups(
         (0..contents.len()).filter(|file| !contents[*file].is_empty()),
         |file| contents[*file].len(),
@@ -155,7 +152,9 @@ fn in_parallel<T: Send>(
         }
     };
     let mut done: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.get().min(count)).map(|_| scope.spawn(worker)).collect();
+        let threads: Vec<_> = (0..threads.get().min(count))
+            .map(|_| scope.spawn(worker))
+            .collect();
         threads
             .into_iter()
             .flat_map(|thread| thread.join().expect("comparing files does not panic"))

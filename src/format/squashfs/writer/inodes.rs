@@ -195,9 +195,7 @@ impl Inodes<'_, '_> {
         let basic = u32::try_from(stored.start)
             .ok()
             .zip(u32::try_from(len).ok())
-            .filter(|_| {
-                numbered.links == 1 && numbered.xattrs == NONE && stored.hole_bytes == 0
-            });
+            .filter(|_| numbered.links == 1 && numbered.xattrs == NONE && stored.hole_bytes == 0);
         if let Some((start, size)) = basic {
             self.header(id, numbered, kind::FILE);
             let record = BasicFile {
@@ -231,7 +229,11 @@ impl Inodes<'_, '_> {
     fn other(&mut self, id: InodeId, numbered: Numbered, parts: &[&[u8]]) -> Result<()> {
         let extended = numbered.xattrs != NONE;
         let basic = basic_kind(&self.plan.tree.inode(id).node);
-        self.header(id, numbered, basic + if extended { kind::EXTENDED } else { 0 });
+        self.header(
+            id,
+            numbered,
+            basic + if extended { kind::EXTENDED } else { 0 },
+        );
         for part in parts {
             self.record.extend_from_slice(part);
         }

@@ -85,9 +85,7 @@ fn run_len(names: &[Name<'_>], room: usize) -> Result<usize> {
         .take(RUN_MAX)
         .take_while(|name| {
             size += entry_size(name);
-            size <= room
-                && name.place.block == first.place.block
-                && delta(first, name).is_some()
+            size <= room && name.place.block == first.place.block && delta(first, name).is_some()
         })
         .count();
     Ok(len)
@@ -97,11 +95,7 @@ fn delta(first: &Name<'_>, name: &Name<'_>) -> Option<i16> {
     i16::try_from(i64::from(name.number) - i64::from(first.number)).ok()
 }
 
-fn write_run(
-    run: &[Name<'_>],
-    table: &mut MetadataWriter,
-    encoder: &mut Encoder,
-) -> Result<usize> {
+fn write_run(run: &[Name<'_>], table: &mut MetadataWriter, encoder: &mut Encoder) -> Result<usize> {
     let first = run.first().context("a run has at least one name")?;
     let header = RunHeader {
         count: U32::new(u32::try_from(run.len() - 1)?),

@@ -282,7 +282,8 @@ impl Stored {
                     file.first_word = self.words.len();
                 }
                 file.hole_bytes += packed.hole_bytes;
-                self.words.extend(packed.words.iter().copied().map(U32::new));
+                self.words
+                    .extend(packed.words.iter().copied().map(U32::new));
             }
         }
         Ok(())

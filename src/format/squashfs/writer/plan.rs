@@ -133,7 +133,11 @@ impl<'a> Plan<'a> {
                 if self.tree.is_directory(id) {
                     // Also what ends the walk if a directory were inside itself.
                     if seen {
-                        bail!("a directory in {} has a second name: {}", self.path(directory), name.escape_ascii());
+                        bail!(
+                            "a directory in {} has a second name: {}",
+                            self.path(directory),
+                            name.escape_ascii()
+                        );
                     }
                     self.inodes[id.index()].links = 2;
                     self.inodes[directory.index()].links += 1;

@@ -1,0 +1,405 @@
+//! What `unsquashfs` and the kernel see in our images.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::cases::{CASES, Case, directory_of};
+use super::{
+    BLOCK_SIZES, COMPRESSORS, Facets, Image, Seen, assert_same, have, is_root, options, run,
+    seen_in_tree, seen_on_disk,
+};
+use crate::format::squashfs::{Compressor, Follow, Kind, Options};
+use crate::tree::{Tree, Xattrs};
+
+/// Every compressor and every block size, though not every pair, which costs a referee too long.
+fn some_options() -> impl Iterator<Item = Options> {
+    (0..COMPRESSORS.len()).map(|at| options(COMPRESSORS[at], BLOCK_SIZES[at % BLOCK_SIZES.len()]))
+}
+
+/// Images of all cases that `wanted` takes, in some options, with a name for messages.
+fn images(wanted: impl Fn(&Case) -> bool) -> impl Iterator<Item = (String, Tree, Image)> {
+    some_options().flat_map(move |options| {
+        CASES
+            .iter()
+            .filter(|case| wanted(case))
+            .map(|(name, case)| {
+                let tree = case(usize::try_from(options.block_size).unwrap());
+                let image = Image::write(&tree, &options);
+                let what = format!("{name}, {} in {}", options.compressor, options.block_size);
+                (what, tree, image)
+            })
+            .collect::<Vec<_>>()
+    })
+}
+
+#[test]
+fn unsquashfs_reads_the_superblock() {
+    if !have("unsquashfs") {
+        return;
+    }
+    for options in some_options() {
+        let tree = directory_of(300, 8);
+        let image = Image::write(&tree, &options);
+        let told = run(Command::new("unsquashfs")
+            .arg("-s")
+            .arg("-UTC")
+            .arg(image.path()));
+        let compressor = options.compressor.to_string();
+        let compressor = compressor.split(':').next().unwrap();
+        for line in [
+            "Found a valid SQUASHFS 4:0 superblock",
+            "Creation or last append time Tue Nov 14 22:13:20 2023",
+            &format!("Compression {compressor}"),
+            &format!("Block size {}", options.block_size),
+            "Filesystem is exportable via NFS",
+            "Duplicates are removed",
+            "Xattrs are not stored",
+            &format!("Number of fragments {}", image.written.fragments),
+            "Number of inodes 303",
+            "Number of ids 3",
+        ] {
+            assert!(told.contains(line), "{line:?} is not in:\n{told}");
+        }
+        let level = told.contains("compression-level 3");
+        assert_eq!(level, options.compressor == Compressor::Zstd { level: 3 });
+    }
+}
+
+#[test]
+fn unsquashfs_lists_what_was_written() {
+    if !have("unsquashfs") {
+        return;
+    }
+    for (what, tree, image) in images(|_| true) {
+        let mut list = Command::new("unsquashfs");
+        list.args(["-lln", "-UTC", "-d", ""]).arg(image.path());
+        let output = list.output().unwrap();
+        assert!(output.status.success(), "{what}: {output:?}");
+        let listed: Vec<&[u8]> = output.stdout.split(|byte| *byte == b'\n').collect();
+        let expected = seen_in_tree(&tree);
+        // The text ends in a newline.
+        assert_eq!(listed.len(), expected.len() + 1, "{what}");
+        let mut found: Vec<Vec<u8>> = listed.iter().map(|line| squeezed(line)).collect();
+        let mut lines: Vec<Vec<u8>> = expected
+            .iter()
+            .map(|(path, facets)| squeezed(&line(path, facets)))
+            .collect();
+        lines.push(Vec::new());
+        lines.sort();
+        found.sort();
+        for (found, expected) in found.iter().zip(&lines) {
+            let (found, expected) = (found.escape_ascii(), expected.escape_ascii());
+            assert_eq!(found.to_string(), expected.to_string(), "{what}");
+        }
+    }
+}
+
+/// A line as `unsquashfs -lln` prints it, with `?` for a directory's size, which is its own matter.
+fn line(path: &[u8], facets: &Facets) -> Vec<u8> {
+    let mut kind = facets.kind.split(' ');
+    let (letter, size, target) = match (kind.next().unwrap(), kind.next()) {
+        ("directory", _) => ('d', "?".to_owned(), None),
+        ("file", len) => ('-', len.unwrap().to_owned(), None),
+        ("symlink", _) => {
+            let target = facets.kind.strip_prefix("symlink ").unwrap();
+            ('l', "?".to_owned(), Some(target))
+        }
+        ("char", device) => ('c', device.unwrap().replace(':', ","), None),
+        ("block", device) => ('b', device.unwrap().replace(':', ","), None),
+        ("fifo", _) => ('p', "0".to_owned(), None),
+        ("socket", _) => ('s', "0".to_owned(), None),
+        other => panic!("{other:?}"),
+    };
+    let permissions: String = (0..9)
+        .map(|bit| {
+            if facets.mode & (0o400 >> bit) == 0 {
+                '-'
+            } else {
+                ['r', 'w', 'x'][bit % 3]
+            }
+        })
+        .collect();
+    let mut permissions = permissions.into_bytes();
+    for (at, bit, letter) in [(2, 0o4000, b's'), (5, 0o2000, b's'), (8, 0o1000, b't')] {
+        if facets.mode & bit != 0 {
+            let executable = permissions[at] == b'x';
+            permissions[at] = if executable {
+                letter
+            } else {
+                letter.to_ascii_uppercase()
+            };
+        }
+    }
+    let (uid, gid) = facets.owner;
+    let mut line = format!(
+        "{letter}{} {uid}/{gid} {size} {} ",
+        String::from_utf8(permissions).unwrap(),
+        date(facets.mtime)
+    )
+    .into_bytes();
+    if !path.is_empty() {
+        line.push(b'/');
+        line.extend_from_slice(path);
+    }
+    if let Some(target) = target {
+        line.extend_from_slice(b" -> ");
+        line.extend_from_slice(target.as_bytes());
+    }
+    line
+}
+
+/// One space for many in the columns before the path; the sizes of directories and symlinks
+/// replaced, and what is not ASCII escaped, as it is in our expectation.
+fn squeezed(line: &[u8]) -> Vec<u8> {
+    let mut columns: Vec<Vec<u8>> = Vec::new();
+    let mut rest = line;
+    while columns.len() < 5 && !rest.is_empty() {
+        let end = rest
+            .iter()
+            .position(|byte| *byte == b' ')
+            .unwrap_or(rest.len());
+        if end > 0 {
+            columns.push(rest[..end].to_vec());
+        }
+        rest = rest.get(end + 1..).unwrap_or_default();
+        // "8,  1" is one column.
+        if columns.len() == 3 && columns[2].ends_with(b",") {
+            let number = rest.iter().position(|byte| *byte != b' ').unwrap();
+            let end = number
+                + rest[number..]
+                    .iter()
+                    .position(|byte| *byte == b' ')
+                    .unwrap();
+            columns[2].extend_from_slice(&rest[number..end]);
+            rest = &rest[end + 1..];
+        }
+    }
+    if let Some(size) = columns
+        .get_mut(2)
+        .filter(|_| matches!(line[0], b'd' | b'l'))
+    {
+        *size = b"?".to_vec();
+    }
+    columns.push(rest.to_vec());
+    columns.join(&b' ')
+}
+
+/// Date and time of day, to the minute.
+fn date(seconds: u32) -> String {
+    let (days, time) = (i64::from(seconds / 86_400), seconds % 86_400);
+    let is_leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let (mut year, mut left) = (1970, days);
+    while left >= 365 + i64::from(is_leap(year)) {
+        left -= 365 + i64::from(is_leap(year));
+        year += 1;
+    }
+    let lengths = [
+        31,
+        28 + i64::from(is_leap(year)),
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ];
+    let mut month = 0;
+    while left >= lengths[month] {
+        left -= lengths[month];
+        month += 1;
+    }
+    format!(
+        "{year}-{:02}-{:02} {:02}:{:02}",
+        month + 1,
+        left + 1,
+        time / 3600,
+        time / 60 % 60
+    )
+}
+
+/// What an extracted tree can't show, or shows as the file system it is on likes it.
+fn as_extracted(mut seen: Seen, everything: bool) -> Seen {
+    seen.retain(|_, facets| {
+        everything
+            || ["directory", "file", "symlink"].contains(&facets.kind.split(' ').next().unwrap())
+    });
+    for facets in seen.values_mut() {
+        if facets.kind == "directory" {
+            facets.links = 0;
+        }
+        if facets.kind.starts_with("symlink") {
+            facets.mtime = 0;
+            facets.mode = 0o777;
+        }
+        if !everything {
+            facets.owner = (0, 0);
+            facets.xattrs = Xattrs::new();
+        }
+    }
+    seen
+}
+
+#[test]
+fn unsquashfs_extracts_what_was_written() {
+    if !have("unsquashfs") {
+        return;
+    }
+    if !is_root() {
+        println!("without root only files, directories and symlinks are compared");
+    }
+    let extractable = |(name, _): &Case| {
+        // ext4 has no room for such values, and 70 000 pipes take too long.
+        !["xattr value sizes", "hard links far apart"].contains(name)
+            // Files without read permission are for root's eyes.
+            && (is_root() || *name != "modes and times")
+    };
+    for (what, tree, image) in images(extractable) {
+        let target = image.directory.path().join("extracted");
+        let mut extract = Command::new("unsquashfs");
+        extract.args(["-n", "-q", "-d"]).arg(&target);
+        if !is_root() {
+            extract.args(["-no-xattrs", "-ignore-errors", "-no-exit-code"]);
+        }
+        run(extract.arg(image.path()));
+        let found = as_extracted(seen_on_disk(&target, is_root()), is_root());
+        assert_same(&found, &as_extracted(seen_in_tree(&tree), is_root()), &what);
+    }
+}
+
+/// A mounted image, until dropped.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(image: &Image) -> Self {
+        let target = image.directory.path().join("mounted");
+        std::fs::create_dir(&target).unwrap();
+        run(Command::new("mount")
+            .args(["-t", "squashfs", "-o", "loop,ro"])
+            .args([image.path(), target.clone()]));
+        Self(target)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Not a panic in a panic; a mount left behind shows in the next test's temporary directory.
+        let status = Command::new("umount").arg(&self.0).status();
+        if !status.is_ok_and(|status| status.success()) {
+            eprintln!("{} stays mounted", self.0.display());
+        }
+    }
+}
+
+/// Whether images can be mounted here.
+fn can_mount() -> bool {
+    if !is_root() {
+        println!("skipped: needs root");
+        return false;
+    }
+    let kinds = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let can = kinds.lines().any(|line| line.trim() == "squashfs")
+        && Path::new("/dev/loop-control").exists();
+    if !can {
+        println!("skipped: needs a kernel with squashfs and loop devices");
+    }
+    can && have("mount")
+}
+
+#[test]
+fn the_kernel_mounts_and_shows_what_was_written() {
+    if !can_mount() {
+        return;
+    }
+    for (what, tree, image) in images(|_| true) {
+        let mount = Mount::new(&image);
+        let mut expected = seen_in_tree(&tree);
+        for facets in expected.values_mut() {
+            // The kernel shows these bits for every symlink.
+            if facets.kind.starts_with("symlink") {
+                facets.mode = 0o777;
+            }
+        }
+        assert_same(&seen_on_disk(&mount.0, true), &expected, &what);
+        let reader = image.reader();
+        reader
+            .walk(|path, entry| {
+                if let Kind::File { len, hole_bytes } = entry.kind {
+                    use std::os::unix::ffi::OsStrExt;
+                    let path = mount.0.join(std::ffi::OsStr::from_bytes(path));
+                    let blocks = path.metadata()?.blocks();
+                    assert_eq!(blocks, (len - hole_bytes).div_ceil(512), "{what}: {path:?}");
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn the_kernel_finds_every_name_of_large_directories() {
+    if !can_mount() {
+        return;
+    }
+    for tree in [directory_of(20_000, 30), directory_of(3000, 255)] {
+        let image = Image::write(&tree, &options(Compressor::Zstd { level: 3 }, 4096));
+        let mount = Mount::new(&image);
+        // Backwards, so that no lookup finds its block by the readahead of the one before.
+        let directory = tree.lookup("large").unwrap();
+        let names: Vec<&[u8]> = tree.children(directory).map(|(name, _)| name).collect();
+        for name in names.iter().rev() {
+            let path = mount
+                .0
+                .join("large")
+                .join(std::str::from_utf8(name).unwrap());
+            assert!(path.symlink_metadata().is_ok(), "{}", path.display());
+        }
+        assert!(mount.0.join("large/nothing").symlink_metadata().is_err());
+    }
+}
+
+#[test]
+fn the_kernel_reads_files_over_4_gib() {
+    use std::os::unix::fs::FileExt;
+    use std::sync::Arc;
+
+    use crate::tree::{Content, Meta, Node};
+
+    if !can_mount() {
+        return;
+    }
+    let file = tempfile::tempfile().unwrap();
+    let len = (4 << 30) + 5;
+    file.set_len(len).unwrap();
+    file.write_all_at(b"end", len - 3).unwrap();
+    file.write_all_at(b"middle", 3 << 30).unwrap();
+    let mut tree = Tree::new(Meta::root(0o755));
+    let content = Node::File(Content::range(Arc::new(file), 0, len));
+    tree.create(Tree::ROOT, "large", Meta::root(0o644), content);
+    let image = Image::write(&tree, &options(Compressor::Zstd { level: 3 }, 128 << 10));
+    let mount = Mount::new(&image);
+    let mut large = File::open(mount.0.join("large")).unwrap();
+    assert_eq!(large.metadata().unwrap().len(), len);
+    let mut bytes = [0; 6];
+    large.read_exact_at(&mut bytes, 3 << 30).unwrap();
+    assert_eq!(&bytes, b"middle");
+    large.read_exact_at(&mut bytes, len - 6).unwrap();
+    assert_eq!(&bytes, b"\0\0\0end");
+    large.read_exact(&mut bytes).unwrap();
+    assert_eq!(bytes, [0; 6]);
+    let reader = image.reader();
+    let entry = reader.lookup("large", Follow::Last).unwrap().unwrap();
+    let Kind::File { hole_bytes, .. } = entry.kind else {
+        panic!("not a file");
+    };
+    assert_eq!(
+        large.metadata().unwrap().blocks(),
+        (len - hole_bytes).div_ceil(512)
+    );
+}

@@ -1,0 +1,371 @@
+//! Drivers that are there, and every way of not being there.
+
+use serde_json::json;
+
+use super::{Contents, MODULES, RELEASE, archive, module, system, tree};
+use crate::kernel::{Finding, Initramfs, Verdict, kernel_in, look_up, mount_support, release_in};
+
+fn insert(contents: &mut Contents, name: &str, content: impl Into<Vec<u8>>) {
+    contents.insert(format!("{MODULES}/{name}"), content.into());
+}
+
+fn remove(contents: &mut Contents, name: &str) {
+    contents.remove(&format!("{MODULES}/{name}")).unwrap();
+}
+
+/// The finding, which has to be the same in a tree and in an initramfs.
+fn find(contents: &Contents, driver: &str) -> Finding {
+    let in_tree = look_up(&tree(contents), RELEASE, driver).unwrap();
+    let initramfs = Initramfs::read(&archive(contents)[..]).unwrap();
+    assert_eq!(look_up(&initramfs, RELEASE, driver).unwrap(), in_tree);
+    in_tree
+}
+
+#[test]
+fn a_driver_that_is_there() {
+    let Finding::Present(present) = find(&system(), "disk") else {
+        panic!("disk is there");
+    };
+    let names: Vec<&str> = present
+        .dependencies
+        .iter()
+        .map(|m| m.name.as_str())
+        .collect();
+    assert_eq!(names, ["lib_a", "bus"]);
+    assert_eq!(
+        present.module.path,
+        Some(format!("{MODULES}/kernel/disk.ko"))
+    );
+    assert_eq!(
+        present.notes,
+        ["not signed, so refused under Secure Boot: disk, lib_a, bus"]
+    );
+    for name in ["lib-a", "lib_a", "kernel/lib-a.ko.xz"] {
+        assert!(find(&system(), name).is_present(), "{name}");
+    }
+    let Finding::Present(built_in) = find(&system(), "core-x") else {
+        panic!("core_x is built in");
+    };
+    assert!(built_in.module.built_in);
+}
+
+#[test]
+fn findings_keep_their_names_in_json() {
+    let mut contents = system();
+    let signed = [
+        module(&[]).bytes(),
+        b"~Module signature appended~\n".to_vec(),
+    ]
+    .concat();
+    insert(&mut contents, "kernel/lib-a.ko", signed.clone());
+    let value = |driver| serde_json::to_value(find(&contents, driver)).unwrap();
+    use sha2::Digest;
+    assert_eq!(
+        value("lib-a"),
+        json!({
+            "status": "present",
+            "name": "lib_a",
+            "built-in": false,
+            "path": "usr/lib/modules/6.1.0-test/kernel/lib-a.ko",
+            "size": signed.len(),
+            "sha256": hex::encode(sha2::Sha256::digest(&signed)),
+            "vermagic": "6.1.0-test SMP mod_unload",
+            "signed": true,
+            "dependencies": [],
+            "notes": [],
+        })
+    );
+    assert_eq!(
+        value("core_x"),
+        json!({
+            "status": "present", "name": "core_x", "built-in": true,
+            "dependencies": [], "notes": [],
+        })
+    );
+    assert_eq!(
+        value("none"),
+        json!({
+            "status": "missing",
+            "why": "kernel 6.1.0-test has no module none here, neither as a file nor built in",
+        })
+    );
+    assert_eq!(
+        find(&contents, "bus").to_string(),
+        "usr/lib/modules/6.1.0-test/kernel/bus.ko, after lib_a; \
+         not signed, so refused under Secure Boot: bus"
+    );
+}
+
+#[test]
+fn ways_of_not_being_there() {
+    type Change = fn(&mut Contents);
+    let cases: &[(&str, Change, &str)] = &[
+        (
+            "nothing installed",
+            |c| c.clear(),
+            "there are no modules for kernel 6.1.0-test",
+        ),
+        (
+            "modules of other kernels only",
+            |c| {
+                c.clear();
+                c.insert("usr/lib/modules/6.0/modules.dep".into(), Vec::new());
+                c.insert("usr/lib/modules/5.9/modules.dep".into(), Vec::new());
+            },
+            "there are no modules for kernel 6.1.0-test, only for 5.9, 6.0",
+        ),
+        (
+            "no such module",
+            |c| {
+                remove(c, "kernel/disk.ko");
+                insert(c, "modules.dep", "");
+            },
+            "kernel 6.1.0-test has no module disk here, neither as a file nor built in",
+        ),
+        (
+            "there for another kernel",
+            |c| {
+                remove(c, "kernel/disk.ko");
+                insert(c, "modules.dep", "");
+                c.insert("usr/lib/modules/6.0/extra/x/disk.ko.xz".into(), Vec::new());
+            },
+            "module disk is there for kernel 6.0, and 6.1.0-test boots",
+        ),
+        (
+            "depmod forgotten",
+            |c| insert(c, "modules.dep", "kernel/bus.ko:\n"),
+            "usr/lib/modules/6.1.0-test/kernel/disk.ko is there, but modules.dep does not name it: \
+             depmod was not run after it was installed",
+        ),
+        (
+            "depmod never run",
+            |c| remove(c, "modules.dep"),
+            "usr/lib/modules/6.1.0-test/kernel/disk.ko is there, but there is no modules.dep: \
+             depmod was not run",
+        ),
+        (
+            "no binary index",
+            |c| remove(c, "modules.dep.bin"),
+            "usr/lib/modules/6.1.0-test has a modules.dep, but no modules.dep.bin: \
+             depmod was not run there",
+        ),
+        (
+            "file deleted",
+            |c| remove(c, "kernel/disk.ko"),
+            "modules.dep names usr/lib/modules/6.1.0-test/kernel/disk.ko, which is not there",
+        ),
+        (
+            "dependency deleted",
+            |c| remove(c, "kernel/lib-a.ko"),
+            "its dependency lib_a: modules.dep names \
+             usr/lib/modules/6.1.0-test/kernel/lib-a.ko, which is not there",
+        ),
+        (
+            "built for another kernel",
+            |c| {
+                let other = super::elf::Module::new(&["vermagic=6.1.0-test2 SMP"]);
+                insert(c, "kernel/disk.ko", other.bytes());
+            },
+            "usr/lib/modules/6.1.0-test/kernel/disk.ko was built for kernel 6.1.0-test2, \
+             and 6.1.0-test boots",
+        ),
+        (
+            "dependency built for another kernel",
+            |c| {
+                let other = super::elf::Module::new(&["vermagic=6 SMP"]);
+                insert(c, "kernel/bus.ko", other.bytes());
+            },
+            "its dependency bus: usr/lib/modules/6.1.0-test/kernel/bus.ko was built for kernel 6, \
+             and 6.1.0-test boots",
+        ),
+        (
+            "no vermagic",
+            |c| {
+                insert(
+                    c,
+                    "kernel/disk.ko",
+                    super::elf::Module::new(&["name=disk"]).bytes(),
+                )
+            },
+            "usr/lib/modules/6.1.0-test/kernel/disk.ko does not say for which kernel it was built",
+        ),
+        (
+            "no object file",
+            |c| insert(c, "kernel/disk.ko", "#!/bin/sh\n"),
+            "usr/lib/modules/6.1.0-test/kernel/disk.ko is no usable module: \
+             reading the object file: Could not read file magic",
+        ),
+        (
+            "index that lists more than the module asks for: present",
+            |c| insert(c, "kernel/disk.ko", module(&["depends=bus"]).bytes()),
+            "",
+        ),
+        (
+            "index older than the module",
+            |c| {
+                let needs = module(&["depends=bus,disk"]).bytes();
+                insert(c, "kernel/lib-a.ko", needs.clone());
+                insert(
+                    c,
+                    "kernel/disk.ko",
+                    module(&["depends=bus,core-x,new"]).bytes(),
+                );
+                insert(
+                    c,
+                    "modules.dep",
+                    "kernel/disk.ko: kernel/bus.ko\nkernel/bus.ko:\nk/new.ko:\n",
+                );
+            },
+            "it depends on new, which modules.dep does not say: \
+             depmod was not run after it was installed",
+        ),
+        (
+            "unknown dependency",
+            |c| insert(c, "kernel/disk.ko", module(&["depends=vendor-lib"]).bytes()),
+            "it depends on vendor_lib, and there is no such module",
+        ),
+    ];
+    for (about, change, why) in cases {
+        let mut contents = system();
+        change(&mut contents);
+        assert_eq!(find(&contents, "disk").reason(), *why, "{about}");
+    }
+}
+
+#[test]
+fn soft_dependencies_and_firmware_are_noted() {
+    let mut contents = system();
+    let fields = [
+        "depends=",
+        "softdep=pre: lib-a core-x gone-1 post: crypto-x",
+        "firmware=there.bin",
+        "firmware=packed.bin",
+        "firmware=own.bin",
+        "firmware=lost.bin",
+        "firmware=group/*.bin",
+    ];
+    let signed = [
+        module(&fields).bytes(),
+        b"~Module signature appended~\n".to_vec(),
+    ]
+    .concat();
+    insert(&mut contents, "kernel/disk.ko", signed);
+    insert(
+        &mut contents,
+        "modules.dep",
+        "kernel/disk.ko:\nkernel/lib-a.ko:\n",
+    );
+    insert(
+        &mut contents,
+        "modules.softdep",
+        "softdep disk post: gone-2\nsoftdep bus pre: x\n",
+    );
+    insert(
+        &mut contents,
+        "modules.alias",
+        "alias crypto-x bus\nalias gone* bus\n",
+    );
+    for path in ["there.bin", "packed.bin.xz", "6.1.0-test/own.bin.zst"] {
+        contents.insert(format!("usr/lib/firmware/{path}"), Vec::new());
+    }
+    let Finding::Present(present) = find(&contents, "disk") else {
+        panic!("disk is there");
+    };
+    assert_eq!(
+        present.notes,
+        [
+            "soft dependencies that are not there: gone_1, gone_2",
+            "firmware that is not there: lost.bin",
+        ]
+    );
+}
+
+#[test]
+fn exactly_one_kernel() {
+    let mut contents = system();
+    let error = |contents: &Contents| release_in(&tree(contents)).unwrap_err().to_string();
+    assert_eq!(
+        error(&contents),
+        "the image has no kernel: no usr/lib/modules/*/vmlinuz"
+    );
+    insert(&mut contents, "vmlinuz", "kernel");
+    assert_eq!(
+        error(&contents),
+        "kernel 6.1.0-test has no initramfs: no usr/lib/modules/6.1.0-test/initramfs.img"
+    );
+    insert(&mut contents, "initramfs.img", "initramfs");
+    contents.insert("usr/lib/modules/6.0/weak-updates/x.ko".into(), Vec::new());
+    let kernel = kernel_in(&tree(&contents)).unwrap();
+    assert_eq!(kernel.release, RELEASE);
+    assert_eq!(kernel.vmlinuz.to_vec(99).unwrap(), b"kernel");
+    assert_eq!(kernel.initramfs.to_vec(99).unwrap(), b"initramfs");
+    contents.insert("usr/lib/modules/6.0/vmlinuz".into(), Vec::new());
+    assert_eq!(
+        error(&contents),
+        "the image has 2 kernels (6.0, 6.1.0-test), and only one can be booted"
+    );
+}
+
+#[test]
+fn what_an_initramfs_can_mount() {
+    let mut contents = Contents::new();
+    let squashfs = module(&[]).needs(&["zstd_decompress_stream", "zlib_inflate", "kfree"]);
+    insert(&mut contents, "squashfs.ko", squashfs.bytes());
+    insert(&mut contents, "loop.ko", module(&[]).bytes());
+    insert(&mut contents, "modules.dep", "squashfs.ko:\nloop.ko:\n");
+    insert(&mut contents, "modules.dep.bin", "");
+    let mut root = Contents::new();
+    insert(
+        &mut root,
+        "modules.builtin",
+        "kernel/fs/overlayfs/overlay.ko\n",
+    );
+    let verdict = |contents: &Contents, root: &Contents, algorithm| {
+        let initramfs = Initramfs::read(&archive(contents)[..]).unwrap();
+        mount_support(&initramfs, &tree(root), RELEASE, algorithm).unwrap()
+    };
+
+    let module = "usr/lib/modules/6.1.0-test/squashfs.ko";
+    let yes = |symbol| Verdict::Yes(format!("{module} calls {symbol}"));
+    assert_eq!(
+        verdict(&contents, &root, "zstd"),
+        yes("zstd_decompress_stream")
+    );
+    assert_eq!(verdict(&contents, &root, "gzip"), yes("zlib_inflate"));
+    let no = Verdict::No(format!("{module} was built without xz"));
+    assert_eq!(verdict(&contents, &root, "xz"), no);
+    let unknown = Verdict::Unknown("squashfs knows no compression brotli".into());
+    assert_eq!(verdict(&contents, &root, "brotli"), unknown);
+
+    let no =
+        "no overlay: kernel 6.1.0-test has no module overlay here, neither as a file nor built in";
+    assert_eq!(
+        verdict(&contents, &Contents::new(), "zstd"),
+        Verdict::No(no.into())
+    );
+
+    // Built in: the configuration decides.
+    insert(
+        &mut root,
+        "modules.builtin",
+        "a/overlay.ko\na/squashfs.ko\na/loop.ko\n",
+    );
+    remove(&mut contents, "squashfs.ko");
+    insert(&mut contents, "modules.dep", "");
+    let unknown =
+        "squashfs is built into kernel 6.1.0-test, whose configuration is not in the image";
+    assert_eq!(
+        verdict(&contents, &root, "zstd"),
+        Verdict::Unknown(unknown.into())
+    );
+    insert(
+        &mut root,
+        "config",
+        "CONFIG_SQUASHFS_ZSTD=y\n# CONFIG_SQUASHFS_XZ is not set\n",
+    );
+    let config = "usr/lib/modules/6.1.0-test/config";
+    let yes = Verdict::Yes(format!("{config} sets CONFIG_SQUASHFS_ZSTD"));
+    assert_eq!(verdict(&contents, &root, "zstd"), yes);
+    let no = Verdict::No(format!("{config} does not set CONFIG_SQUASHFS_XZ"));
+    assert_eq!(verdict(&contents, &root, "xz"), no);
+}

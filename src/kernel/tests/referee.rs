@@ -1,0 +1,233 @@
+//! Agreement with depmod, modprobe and modinfo.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{MODULES, RELEASE, module};
+use crate::kernel::{Dependencies, Files, Finding, ModuleInfo, look_up};
+
+/// Administrators' tools, which ordinary users do not have on their path.
+fn command(tool: &str) -> Command {
+    let mut command = Command::new(tool);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    command
+}
+
+/// Missing tools skip on a laptop and fail in CI, which sets REQUIRE_TOOLS.
+fn have(tool: &str) -> bool {
+    let found = command(tool).arg("--version").output().is_ok();
+    if !found {
+        assert!(
+            std::env::var_os("REQUIRE_TOOLS").is_none(),
+            "{tool} is not installed"
+        );
+        println!("skipped: {tool} is not installed");
+    }
+    found
+}
+
+fn have_kmod() -> bool {
+    have("depmod") && have("modprobe") && have("modinfo")
+}
+
+/// A directory of the machine as the file system of a boot.
+struct Directory(PathBuf);
+
+impl Files for Directory {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        Ok(fs::read(self.0.join(path)).ok())
+    }
+
+    fn exists(&self, path: &str) -> Result<bool> {
+        Ok(self.0.join(path).exists())
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>> {
+        let Ok(entries) = fs::read_dir(self.0.join(directory)) else {
+            return Ok(Vec::new());
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+fn run(tool: &str, arguments: &[&str], paths: &[&Path]) -> String {
+    let output = command(tool).args(arguments).args(paths).output().unwrap();
+    assert!(output.status.success(), "{tool} {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Files that modprobe would load for a module, in order, relative to the directory of modules;
+/// `built in` for what the kernel has.
+fn loaded(root: &Path, release: &str, name: &str) -> Vec<String> {
+    let root = root.to_str().unwrap();
+    let arguments = [
+        "-C",
+        "/dev/null",
+        "-d",
+        root,
+        "-S",
+        release,
+        "--show-depends",
+        name,
+    ];
+    run("modprobe", &arguments, &[])
+        .lines()
+        .map(|line| match line.strip_prefix("builtin ") {
+            Some(_) => "built in".to_owned(),
+            None => {
+                let (_, path) = line.split_once(&format!("/{release}/")).unwrap();
+                path.trim_end().to_owned()
+            }
+        })
+        .collect()
+}
+
+/// What we say would be loaded.
+fn found(files: &Directory, release: &str, name: &str) -> Vec<String> {
+    let Finding::Present(present) = look_up(files, release, name).unwrap() else {
+        panic!("{name} is missing");
+    };
+    present
+        .dependencies
+        .iter()
+        .chain([&present.module])
+        .map(|module| match &module.path {
+            Some(path) => path
+                .split_once(&format!("/{release}/"))
+                .unwrap()
+                .1
+                .to_owned(),
+            None => "built in".to_owned(),
+        })
+        .collect()
+}
+
+#[test]
+fn modules_made_by_hand() {
+    if !have_kmod() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join(MODULES);
+    fs::create_dir_all(directory.join("kernel/deep")).unwrap();
+    fs::create_dir_all(directory.join("extra")).unwrap();
+    symlink("usr/lib", root.path().join("lib")).unwrap();
+    let modules = [
+        (
+            "kernel/deep/base-a.ko",
+            module(&["license=GPL", "depends="]).exports(&["base_call", "base_more"]),
+        ),
+        (
+            "kernel/mid.ko",
+            module(&["depends=base_a"])
+                .exports(&["mid_call"])
+                .needs(&["base_call"]),
+        ),
+        (
+            "kernel/other-b.ko",
+            module(&["depends="]).exports(&["other_call"]),
+        ),
+        (
+            "extra/top.ko",
+            module(&[
+                "depends=mid,other-b",
+                "firmware=a.bin",
+                "firmware=b.bin",
+                "alias=x:y*",
+            ])
+            .needs(&["mid_call", "other_call", "base_more"]),
+        ),
+    ];
+    for (path, module) in &modules {
+        fs::write(directory.join(path), module.bytes()).unwrap();
+    }
+    fs::write(directory.join("modules.builtin"), "kernel/core/core-x.ko\n").unwrap();
+    fs::write(directory.join("modules.order"), "").unwrap();
+    run(
+        "depmod",
+        &["-b", root.path().to_str().unwrap(), RELEASE],
+        &[],
+    );
+
+    let files = Directory(root.path().to_owned());
+    for name in [
+        "top", "mid", "other-b", "other_b", "base-a", "core-x", "core_x",
+    ] {
+        assert_eq!(
+            found(&files, RELEASE, name),
+            loaded(root.path(), RELEASE, name),
+            "{name}"
+        );
+    }
+    assert_eq!(found(&files, RELEASE, "top").len(), 4);
+    for (path, _) in &modules {
+        let path = directory.join(path);
+        let info = ModuleInfo::read(&fs::read(&path).unwrap()).unwrap();
+        for key in ["vermagic", "depends", "firmware", "alias", "license"] {
+            let ours: Vec<&str> = info.all(key).collect();
+            let theirs = run("modinfo", &["-F", key], &[&path]);
+            assert_eq!(
+                ours,
+                theirs.lines().collect::<Vec<_>>(),
+                "{key} of {}",
+                path.display()
+            );
+        }
+    }
+}
+
+/// Modules of a kernel that is installed here are compared one in so many.
+const STEP: usize = 37;
+
+#[test]
+fn modules_of_an_installed_kernel() {
+    let root = PathBuf::from(std::env::var_os("KERNEL_ROOT").unwrap_or_else(|| "/".into()));
+    let files = Directory(root.clone());
+    let releases = files.list("usr/lib/modules").unwrap();
+    let index = |release: &String| format!("usr/lib/modules/{release}/modules.dep");
+    let Some(release) = releases
+        .iter()
+        .find(|release| files.exists(&index(release)).unwrap())
+    else {
+        println!(
+            "skipped: no kernel is installed in {} (set KERNEL_ROOT)",
+            root.display()
+        );
+        return;
+    };
+    if !have_kmod() {
+        return;
+    }
+    let text = files.read(&index(release)).unwrap().unwrap();
+    let modules = Dependencies::parse(&String::from_utf8(text).unwrap());
+    for name in modules.names().step_by(STEP) {
+        // modprobe also loads soft dependencies and what they depend on.
+        let theirs = loaded(&root, release, name);
+        let mut rest = theirs.iter();
+        for path in found(&files, release, name) {
+            assert!(
+                rest.any(|other| *other == path),
+                "{path} of {name}: {theirs:?}"
+            );
+        }
+        let path = root.join(format!(
+            "usr/lib/modules/{release}/{}",
+            modules.path(name).unwrap()
+        ));
+        let info = ModuleInfo::read(&fs::read(&path).unwrap()).unwrap();
+        for key in ["name", "vermagic", "depends", "firmware", "softdep"] {
+            let ours: Vec<&str> = info.all(key).collect();
+            let theirs = run("modinfo", &["-F", key], &[&path]);
+            assert_eq!(ours, theirs.lines().collect::<Vec<_>>(), "{key} of {name}");
+        }
+    }
+}
