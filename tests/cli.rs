@@ -35,7 +35,7 @@ fn exit_codes_tell_usage_from_failure() {
     let code = |arguments: &[&str]| program().args(arguments).output().unwrap().status.code();
     assert_eq!(code(&["bake"]), Some(2));
     assert_eq!(code(&["bake", "oci:x", "-o", "y", "-f", "floppy"]), Some(2));
-    assert_eq!(code(&["bake", "nonsense:x", "-o", "y"]), Some(2));
+    assert_eq!(code(&["bake", "dir:/x", "-o", "y"]), Some(2));
     assert_eq!(code(&["inspect", "oci:/nonexistent"]), Some(1));
 }
 

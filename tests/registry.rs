@@ -3,18 +3,23 @@
 //! Misbehaving servers are played in `src/image/registry/tests.rs`; what is here needs a real one,
 //! directly or through a proxy that breaks connections.
 
+#[path = "registry/layout.rs"]
+mod layout;
+#[path = "registry/proxy.rs"]
+mod proxy;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coreos_bake::image::{Access, Image, Patience, hint, open};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+
+use layout::Layout;
+use proxy::proxy;
 
 const USER: &str = "builder";
 const PASSWORD: &str = "pass:word";
@@ -177,98 +182,6 @@ impl Drop for Registry {
     }
 }
 
-/// A layout with an index of two images, each with two layers: a small and a big one.
-struct Layout {
-    directory: TempDir,
-    arches: [&'static str; 2],
-}
-
-impl Layout {
-    fn new(big_len: usize) -> Self {
-        let layout = Self {
-            directory: TempDir::new().unwrap(),
-            arches: ["amd64", "arm64"],
-        };
-        fs::create_dir_all(layout.path().join("blobs/sha256")).unwrap();
-        fs::write(
-            layout.path().join("oci-layout"),
-            r#"{"imageLayoutVersion":"1.0.0"}"#,
-        )
-        .unwrap();
-        let entries = layout.arches.map(|arch| {
-            let mut entry = layout.image(arch, big_len);
-            entry["platform"] = json!({"architecture": arch, "os": "linux"});
-            entry
-        });
-        let index_type = "application/vnd.oci.image.index.v1+json";
-        let index = json!({"schemaVersion": 2, "mediaType": index_type, "manifests": entries});
-        let index = layout.blob(index_type, index.to_string().as_bytes());
-        let top = json!({"schemaVersion": 2, "manifests": [index]});
-        fs::write(layout.path().join("index.json"), top.to_string()).unwrap();
-        layout
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().to_owned()
-    }
-
-    fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
-        let hex = hex::encode(Sha256::digest(bytes));
-        fs::write(self.path().join("blobs/sha256").join(&hex), bytes).unwrap();
-        json!({"mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len()})
-    }
-
-    fn image(&self, arch: &str, big_len: usize) -> Value {
-        let layers = [tar(arch, 1000), tar(arch, big_len)];
-        let diff_ids = layers
-            .each_ref()
-            .map(|l| format!("sha256:{}", hex::encode(Sha256::digest(l))));
-        let layer_type = "application/vnd.oci.image.layer.v1.tar+zstd";
-        let config = json!({
-            "architecture": arch,
-            "os": "linux",
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        });
-        let manifest_type = "application/vnd.oci.image.manifest.v1+json";
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": manifest_type,
-            "config": self.blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes()),
-            "layers": layers.map(|l| self.blob(layer_type, &zstd::encode_all(&l[..], 1).unwrap())),
-        });
-        self.blob(manifest_type, manifest.to_string().as_bytes())
-    }
-
-    /// The same image, read from the layout.
-    fn open(&self, arch: &str) -> Image {
-        let mut access = Access::new(self.directory.path());
-        access.arch = Some(arch.into());
-        open(
-            &format!("oci:{}", self.path().display()).parse().unwrap(),
-            &access,
-        )
-        .unwrap()
-    }
-}
-
-/// A tar with one file of bytes that do not compress, always the same for the same name.
-fn tar(name: &str, len: usize) -> Vec<u8> {
-    let mut content = Vec::new();
-    let mut block = Sha256::digest(name.as_bytes());
-    while content.len() < len {
-        content.extend_from_slice(&block);
-        block = Sha256::digest(block);
-    }
-    content.truncate(len);
-    let mut header = tar::Header::new_gnu();
-    header.set_size(len as u64);
-    let mut builder = tar::Builder::new(Vec::new());
-    builder
-        .append_data(&mut header, name, &content[..])
-        .unwrap();
-    builder.into_inner().unwrap()
-}
-
 fn read_all(image: &Image) -> anyhow::Result<Vec<Vec<u8>>> {
     let read = |index| {
         let mut bytes = Vec::new();
@@ -386,72 +299,6 @@ fn credentials_decide() {
     }
 }
 
-/// What a proxy saw and did.
-#[derive(Default)]
-struct Traffic {
-    /// Heads of requests.
-    requests: Vec<String>,
-    bytes_to_client: usize,
-}
-
-/// Passes connections on to `target` and breaks each after `cut_after` bytes towards the client.
-fn proxy(target: &str, cut_after: usize) -> (String, Arc<Mutex<Traffic>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let traffic = Arc::new(Mutex::new(Traffic::default()));
-    let (target, shared) = (target.to_owned(), Arc::clone(&traffic));
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let (client, server) = (client.unwrap(), TcpStream::connect(&target).unwrap());
-            let (up, down) = (Arc::clone(&shared), Arc::clone(&shared));
-            let (from_client, to_server) =
-                (client.try_clone().unwrap(), server.try_clone().unwrap());
-            std::thread::spawn(move || pass_requests(from_client, to_server, &up));
-            std::thread::spawn(move || pass_answers(server, client, &down, cut_after));
-        }
-    });
-    (address, traffic)
-}
-
-fn pass_requests(mut client: TcpStream, mut server: TcpStream, traffic: &Mutex<Traffic>) {
-    let mut buffer = [0; 16 << 10];
-    let mut text = String::new();
-    while let Ok(count @ 1..) = client.read(&mut buffer) {
-        text += &String::from_utf8_lossy(&buffer[..count]);
-        while let Some((head, rest)) = text.split_once("\r\n\r\n") {
-            traffic.lock().unwrap().requests.push(head.to_lowercase());
-            text = rest.to_owned();
-        }
-        if server.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    let _ = server.shutdown(Shutdown::Both);
-}
-
-fn pass_answers(
-    mut server: TcpStream,
-    mut client: TcpStream,
-    traffic: &Mutex<Traffic>,
-    cut_after: usize,
-) {
-    let mut buffer = [0; 16 << 10];
-    let mut left = cut_after;
-    while left > 0 {
-        let most = buffer.len().min(left);
-        let Ok(count @ 1..) = server.read(&mut buffer[..most]) else {
-            break;
-        };
-        left -= count;
-        traffic.lock().unwrap().bytes_to_client += count;
-        if client.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    let _ = client.shutdown(Shutdown::Both);
-    let _ = server.shutdown(Shutdown::Both);
-}
-
 #[test]
 fn breaking_connections_cost_only_the_rest() {
     if !have_registry() {
@@ -564,6 +411,9 @@ fn certificates_are_checked_unless_told_otherwise() {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child_pulls_with_ca_from_home", "--nocapture"])
         .env("HOME", home)
+        // Nobody is there: proxies are not for this host.
+        .env("http_proxy", "http://127.0.0.1:9")
+        .env("https_proxy", "http://127.0.0.1:9")
         .env("COREOS_BAKE_TEST_PULL", reference.to_string())
         .env("COREOS_BAKE_TEST_AUTHFILE", access.authfile.unwrap())
         .output()

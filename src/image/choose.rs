@@ -57,11 +57,11 @@ struct Candidate {
 impl Candidate {
     fn describe(&self) -> String {
         let name = match &self.tag {
-            Some(tag) => format!(":{tag}"),
+            Some(tag) => format!(":{}", tag.escape_debug()),
             None => format!("@{}", self.manifest.digest),
         };
         match &self.architecture {
-            Some(architecture) => format!("{name} ({architecture})"),
+            Some(architecture) => format!("{name} ({})", architecture.escape_debug()),
             None => name,
         }
     }
@@ -133,7 +133,7 @@ fn tag_of(descriptor: &Descriptor) -> Option<&String> {
 
 fn describe(descriptor: &Descriptor) -> String {
     match tag_of(descriptor) {
-        Some(tag) => format!(":{tag}"),
+        Some(tag) => format!(":{}", tag.escape_debug()),
         None => format!("@{}", descriptor.digest()),
     }
 }

@@ -75,7 +75,7 @@ pub enum ImageError {
         reason: String,
     },
     /// An artifact (chart, signature, …), not an image of a system.
-    #[error("{object} describes an artifact of type {media_type}, not an image")]
+    #[error("{object} describes an artifact of type {media_type:?}, not an image")]
     NotAnImage {
         /// Which manifest.
         object: String,
@@ -91,7 +91,7 @@ pub enum ImageError {
         media_type: String,
     },
     /// A layer that lives elsewhere.
-    #[error("{object} is not in the image, only its address is: {url}")]
+    #[error("{object} is not in the image, only its address is: {url:?}")]
     ForeignLayer {
         /// Which layer.
         object: String,

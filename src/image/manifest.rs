@@ -139,10 +139,19 @@ impl Config {
                 object: object.to_owned(),
                 reason: error.to_string(),
             })?;
+        let architecture = config.architecture().to_string();
+        // It ends up in messages and names of files.
+        let sound = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+        if architecture.is_empty() || !architecture.bytes().all(sound) {
+            return Err(ImageError::Malformed {
+                object: object.to_owned(),
+                reason: format!("{architecture:?} is not an architecture"),
+            });
+        }
         let diff_ids = config.rootfs().diff_ids().iter();
         let labels = config.config().as_ref().and_then(|c| c.labels().clone());
         Ok(Self {
-            architecture: config.architecture().to_string(),
+            architecture,
             labels: labels.unwrap_or_default().into_iter().collect(),
             diff_ids: diff_ids
                 .map(|text| digest(text, object))

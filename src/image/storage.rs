@@ -90,7 +90,7 @@ fn find(program: &str, path: &std::ffi::OsStr) -> Option<std::path::PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// The last lines of what a program said, on one line.
+/// The last lines of what a program said, on one line, without what could upset a terminal.
 pub(super) fn tail(stderr: &[u8]) -> String {
     let from = stderr.len().saturating_sub(QUOTED_MAX);
     let text = String::from_utf8_lossy(&stderr[from..]);
@@ -101,6 +101,6 @@ pub(super) fn tail(stderr: &[u8]) -> String {
         .collect();
     match lines.is_empty() {
         true => "it gave no reason".to_owned(),
-        false => lines.join("; "),
+        false => lines.join("; ").replace(char::is_control, ""),
     }
 }

@@ -5,8 +5,12 @@
 //! a final name.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -21,16 +25,25 @@ fn open_directories() -> MutexGuard<'static, Vec<PathBuf>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How often, and with what pause between, directories are removed that others still write to.
+const REMOVALS: u32 = 100;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
+
 /// Removes what unfinished bakes have written, and tells whether there was one. For signal
-/// handling: never returns while files are being given their final names.
+/// handling, right before the process ends: waits while files are given their final names, and lets
+/// nobody make or name a file afterwards.
 pub fn abandon() -> bool {
-    let mut open = open_directories();
-    let any = !open.is_empty();
-    for directory in open.drain(..) {
-        // Nothing is left to report an error to.
-        let _ = fs::remove_dir_all(&directory);
+    let open = ManuallyDrop::new(open_directories());
+    for directory in open.iter() {
+        // Other threads are still at work; what they make meanwhile takes another round.
+        for _ in 0..REMOVALS {
+            match fs::remove_dir_all(directory) {
+                Err(error) if error.kind() != ErrorKind::NotFound => thread::sleep(REMOVAL_PAUSE),
+                _ => break,
+            }
+        }
     }
-    any
+    !open.is_empty()
 }
 
 /// Files on their way to an output directory.
@@ -78,6 +91,7 @@ impl Staging {
     /// Makes the file that will become `name`.
     pub fn create(&self, name: &str) -> Result<File> {
         let path = self.path(name);
+        let _not_while_abandoned = open_directories();
         OpenOptions::new()
             .read(true)
             .write(true)

@@ -17,7 +17,7 @@ const API_DIRECTORIES: [&str; 5] = ["run", "tmp", "proc", "sys", "dev"];
 
 /// What is done with a layer's `/var`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Var {
+pub(super) enum Var {
     /// It stays; libostree copies it to an empty stateroot.
     Keep,
     /// It goes to `usr/share/factory/var`, for systemd-tmpfiles.

@@ -6,8 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -15,6 +13,7 @@ use super::commit::Objects;
 use super::layer_tree::LayerTree;
 use super::merge::{Origin, Union};
 use super::object::{self, Checksum, Kind, Object, ObjectName};
+use super::parallel::in_parallel;
 use crate::progress::Progress;
 use crate::tree::{InodeId, Meta, Node, Tree, Xattrs};
 
@@ -130,35 +129,16 @@ impl Jobs {
     /// Hashes all files on several threads.
     fn run(self, threads: NonZeroUsize, progress: &dyn Progress) -> Result<Vec<Checksum>> {
         progress.begin("hashing files of layers", self.bytes());
-        let results: Vec<OnceLock<Checksum>> = self.files.iter().map(|_| OnceLock::new()).collect();
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<()> {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some((meta, node)) = self.files.get(index) else {
-                    return Ok(());
-                };
-                let checksum = object::file_checksum(meta, node)?;
-                results[index]
-                    .set(checksum)
-                    .expect("each index is taken once");
-                progress.advance(bytes_of(node));
-            }
-        };
-        std::thread::scope(|scope| {
-            let helpers: Vec<_> = (1..threads.get()).map(|_| scope.spawn(work)).collect();
-            let own = work();
-            helpers
-                .into_iter()
-                .map(|helper| helper.join().expect("hashing does not panic"))
-                .fold(own, |all, one| all.and(one))
+        let results = in_parallel(threads, self.files.len(), |index, keep_going| {
+            keep_going()?;
+            let (meta, node) = &self.files[index];
+            let checksum = object::file_checksum(meta, node)?;
+            progress.advance(bytes_of(node));
+            Ok(checksum)
         })
         .context("hashing the files of layers")?;
         progress.end();
-        Ok(results
-            .into_iter()
-            .map(|slot| slot.into_inner().expect("every file was hashed"))
-            .collect())
+        Ok(results)
     }
 
     fn bytes(&self) -> u64 {

@@ -76,6 +76,36 @@ impl LayerTree {
         }
     }
 
+    /// What the user should know of this layer.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let digest = &self.digest;
+        let mut warnings = Vec::new();
+        let dropped = self.dropped.iter().filter(|(_, count)| count.files > 0);
+        let dropped = dropped.map(|(name, count)| format!("{name} ({})", count.files));
+        let dropped: Vec<String> = dropped.collect();
+        if !dropped.is_empty() {
+            let names = listed(&dropped);
+            warnings.push(format!(
+                "layer {digest} has files where ostree keeps none: {names}"
+            ));
+        }
+        if !self.unmoved.is_empty() {
+            let names = listed(&self.unmoved);
+            warnings.push(format!(
+                "layer {digest} has paths in PAX records that nodes would not move to their place \
+                 in ostree, and then fail to deploy: {names}"
+            ));
+        }
+        if !self.lost_changes.is_empty() {
+            let names = listed(&self.lost_changes);
+            warnings.push(format!(
+                "layer {digest} changes files of the base by hard links of which it lacks one end; \
+                 these changes are lost: {names}"
+            ));
+        }
+        warnings
+    }
+
     /// Empties `sysroot`: the physical root is mounted there. A flattened encapsulated image has
     /// the repository in it that its files were hard links to.
     fn empty_sysroot(&mut self) {
@@ -84,6 +114,17 @@ impl LayerTree {
         {
             self.tree.inode_mut(sysroot).node = Node::Directory(BTreeMap::new());
         }
+    }
+}
+
+/// How many names a warning lists.
+const LISTED_MAX: usize = 5;
+
+fn listed(names: &[String]) -> String {
+    let first = names[..names.len().min(LISTED_MAX)].join(", ");
+    match names.len().saturating_sub(LISTED_MAX) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 

@@ -31,12 +31,13 @@ mod layer_tree;
 mod limits;
 mod merge;
 mod object;
+mod parallel;
+mod read;
 mod refs;
 mod target;
 #[cfg(test)]
 mod tests;
 
-pub use filter::Var;
 pub use label::{FileType, Labels};
 pub use limits::Limits;
 pub use object::{Checksum, Kind, Object, ObjectName};
@@ -47,18 +48,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::progress::Progress;
 use crate::tree::{InodeId, Store, Tree};
 use commit::Metadata;
 use description::Description;
-use encapsulated::Role;
-use filter::Rules;
-use hashing::Checksums;
+use filter::{Rules, Var};
 use layer::Layer;
 use layer_tree::LayerTree;
 use limits::Meter;
@@ -192,12 +189,12 @@ pub fn import(
     let created = description.created;
 
     let meter = Meter::new(options.limits);
-    let (mut base, derived) = read_layers(
+    let (mut base, derived) = read::layers(
         source,
         description.base_layers,
         store,
         &meter,
-        options,
+        options.threads,
         progress,
     )?;
 
@@ -248,7 +245,7 @@ pub fn import(
         let metadata = Metadata::default().string(IMPORTER_KEY, IMPORTER);
         let commit = commit::write_commit(&metadata, None, created, root, &mut objects);
         refs.insert(refs::blob(&layer.digest), commit);
-        warn_of(&layer, &mut warnings);
+        warnings.extend(layer.warnings());
         if !layer.dropped.is_empty() {
             let counts = layer.dropped.into_iter();
             let counts = counts.map(|(name, count)| (name, count.entries)).collect();
@@ -293,120 +290,6 @@ fn json_text(bytes: &[u8]) -> Result<&str> {
     let text = std::str::from_utf8(bytes).context("it is not UTF-8")?;
     ensure!(!text.contains('\0'), "it contains NUL");
     Ok(text)
-}
-
-/// What the base layers hold; empty in an image without ostree.
-#[derive(Default)]
-struct Base {
-    commit: Option<Checksum>,
-    objects: commit::Objects,
-    /// Refs of the layers.
-    refs: BTreeMap<String, Checksum>,
-    /// The commit's tree, and its files' checksums by inode.
-    tree: Option<Tree>,
-    checksums: Checksums,
-}
-
-enum ReadLayer {
-    Base(encapsulated::Objects),
-    Derived(Layer),
-}
-
-fn read_layers(
-    source: &Source,
-    base_layers: usize,
-    store: &Store,
-    meter: &Meter,
-    options: &Options,
-    progress: &dyn Progress,
-) -> Result<(Base, Vec<Layer>)> {
-    ensure!(!source.layers.is_empty(), "the image has no layers");
-    progress.begin("reading layers", 0);
-    let layers = in_parallel(options.threads, source.layers.len(), |index, keep_going| {
-        let digest = &source.layers[index].digest;
-        let read = || {
-            let stream = (source.open)(index)?;
-            if index < base_layers {
-                let role = if index == 0 {
-                    Role::Commit
-                } else {
-                    Role::Chunk
-                };
-                encapsulated::read(stream, role, store, meter, progress, keep_going)
-                    .map(ReadLayer::Base)
-            } else {
-                layer::read(stream, digest, store, meter, progress, keep_going)
-                    .map(ReadLayer::Derived)
-            }
-        };
-        read().with_context(|| format!("importing layer {digest}"))
-    })?;
-    progress.end();
-
-    let mut base = Base::default();
-    let mut derived = Vec::new();
-    for (facts, layer) in source.layers.iter().zip(layers) {
-        match layer {
-            ReadLayer::Derived(layer) => derived.push(layer),
-            ReadLayer::Base(layer) => {
-                let commit = match layer.commit {
-                    Some(commit) => {
-                        base.commit = Some(commit);
-                        commit
-                    }
-                    None => commit::write_object_set(&layer.files(), &mut base.objects),
-                };
-                base.refs.insert(refs::blob(&facts.digest), commit);
-                base.objects.extend(layer.objects);
-            }
-        }
-    }
-    if let Some(commit) = base.commit {
-        let (tree, checksums) = encapsulated::tree_of_commit(&base.objects, commit, meter)
-            .with_context(|| format!("reading the base commit {commit}"))?;
-        (base.tree, base.checksums) = (Some(tree), checksums);
-    }
-    Ok((base, derived))
-}
-
-/// Runs `work` for every index below `count`. If several fail, the error is that of the lowest
-/// index, however threads are scheduled: work for higher ones stops, for lower ones goes on.
-fn in_parallel<T: Send>(
-    threads: NonZeroUsize,
-    count: usize,
-    work: impl Fn(usize, &dyn Fn() -> Result<()>) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let next = AtomicUsize::new(0);
-    let failed = AtomicUsize::new(usize::MAX);
-    let results: Vec<Mutex<Option<Result<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
-    let run = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count || failed.load(Ordering::Relaxed) < index {
-                return;
-            }
-            let keep_going = || match failed.load(Ordering::Relaxed) < index {
-                true => bail!("stopped because another layer cannot be read"),
-                false => Ok(()),
-            };
-            let result = work(index, &keep_going);
-            if result.is_err() {
-                failed.fetch_min(index, Ordering::Relaxed);
-            }
-            let mut slot = results[index].lock().expect("no reader of layers panics");
-            *slot = Some(result);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.get().min(count) {
-            scope.spawn(run);
-        }
-        run();
-    });
-    results
-        .into_iter()
-        .map_while(|slot| slot.into_inner().expect("no reader of layers panics"))
-        .collect()
 }
 
 /// Trees of the derived layers, and the libostree they are made for.
@@ -462,43 +345,4 @@ fn unite(base: Option<Tree>, layers: &[LayerTree]) -> Result<Union> {
             .with_context(|| format!("importing layer {}", layer.digest))?;
     }
     Ok(union)
-}
-
-/// How many names a warning lists.
-const LISTED_MAX: usize = 5;
-
-fn warn_of(layer: &LayerTree, warnings: &mut Vec<String>) {
-    let digest = &layer.digest;
-    let listed = |names: Vec<String>| {
-        let more = names.len().saturating_sub(LISTED_MAX);
-        let mut text = names[..names.len().min(LISTED_MAX)].join(", ");
-        if more > 0 {
-            text += &format!(" and {more} more");
-        }
-        text
-    };
-    let dropped = layer.dropped.iter().filter(|(_, count)| count.files > 0);
-    let dropped: Vec<String> = dropped
-        .map(|(name, count)| format!("{name} ({})", count.files))
-        .collect();
-    if !dropped.is_empty() {
-        warnings.push(format!(
-            "layer {digest} has files where ostree keeps none: {}",
-            listed(dropped)
-        ));
-    }
-    if !layer.unmoved.is_empty() {
-        warnings.push(format!(
-            "layer {digest} has paths in PAX records that nodes would not move to their place in \
-             ostree, and then fail to deploy: {}",
-            listed(layer.unmoved.clone())
-        ));
-    }
-    if !layer.lost_changes.is_empty() {
-        warnings.push(format!(
-            "layer {digest} changes files of the base by hard links of which it lacks one end; \
-             these changes are lost: {}",
-            listed(layer.lost_changes.clone())
-        ));
-    }
 }

@@ -1,5 +1,7 @@
 //! Small OCI layouts made by tests: layers from lists of entries.
 
+#![allow(unreachable_pub, reason = "a module of test programs")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,6 @@ use tar::{Builder, EntryType, Header};
 
 /// One entry of a layer.
 pub enum Item {
-    Directory(&'static str),
     File(&'static str, Vec<u8>),
     Symlink(&'static str, &'static str),
     HardLink(&'static str, &'static str),
@@ -25,7 +26,6 @@ pub fn tar(items: &[Item]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for item in items {
         let (path, kind, target, data): (_, _, _, &[u8]) = match item {
-            Item::Directory(path) => (path, EntryType::Directory, None, &[]),
             Item::File(path, data) => (path, EntryType::Regular, None, data),
             Item::Symlink(path, target) => (path, EntryType::Symlink, Some(target), &[]),
             Item::HardLink(path, target) => (path, EntryType::Link, Some(target), &[]),

@@ -1,6 +1,10 @@
 //! What the integration tests share: the sample, the program, an ordinary user to run it as.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses its own part"
+)]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

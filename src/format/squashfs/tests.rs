@@ -176,7 +176,9 @@ fn file_kind(bytes: &[u8]) -> String {
 }
 
 fn symlink_kind(target: &[u8]) -> String {
-    format!("symlink {}", target.escape_ascii())
+    // Every byte as the character of its number, so that none is lost.
+    let target: String = target.iter().map(|byte| char::from(*byte)).collect();
+    format!("symlink {target}")
 }
 
 /// Compares with a message that shows the first difference, not thousands of lines.
@@ -295,7 +297,12 @@ fn xattrs_on_disk(path: &Path) -> Xattrs {
     use std::os::unix::ffi::OsStrExt;
 
     let mut names = vec![0; 64 << 10];
-    let len = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
+    let len = match rustix::fs::llistxattr(path, &mut names[..]) {
+        Ok(len) => len,
+        // What Linux says of an image that has none at all.
+        Err(rustix::io::Errno::NOTSUP) => return Xattrs::new(),
+        Err(error) => panic!("{}: {error}", path.display()),
+    };
     let mut xattrs = Xattrs::new();
     for name in names[..len]
         .split(|byte| *byte == 0)

@@ -36,14 +36,24 @@ pub(super) struct Answer {
     pub(super) digest: Option<Digest>,
 }
 
-/// A client for these requests.
-pub(super) fn client(access: &Access, certificates: &[Vec<u8>]) -> anyhow::Result<reqwest::Client> {
+/// A client for these requests; `this_host` says that no proxy is in between.
+pub(super) fn client(
+    access: &Access,
+    certificates: &[Vec<u8>],
+    this_host: bool,
+) -> anyhow::Result<reqwest::Client> {
     let certificates = certificates
         .iter()
         .map(|pem| Certificate::from_pem_bundle(pem))
         .collect::<Result<Vec<_>, _>>()
         .context("reading the CA certificates for the registry")?;
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder();
+    let builder = if this_host {
+        builder.no_proxy()
+    } else {
+        builder
+    };
+    builder
         .user_agent(USER_AGENT)
         .tls_certs_merge(certificates.into_iter().flatten())
         .tls_danger_accept_invalid_certs(!access.tls_verify)

@@ -7,6 +7,8 @@
 //! Plain HTTP is for hosts that are this host, and for whoever asks for it by turning
 //! verification off. There HTTPS is tried first.
 //!
+//! Proxies are taken from the environment, but not for this host, as Go programs do.
+//!
 //! Truth: OCI distribution specification 1.1; distribution's "Token authentication";
 //! containers-certs.d(5), of which client certificates are left out.
 
@@ -115,7 +117,8 @@ impl Registry {
             std::env::var_os(variable)
         })?;
         let certificates = certificates(&name.registry)?;
-        let http = direct::client(access, &certificates)?;
+        let this_host = is_this_host(&name.registry);
+        let http = direct::client(access, &certificates, this_host)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("registry")
@@ -124,12 +127,13 @@ impl Registry {
             .context("starting the threads that talk to registries")?;
         let reference = name.to_client();
         let host = reference.resolve_registry();
-        let may_be_plain = !access.tls_verify || is_this_host(&name.registry);
+        let may_be_plain = !access.tls_verify || this_host;
         let plain = may_be_plain && !runtime.block_on(direct::talks_tls(&http, host));
         let (scheme, protocol) = match plain {
             true => ("http", ClientProtocol::Http),
             false => ("https", ClientProtocol::Https),
         };
+        let base = format!("{scheme}://{host}");
         let client = Client::try_from(ClientConfig {
             protocol,
             accept_invalid_certificates: !access.tls_verify,
@@ -144,11 +148,14 @@ impl Registry {
             // No read_timeout: it runs while nobody reads as well.
             connect_timeout: Some(access.patience.silence),
             user_agent: USER_AGENT,
+            // A proxy that is never used: only so can those of the environment be turned off.
+            http_proxy: this_host.then(|| base.clone()),
+            no_proxy: this_host.then(|| "*".to_owned()),
             ..ClientConfig::default()
         })
         .context("preparing to talk to registries")?;
         let connection = Arc::new(Connection {
-            base: format!("{scheme}://{host}"),
+            base,
             name: name.clone(),
             reference,
             client,

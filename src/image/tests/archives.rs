@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::path::PathBuf;
 
+use proptest::prelude::{ProptestConfig, any, prop_assert, proptest};
+use proptest::sample::Index;
+
 use super::fixture::{Fixture, digest_of, gzip, gzip_layer, have, read, run, tagged, tar, told};
 use crate::image::digest::{Digest, Hasher};
 use crate::image::{Image, open};
@@ -233,4 +236,28 @@ fn skopeos_archives_are_read() {
         digest_of(&fixture.image("amd64", &[])).algorithm(),
         "sha256"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is changed in an archive, the layer is never read as another one.
+    #[test]
+    fn changed_archives_never_give_other_layers(
+        changes in proptest::collection::vec((any::<Index>(), any::<u8>()), 1..6)
+    ) {
+        let fixture = Fixture::with_layers(&[gzip_layer("a")]);
+        let path = pack(&fixture, "image.tar", &["-b1"]);
+        let mut bytes = std::fs::read(&path).unwrap();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(image) = open_archive(&fixture, "image.tar", "") {
+            // The documents may be others; a layer is what its diff-id says, or nothing.
+            let layer = read(&image, 0);
+            prop_assert!(layer.is_err() || layer == Ok(tar("a")));
+        }
+    }
 }

@@ -2,6 +2,9 @@
 
 use std::io::{BufRead, Read};
 
+use proptest::prelude::{ProptestConfig, any, prop_assert, proptest};
+use proptest::sample::Index;
+
 use super::fixture::{
     Fixture, GZIP, TAR, TestLayer, ZSTD, gzip, gzip_layer, noise, read, tar, told, zstd,
 };
@@ -343,4 +346,31 @@ fn several_threads_read_at_once() {
             scope.spawn(move || assert_eq!(read(image, index), Ok(tar(text))));
         }
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Blobs whose digest is right, but which somebody has made to upset decompressors.
+    #[test]
+    fn changed_streams_never_give_other_bytes(
+        form in 0..3usize,
+        changes in proptest::collection::vec((any::<Index>(), any::<u8>()), 0..4),
+        kept in 0.5..1.5f64,
+    ) {
+        let bytes = noise(20_000);
+        let (media_type, mut blob) = match form {
+            0 => (GZIP, [gzip(&bytes[..9000]), gzip(&bytes[9000..])].concat()),
+            1 => (ZSTD, zstd(&bytes)),
+            _ => (ZSTD, chunked(&bytes)),
+        };
+        for (at, value) in changes {
+            let at = at.index(blob.len());
+            blob[at] = value;
+        }
+        blob.truncate((blob.len() as f64 * kept) as usize);
+        let fixture = Fixture::with_layers(&[TestLayer::new(media_type, blob, &bytes)]);
+        let layer = read(&fixture.open("").unwrap(), 0);
+        prop_assert!(layer.is_err() || layer == Ok(bytes));
+    }
 }

@@ -189,7 +189,7 @@ fn nonsense_in_a_manifest_is_refused() {
         (
             "artifact",
             |m| m["config"]["mediaType"] = "application/vnd.cncf.helm.config.v1+json".into(),
-            "artifact of type application/vnd.cncf.helm.config.v1+json",
+            "artifact of type \"application/vnd.cncf.helm.config.v1+json\"",
         ),
         (
             "unknown layer",
@@ -245,6 +245,22 @@ fn nonsense_in_a_manifest_is_refused() {
 }
 
 #[test]
+fn names_from_outside_do_not_reach_the_terminal_raw() {
+    let fixture = Fixture::new();
+    let odd = fixture.image("am\u{1b}d", &[gzip_layer("a")]);
+    fixture.top(&[tagged(&odd, "\u{1b}[31m"), tagged(&odd, "b")]);
+    let missing = told(fixture.open(":nothing"));
+    assert!(missing.contains(r"there is :\u{1b}[31m, :b"), "{missing}");
+    let malformed = told(fixture.open(":b"));
+    assert!(
+        malformed.contains(r#""am\u{1b}d" is not an architecture"#),
+        "{malformed}"
+    );
+    fixture.top(&[on(&odd, "\u{1b}")]);
+    assert!(!told(fixture.open_for("", Some("amd64"))).contains('\u{1b}'));
+}
+
+#[test]
 fn layers_that_are_elsewhere_are_named_with_their_address() {
     let fixture = Fixture::new();
     let layer = gzip_layer("a");
@@ -257,7 +273,7 @@ fn layers_that_are_elsewhere_are_named_with_their_address() {
     fixture.top(&[image]);
     let error = told(fixture.open(""));
     assert!(
-        error.contains("only its address is: https://a.example/layer"),
+        error.contains("only its address is: \"https://a.example/layer\""),
         "{error}"
     );
 }

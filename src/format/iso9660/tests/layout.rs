@@ -220,6 +220,59 @@ fn what_an_iso_cannot_hold_is_refused() {
     }
 }
 
+/// Sector, position of the parent and identifier of each directory of a path table.
+fn path_table(image: &[u8], sector: u32, bytes: u32, big: bool) -> Vec<(u32, u16, Vec<u8>)> {
+    let start = sector as usize * 2048;
+    let mut table = &image[start..start + bytes as usize];
+    let mut entries = Vec::new();
+    while !table.is_empty() {
+        let length = usize::from(table[0]);
+        let sector: [u8; 4] = table[2..6].try_into().unwrap();
+        let parent: [u8; 2] = table[6..8].try_into().unwrap();
+        entries.push((
+            if big {
+                u32::from_be_bytes(sector)
+            } else {
+                u32::from_le_bytes(sector)
+            },
+            if big {
+                u16::from_be_bytes(parent)
+            } else {
+                u16::from_le_bytes(parent)
+            },
+            table[8..8 + length].to_vec(),
+        ));
+        table = &table[(8 + length).next_multiple_of(2)..];
+    }
+    entries
+}
+
+/// Linux doesn't read path tables, but other systems do.
+#[test]
+fn path_tables_lead_to_all_directories() {
+    let image = fs::read(written(&live_volume()).path()).unwrap();
+    let little = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
+    let big = |at: usize| u32::from_be_bytes(image[at..at + 4].try_into().unwrap());
+    for descriptor in [16 * 2048, 18 * 2048] {
+        let bytes = little(descriptor + 0x84);
+        assert_eq!(bytes, big(descriptor + 0x88));
+        let table = path_table(&image, little(descriptor + 0x8c), bytes, false);
+        assert!(table == path_table(&image, big(descriptor + 0x94), bytes, true));
+        assert_eq!(table.len(), 20);
+        assert_eq!(table[0], (little(descriptor + 0x9e), 1, vec![0]));
+        for (sector, parent, identifier) in &table {
+            let own = *sector as usize * 2048;
+            assert_eq!(little(own + 2), *sector, "a directory's record of itself");
+            let next = own + usize::from(image[own]);
+            let parent_sector = table[usize::from(*parent) - 1].0;
+            assert_eq!(little(next + 2), parent_sector, "{identifier:?}");
+            assert_eq!(big(next + 6), parent_sector, "{identifier:?}");
+        }
+        // By parent, and by name below the same one.
+        assert!(table[1..].is_sorted_by_key(|(_, parent, name)| (*parent, name.clone())));
+    }
+}
+
 #[test]
 fn a_thousand_directories() {
     let mut files = Files::new();

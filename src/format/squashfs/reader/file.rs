@@ -87,7 +87,7 @@ impl Reader {
 }
 
 impl FileReader<'_> {
-    /// Makes the next block the current one.
+    /// Makes the next block the current one, which is empty.
     fn load(&mut self) -> Result<()> {
         let block_size = u64::from(self.reader.facts.block_size);
         let len = usize::try_from(self.left.min(block_size))?;
@@ -97,13 +97,11 @@ impl FileReader<'_> {
             self.load_block(len)?;
         }
         self.left -= len as u64;
-        self.used = 0;
         Ok(())
     }
 
     fn load_block(&mut self, len: usize) -> Result<()> {
         let word = self.words.record::<U32>(self.reader)?.get();
-        self.block.clear();
         if word == 0 {
             self.block.resize(len, 0);
             return Ok(());
@@ -136,7 +134,6 @@ impl FileReader<'_> {
                     fragment.len()
                 )
             })?;
-        self.block.clear();
         self.block.extend_from_slice(bytes);
         Ok(())
     }
@@ -149,6 +146,8 @@ impl Read for FileReader<'_> {
                 return Err(io::Error::other("an earlier block could not be read"));
             }
             self.failed = true;
+            self.block.clear();
+            self.used = 0;
             self.load()
                 .with_context(|| format!("reading the contents of squashfs inode {}", self.number))
                 .map_err(io::Error::other)?;

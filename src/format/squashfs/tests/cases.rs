@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     ("equal files", equal_files),
     ("dense files", dense_files),
     ("special files", special_files),
+    ("large device numbers", large_device_numbers),
     ("symlink targets", symlink_targets),
     ("names", names),
     ("hard links", hard_links),
@@ -192,12 +193,33 @@ fn special_files(_: usize) -> Tree {
     for (name, node) in [
         ("char", Node::CharDevice(1, 3)),
         ("block", Node::BlockDevice(8, 1)),
-        ("large char", Node::CharDevice(0xfff, 0xf_ffff)),
-        ("large block", Node::BlockDevice(259, 0x1_0203)),
         ("fifo", Node::Fifo),
         ("socket", Node::Socket),
     ] {
         tree.create(Tree::ROOT, name, meta(), node);
+    }
+    tree
+}
+
+fn large_device_numbers(_: usize) -> Tree {
+    let mut tree = tree();
+    for (name, major, minor) in [
+        ("largest", 0xfff, 0xf_ffff),
+        ("minor", 1, 256),
+        ("mixed", 259, 0x1_0203),
+    ] {
+        tree.create(
+            Tree::ROOT,
+            &format!("c {name}"),
+            meta(),
+            Node::CharDevice(major, minor),
+        );
+        tree.create(
+            Tree::ROOT,
+            &format!("b {name}"),
+            meta(),
+            Node::BlockDevice(major, minor),
+        );
     }
     tree
 }

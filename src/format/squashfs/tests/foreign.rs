@@ -146,7 +146,7 @@ fn images_of_tar2sqfs_are_read() {
     for compressor in ["gzip", "xz", "zstd"] {
         let image = work.path().join(compressor);
         run(Command::new("tar2sqfs")
-            .args(["-q", "-r", ".", "-c", compressor])
+            .args(["-q", "-c", compressor])
             .arg(&image)
             .stdin(std::fs::File::open(&archive).unwrap()));
         let mut found = seen_by_reader(&open(&image)).unwrap();

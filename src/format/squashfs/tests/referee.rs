@@ -73,7 +73,8 @@ fn unsquashfs_lists_what_was_written() {
     if !have("unsquashfs") {
         return;
     }
-    for (what, tree, image) in images(|_| true) {
+    // unsquashfs lists, but does not extract, a device's number as if the minor had eight bits.
+    for (what, tree, image) in images(|(name, _)| *name != "large device numbers") {
         let mut list = Command::new("unsquashfs");
         list.args(["-lln", "-UTC", "-d", ""]).arg(image.path());
         let output = list.output().unwrap();
@@ -146,13 +147,13 @@ fn line(path: &[u8], facets: &Facets) -> Vec<u8> {
     }
     if let Some(target) = target {
         line.extend_from_slice(b" -> ");
-        line.extend_from_slice(target.as_bytes());
+        line.extend(target.chars().map(|byte| u8::try_from(byte).unwrap()));
     }
     line
 }
 
 /// One space for many in the columns before the path; the sizes of directories and symlinks
-/// replaced, and what is not ASCII escaped, as it is in our expectation.
+/// replaced.
 fn squeezed(line: &[u8]) -> Vec<u8> {
     let mut columns: Vec<Vec<u8>> = Vec::new();
     let mut rest = line;
@@ -238,6 +239,10 @@ fn as_extracted(mut seen: Seen, everything: bool) -> Seen {
             facets.mtime = 0;
             facets.mode = 0o777;
         }
+        if !facets.kind.starts_with("file") {
+            // unsquashfs gives these their owner last, upon which the kernel takes it away.
+            facets.xattrs = facets.xattrs.without(b"security.capability");
+        }
         if !everything {
             facets.owner = (0, 0);
             facets.xattrs = Xattrs::new();
@@ -319,14 +324,8 @@ fn the_kernel_mounts_and_shows_what_was_written() {
     }
     for (what, tree, image) in images(|_| true) {
         let mount = Mount::new(&image);
-        let mut expected = seen_in_tree(&tree);
-        for facets in expected.values_mut() {
-            // The kernel shows these bits for every symlink.
-            if facets.kind.starts_with("symlink") {
-                facets.mode = 0o777;
-            }
-        }
-        assert_same(&seen_on_disk(&mount.0, true), &expected, &what);
+        let found = seen_on_disk(&mount.0, true);
+        assert_same(&found, &seen_in_tree(&tree), &what);
         let reader = image.reader();
         reader
             .walk(|path, entry| {

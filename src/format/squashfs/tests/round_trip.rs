@@ -96,7 +96,15 @@ fn images_are_what_they_were() {
         let image = Image::write(&tree, &options(compressor, 128 << 10));
         format!("{compressor} {:032x}", xxh3_128(&image.bytes()))
     });
-    assert_eq!(digests, ["", "", "", ""]);
+    assert_eq!(
+        digests,
+        [
+            "zstd:3 ab2b4f9f895d1a07f24bebc925c6454e",
+            "zstd:15 a729750820259ffc67899fa0642d111f",
+            "gzip:9 969ba86ab3c6b5ffa683677b35e0c02e",
+            "xz b44cfd7fe1efb248e563e83a44dd3abb",
+        ]
+    );
 }
 
 #[test]
@@ -234,7 +242,7 @@ fn seventy_thousand_inodes_and_as_many_owners_as_there_can_be() {
     let error = super::write(&tree, &options, &out, 0, &|_| ()).unwrap_err();
     let error = format!("{error:#}");
     assert!(
-        error.contains("/00/one more") && error.contains("65535"),
+        error.contains("placing /") && error.contains("65535"),
         "{error}"
     );
 }

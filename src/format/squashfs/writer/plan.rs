@@ -276,7 +276,7 @@ fn check_name(name: &[u8]) -> Result<()> {
     );
     ensure!(
         name != b"." && name != b".." && !name.contains(&b'/') && !name.contains(&0),
-        "{shown:?} can't be a name"
+        "this can't be a name: {shown}"
     );
     Ok(())
 }
