@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::LayerFacts;
+use super::{LayerFacts, Source};
 
 /// Diff-id of the last layer that belongs to the encapsulated commit. The only mark of one.
 const FINAL_DIFF_ID: &str = "ostree.final-diffid";
@@ -13,7 +13,12 @@ const CREATED: &str = "org.opencontainers.image.created";
 
 /// The facts of an image that its import depends on.
 #[derive(Debug)]
-pub(super) struct Description {
+pub(super) struct Description<'a> {
+    pub(super) manifest_digest: &'a str,
+    /// JSON, as pulled.
+    pub(super) manifest: &'a str,
+    /// JSON.
+    pub(super) config: &'a str,
     /// How many layers are the encapsulated commit's; none in an image without ostree.
     pub(super) base_layers: usize,
     /// When the image was made, seconds since 1970; 0 if it does not say.
@@ -21,10 +26,17 @@ pub(super) struct Description {
     pub(super) warnings: Vec<String>,
 }
 
-impl Description {
-    pub(super) fn read(manifest: &str, config: &str, layers: &[LayerFacts]) -> Result<Self> {
-        let manifest: Value = serde_json::from_str(manifest).context("reading the manifest")?;
-        let config: Value = serde_json::from_str(config).context("reading the configuration")?;
+impl<'a> Description<'a> {
+    pub(super) fn read(source: &Source<'a>) -> Result<Self> {
+        let parse = |bytes: &'a [u8], name: &str| {
+            json(bytes).with_context(|| format!("reading the {name}"))
+        };
+        let (manifest_text, manifest) = parse(source.manifest, "manifest")?;
+        let (config_text, config) = parse(source.config, "configuration")?;
+        ensure!(
+            !source.manifest_digest.contains('\0'),
+            "the manifest's digest contains NUL"
+        );
         let mut warnings = Vec::new();
         let created = manifest["annotations"][CREATED]
             .as_str()
@@ -40,8 +52,11 @@ impl Description {
         });
         let final_diff_id = config["config"]["Labels"][FINAL_DIFF_ID].as_str();
         Ok(Self {
+            manifest_digest: source.manifest_digest,
+            manifest: manifest_text,
+            config: config_text,
             base_layers: match final_diff_id {
-                Some(diff_id) => base_layers(diff_id, layers)?,
+                Some(diff_id) => base_layers(diff_id, source.layers)?,
                 None => 0,
             },
             // Before 1970 there were no containers.
@@ -49,6 +64,14 @@ impl Description {
             warnings,
         })
     }
+}
+
+/// JSON as text that can be stored in a commit, and as a value.
+fn json(bytes: &[u8]) -> Result<(&str, Value)> {
+    let text = std::str::from_utf8(bytes).context("it is not UTF-8")?;
+    // Also refuses NUL, which strings in commits cannot hold.
+    let value = serde_json::from_str(text)?;
+    Ok((text, value))
 }
 
 fn base_layers(final_diff_id: &str, layers: &[LayerFacts]) -> Result<usize> {
@@ -151,14 +174,31 @@ mod tests {
         diff_ids.iter().map(facts).collect()
     }
 
+    /// Number of base layers, time, number of warnings.
+    fn describe(manifest: &str, config: &str, layers: &[&str]) -> Result<(usize, u64, usize)> {
+        let layers = self::layers(layers);
+        let description = Description::read(&Source {
+            manifest_digest: "sha256:0",
+            manifest: manifest.as_bytes(),
+            config: config.as_bytes(),
+            layers: &layers,
+            open: &|_| unreachable!("layers are not read yet"),
+        })?;
+        let Description {
+            base_layers,
+            created,
+            warnings,
+            ..
+        } = description;
+        Ok((base_layers, created, warnings.len()))
+    }
+
     #[test]
     fn the_label_draws_the_line() {
         let config =
             r#"{"created":"1970-01-01T00:00:07Z","config":{"Labels":{"ostree.final-diffid":"b"}}}"#;
-        let read = |layers: &[&str]| Description::read("{}", config, &self::layers(layers));
-        let description = read(&["a", "b", "c"]).unwrap();
-        assert_eq!(description.base_layers, 2);
-        assert_eq!(description.created, 7);
+        let read = |layers: &[&str]| describe("{}", config, layers);
+        assert_eq!(read(&["a", "b", "c"]).unwrap(), (2, 7, 0));
         assert!(read(&["a", "c"]).is_err());
         assert!(read(&["a", "b", "b"]).is_err());
     }
@@ -167,9 +207,7 @@ mod tests {
     fn images_without_ostree_have_no_base() {
         let manifest = r#"{"annotations":{"org.opencontainers.image.created":"yesterday"}}"#;
         let config = r#"{"created":"1970-01-01T00:00:07Z","config":{"Labels":null}}"#;
-        let description = Description::read(manifest, config, &layers(&["a"])).unwrap();
-        assert_eq!(description.base_layers, 0);
-        assert_eq!(description.created, 0);
-        assert_eq!(description.warnings.len(), 1);
+        assert_eq!(describe(manifest, config, &["a"]).unwrap(), (0, 0, 1));
+        assert!(describe("{}\0", config, &["a"]).is_err());
     }
 }

@@ -49,17 +49,19 @@ use std::fmt;
 use std::io::Read;
 use std::num::NonZeroUsize;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::progress::Progress;
 use crate::tree::{InodeId, Store, Tree};
-use commit::Metadata;
+use commit::{Metadata, Objects, Root};
 use description::Description;
 use filter::{Rules, Var};
+use hashing::Checksums;
 use layer::Layer;
 use layer_tree::LayerTree;
 use limits::Meter;
 use merge::Union;
+use read::Base;
 
 /// Opens the uncompressed tar stream of a layer by position. The stream may report its end only
 /// once the layer's digests have been found right: it is always read that far.
@@ -182,16 +184,11 @@ pub fn import(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    let manifest = json_text(source.manifest).context("reading the manifest")?;
-    let config = json_text(source.config).context("reading the configuration")?;
-    let description = Description::read(manifest, config, source.layers)?;
-    let mut warnings = description.warnings;
-    let created = description.created;
-
+    let image = Description::read(source)?;
     let meter = Meter::new(options.limits);
     let (mut base, derived) = read::layers(
         source,
-        description.base_layers,
+        image.base_layers,
         store,
         &meter,
         options.threads,
@@ -199,21 +196,75 @@ pub fn import(
     )?;
 
     progress.begin("merging layers", 0);
-    let mut refs = base.refs;
-    let base_policy = match (&base.tree, options.importer) {
-        (Some(tree), Importer::OstreeExt) if !derived.is_empty() => (options.labels)(tree)?,
+    let merged = merge_layers(base.tree.take(), derived, &meter, options)?;
+    progress.end();
+
+    let Merged { union, layers, .. } = &merged;
+    let hashed = hashing::run(
+        union,
+        layers,
+        &base.checksums,
+        &base.objects,
+        options.threads,
+        progress,
+    )?;
+    for (layer, checksums) in layers.iter().zip(&hashed.layers) {
+        let commit = commit_layer(layer, checksums, &image, &mut base.objects)?;
+        base.refs.insert(refs::blob(&layer.digest), commit);
+    }
+    let root = commit::write_tree(&union.tree, &hashed.union, &mut base.objects)?;
+    let merge_commit = commit_union(root, &merged, &image, &mut base, options.importer);
+    base.refs
+        .insert(refs::image(options.reference), merge_commit);
+
+    let layer_warnings = merged.layers.iter().flat_map(LayerTree::warnings);
+    Ok(Imported {
+        warnings: [image.warnings, merged.union.warnings]
+            .into_iter()
+            .flatten()
+            .chain(layer_warnings)
+            .collect(),
+        tree: merged.union.tree,
+        objects: base.objects,
+        file_checksums: hashed.union,
+        refs: base.refs,
+        merge_commit,
+        content_checksum: root.content_checksum(),
+        base_commit: base.commit,
+        libostree: merged.libostree,
+    })
+}
+
+/// Base and layers, labelled.
+struct Merged {
+    union: Union,
+    /// The derived layers by themselves.
+    layers: Vec<LayerTree>,
+    libostree: LibostreeVersion,
+}
+
+fn merge_layers(
+    base: Option<Tree>,
+    layers: Vec<Layer>,
+    meter: &Meter,
+    options: &Options,
+) -> Result<Merged> {
+    let base_policy = match (&base, options.importer) {
+        (Some(tree), Importer::OstreeExt) if !layers.is_empty() => (options.labels)(tree)?,
         _ => None,
     };
-    let (mut layers, libostree) = layer_trees(derived, base.tree.as_ref(), &meter, options)?;
-    let mut union = unite(base.tree.take(), &layers)?;
-    warnings.append(&mut union.warnings);
-    let policy = (options.labels)(&union.tree)?;
-    if options.importer == Importer::Bootc {
-        union.remove_build_leftovers();
+    let (mut layers, libostree) = layer_trees(layers, base.as_ref(), meter, options)?;
+    let mut union = Union::new(base);
+    for layer in &layers {
+        let added = union.add(layer);
+        added.with_context(|| format!("importing layer {}", layer.digest))?;
     }
-
+    let policy = (options.labels)(&union.tree)?;
     let layer_policy = match options.importer {
-        Importer::Bootc => &policy,
+        Importer::Bootc => {
+            union.remove_build_leftovers();
+            &policy
+        }
         Importer::OstreeExt => &base_policy,
     };
     if let Some(labels) = layer_policy {
@@ -227,69 +278,67 @@ pub fn import(
     if let Some(labels) = &policy {
         label::relabel(&mut union.tree, &**labels)?;
     }
-    progress.end();
-
-    let mut objects = base.objects;
-    let hashed = hashing::run(
-        &union,
-        &layers,
-        &base.checksums,
-        &objects,
-        options.threads,
-        progress,
-    )?;
-
-    let mut filtered = BTreeMap::new();
-    for (layer, checksums) in layers.into_iter().zip(&hashed.layers) {
-        let root = commit::write_tree(&layer.tree, checksums, &mut objects)?;
-        let metadata = Metadata::default().string(IMPORTER_KEY, IMPORTER);
-        let commit = commit::write_commit(&metadata, None, created, root, &mut objects);
-        refs.insert(refs::blob(&layer.digest), commit);
-        warnings.extend(layer.warnings());
-        if !layer.dropped.is_empty() {
-            let counts = layer.dropped.into_iter();
-            let counts = counts.map(|(name, count)| (name, count.entries)).collect();
-            filtered.insert(layer.digest, counts);
-        }
-    }
-
-    let root = commit::write_tree(&union.tree, &hashed.union, &mut objects)?;
-    let mut metadata = Metadata::default()
-        .string(IMPORTER_KEY, IMPORTER)
-        .string("ostree.manifest-digest", source.manifest_digest)
-        .string("ostree.manifest", manifest)
-        .string("ostree.container.image-config", config);
-    let parent = match options.importer {
-        Importer::Bootc => base.commit,
-        Importer::OstreeExt => {
-            metadata = metadata.counts("ostree.tar-filtered", &filtered);
-            None
-        }
-    };
-    let merge_commit = commit::write_commit(&metadata, parent, created, root, &mut objects);
-    refs.insert(refs::image(options.reference), merge_commit);
-
-    Ok(Imported {
-        tree: union.tree,
-        objects,
-        file_checksums: hashed.union,
-        refs,
-        merge_commit,
-        content_checksum: root.content_checksum(),
-        base_commit: base.commit,
+    Ok(Merged {
+        union,
+        layers,
         libostree,
-        warnings,
     })
 }
 
 const IMPORTER_KEY: &str = "ostree.importer.version";
 const IMPORTER: &str = concat!("coreos-bake ", env!("CARGO_PKG_VERSION"));
 
-/// JSON that can be stored as a string in a commit.
-fn json_text(bytes: &[u8]) -> Result<&str> {
-    let text = std::str::from_utf8(bytes).context("it is not UTF-8")?;
-    ensure!(!text.contains('\0'), "it contains NUL");
-    Ok(text)
+/// The commit of a layer by itself; later imports of images with the same layer begin there.
+fn commit_layer(
+    layer: &LayerTree,
+    checksums: &Checksums,
+    image: &Description,
+    objects: &mut Objects,
+) -> Result<Checksum> {
+    let root = commit::write_tree(&layer.tree, checksums, objects)?;
+    let metadata = Metadata::default().string(IMPORTER_KEY, IMPORTER);
+    Ok(commit::write_commit(
+        &metadata,
+        None,
+        image.created,
+        root,
+        objects,
+    ))
+}
+
+/// The commit that is deployed; queries and upgrades on the node read the image's description
+/// from it.
+fn commit_union(
+    root: Root,
+    merged: &Merged,
+    image: &Description,
+    base: &mut Base,
+    importer: Importer,
+) -> Checksum {
+    let metadata = Metadata::default()
+        .string(IMPORTER_KEY, IMPORTER)
+        .string("ostree.manifest-digest", image.manifest_digest)
+        .string("ostree.manifest", image.manifest)
+        .string("ostree.container.image-config", image.config);
+    let (metadata, parent) = match importer {
+        Importer::Bootc => (metadata, base.commit),
+        Importer::OstreeExt => {
+            let dropped = merged
+                .layers
+                .iter()
+                .filter(|layer| !layer.dropped.is_empty());
+            let counts = dropped.map(|layer| {
+                let counts = layer.dropped.iter();
+                let counts = counts.map(|(name, count)| (name.clone(), count.entries));
+                (layer.digest.clone(), counts.collect())
+            });
+            (
+                metadata.counts("ostree.tar-filtered", &counts.collect()),
+                None,
+            )
+        }
+    };
+    commit::write_commit(&metadata, parent, image.created, root, &mut base.objects)
 }
 
 /// Trees of the derived layers, and the libostree they are made for.
@@ -335,14 +384,4 @@ fn layer_trees(
         false => build(Var::Factory)?,
     };
     Ok((trees, version))
-}
-
-fn unite(base: Option<Tree>, layers: &[LayerTree]) -> Result<Union> {
-    let mut union = Union::new(base);
-    for layer in layers {
-        union
-            .add(layer)
-            .with_context(|| format!("importing layer {}", layer.digest))?;
-    }
-    Ok(union)
 }
