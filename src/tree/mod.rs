@@ -280,9 +280,12 @@ impl Tree {
         while let Some(directory) = open.pop() {
             for (_, id) in self.children(directory) {
                 if self.is_directory(id) {
-                    counts[id.index()] = 2;
                     counts[directory.index()] += 1;
-                    open.push(id);
+                    // A second name is the caller's mistake; entering once ends even a circle.
+                    if counts[id.index()] == 0 {
+                        counts[id.index()] = 2;
+                        open.push(id);
+                    }
                 } else {
                     counts[id.index()] += 1;
                 }
@@ -295,8 +298,14 @@ impl Tree {
     /// before children, in byte order within a directory.
     pub fn walk(&self, mut visit: impl FnMut(&[u8], InodeId)) {
         let mut open = vec![(Vec::new(), Self::ROOT)];
+        // A directory has one name. Should one have two, its names are visited once, so that even a
+        // directory within itself comes to an end.
+        let mut entered = vec![false; self.inodes.len()];
         while let Some((path, id)) = open.pop() {
             visit(&path, id);
+            if std::mem::replace(&mut entered[id.index()], true) {
+                continue;
+            }
             let first = open.len();
             open.extend(self.children(id).map(|(name, child)| {
                 let mut path = path.clone();
@@ -348,6 +357,18 @@ mod tests {
         assert_eq!(counts[Tree::ROOT.index()], 3);
         assert_eq!(counts[tree.lookup("usr").unwrap().index()], 3);
         assert_eq!(counts[file.index()], 2);
+    }
+
+    #[test]
+    fn a_directory_within_itself_comes_to_an_end() {
+        let mut tree = Tree::new(Meta::root(0o755));
+        let directory = tree.make_directories("d", &Meta::root(0o755));
+        tree.link(directory, b"inside", directory);
+        tree.link(directory, b"up", Tree::ROOT);
+        let mut names = 0;
+        tree.walk(|_, _| names += 1);
+        assert_eq!(names, 4);
+        tree.link_counts();
     }
 
     #[test]

@@ -95,14 +95,13 @@ impl FromStr for Compressor {
             Some((name, level)) => (name, Some(level)),
             None => (text, None),
         };
-        // A level that is no number fails the range check below.
-        let number = |default| level.map_or(default, |level| level.parse().unwrap_or(0));
+        // A level that is no number becomes 0, which fails the range check below.
         let compressor = match name {
             "zstd" => Self::Zstd {
-                level: number(ZSTD_DEFAULT),
+                level: level.map_or(ZSTD_DEFAULT, |level| level.parse().unwrap_or(0)),
             },
             "gzip" => Self::Gzip {
-                level: u32::try_from(number(9)).unwrap_or(0),
+                level: level.map_or(GZIP_DEFAULT, |level| level.parse().unwrap_or(0)),
             },
             "xz" if level.is_none() => Self::Xz,
             "xz" => {
@@ -154,6 +153,21 @@ impl Compressor {
             Self::Zstd { .. } => compressor_id::ZSTD,
             Self::Gzip { .. } => compressor_id::GZIP,
             Self::Xz => compressor_id::XZ,
+        }
+    }
+
+    /// The compressor with this number in the superblock, as it is without an options block; `None`
+    /// if it is not one of ours.
+    pub(super) fn of_id(id: u16) -> Option<Self> {
+        match id {
+            compressor_id::ZSTD => Some(Self::Zstd {
+                level: ZSTD_DEFAULT,
+            }),
+            compressor_id::GZIP => Some(Self::Gzip {
+                level: GZIP_DEFAULT,
+            }),
+            compressor_id::XZ => Some(Self::Xz),
+            _ => None,
         }
     }
 

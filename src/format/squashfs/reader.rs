@@ -32,7 +32,7 @@ pub use self::lookup::Follow;
 use super::compress::{Compressor, Decoder};
 use super::format::{
     BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, GzipOptions, MAGIC, METADATA_SIZE, NO_TABLE, Place, Superblock,
-    VERSION, ZstdOptions, compressor_id, flag,
+    VERSION, ZstdOptions, flag,
 };
 use crate::tree::Content;
 
@@ -132,27 +132,21 @@ impl Reader {
     }
 
     fn compressor(&self) -> Result<Compressor> {
-        let options = self.superblock.flags.get() & flag::COMPRESSOR_OPTIONS != 0;
-        let cursor = options.then(|| Cursor::new(size_of::<Superblock>() as u64, 0));
-        let compressor = match (self.superblock.compressor.get(), cursor) {
-            (compressor_id::ZSTD, None) => Compressor::Zstd { level: 15 },
-            (compressor_id::ZSTD, Some(mut cursor)) => {
-                let options: ZstdOptions = cursor.record(self)?;
-                Compressor::Zstd {
-                    level: i32::try_from(options.level.get())?,
-                }
-            }
-            (compressor_id::GZIP, None) => Compressor::Gzip { level: 9 },
-            (compressor_id::GZIP, Some(mut cursor)) => {
-                let options: GzipOptions = cursor.record(self)?;
-                Compressor::Gzip {
-                    level: options.level.get(),
-                }
-            }
-            (compressor_id::XZ, _) => Compressor::Xz,
-            (other, _) => bail!("squashfs compressor {other} is not read"),
-        };
-        Ok(compressor)
+        let compressor = Compressor::of_id(self.superblock.compressor.get())
+            .context("a decoder was found for the compressor")?;
+        if self.superblock.flags.get() & flag::COMPRESSOR_OPTIONS == 0 {
+            return Ok(compressor);
+        }
+        let mut options = Cursor::new(size_of::<Superblock>() as u64, 0);
+        Ok(match compressor {
+            Compressor::Zstd { .. } => Compressor::Zstd {
+                level: i32::try_from(options.record::<ZstdOptions>(self)?.level.get())?,
+            },
+            Compressor::Gzip { .. } => Compressor::Gzip {
+                level: options.record::<GzipOptions>(self)?.level.get(),
+            },
+            Compressor::Xz => Compressor::Xz,
+        })
     }
 
     /// Record `index` of a table whose blocks' positions start at `positions`.

@@ -3,6 +3,7 @@
 mod cases;
 mod foreign;
 mod hostile;
+mod random;
 mod referee;
 mod refused;
 mod round_trip;

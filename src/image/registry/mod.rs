@@ -50,11 +50,14 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 const CERTIFICATE_DIRECTORIES: [&str; 2] =
     ["/etc/containers/certs.d", "~/.config/containers/certs.d"];
 
+/// All hosts, in the language of `NO_PROXY`: all names, all addresses.
+const EVERYTHING: &str = "*,0.0.0.0/0,::/0";
+
 /// Most bytes of a file with CA certificates; all that the world trusts have a quarter.
 const CERTIFICATE_BYTES_MAX: u64 = 1 << 20;
 
-/// How long to bear with a registry that fails for a while. The defaults survive a restart of
-/// the registry, and tell within a minute that there is none.
+/// How long to bear with a registry that fails for a while. By default one that refuses
+/// connections is given up after 8 seconds, and a silent one after 3 minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// How often something is tried without getting on.
@@ -150,7 +153,7 @@ impl Registry {
             user_agent: USER_AGENT,
             // A proxy that is never used: only so can those of the environment be turned off.
             http_proxy: this_host.then(|| base.clone()),
-            no_proxy: this_host.then(|| "*".to_owned()),
+            no_proxy: this_host.then(|| EVERYTHING.to_owned()),
             ..ClientConfig::default()
         })
         .context("preparing to talk to registries")?;

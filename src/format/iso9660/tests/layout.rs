@@ -258,7 +258,7 @@ fn path_tables_lead_to_all_directories() {
         assert_eq!(bytes, big(descriptor + 0x88));
         let table = path_table(&image, little(descriptor + 0x8c), bytes, false);
         assert!(table == path_table(&image, big(descriptor + 0x94), bytes, true));
-        assert_eq!(table.len(), 20);
+        assert_eq!(table.len(), 18);
         assert_eq!(table[0], (little(descriptor + 0x9e), 1, vec![0]));
         for (sector, parent, identifier) in &table {
             let own = *sector as usize * 2048;
