@@ -193,9 +193,9 @@ fn esp(facts: &Facts, vendor: &str, volume_id: &str) -> Result<Content> {
         let keep = match directory {
             "BOOT" => !(lower.starts_with("fb") && lower.ends_with(".efi")),
             _ => {
-                !(lower.starts_with("boot") && lower.ends_with(".csv"))
-                    && !(lower.starts_with("shim") && lower.ends_with(".efi"))
-                    && lower != "grub.cfg"
+                let fallback_list = lower.starts_with("boot") && lower.ends_with(".csv");
+                let shim = lower.starts_with("shim") && lower.ends_with(".efi");
+                !fallback_list && !shim && lower != "grub.cfg"
             }
         };
         if keep {

@@ -11,14 +11,17 @@ use crate::ostree::{Checksum, Imported, LibostreeVersion};
 use crate::selinux::FileKind;
 use crate::tree::{Content, InodeId, Meta, Node, Tree};
 
+/// A file for `/boot`: its name there, owner and mode, content.
+type BootFile = (String, Meta, Content);
+
 /// Where the deployment is and what boots it.
 pub(super) struct Deployment {
     /// Its directory on the physical root.
     pub(super) path: String,
     /// SHA-256 over kernel and initramfs, which names their directory in `/boot`.
     pub(super) boot_checksum: Checksum,
-    /// The kernel's files: name in `/boot`, owner and mode, content.
-    pub(super) boot_files: Vec<(String, Meta, Content)>,
+    /// The kernel's files.
+    pub(super) boot_files: Vec<BootFile>,
     /// The `ostree=` kernel argument's value.
     pub(super) boot_link: String,
     /// The libostree that will manage the disk.
@@ -217,10 +220,7 @@ fn copy_inode(
 
 /// Kernel, initramfs, device trees and checksum file as they go to `/boot`, and the checksum over
 /// those that libostree counts (`_ostree_kernel_layout`, `get_kernel_from_tree`).
-fn boot_files(
-    imported: &Imported,
-    facts: &Facts,
-) -> Result<(Checksum, Vec<(String, Meta, Content)>)> {
+fn boot_files(imported: &Imported, facts: &Facts) -> Result<(Checksum, Vec<BootFile>)> {
     let kernel = &facts.kernel;
     let directory = format!("usr/lib/modules/{}", kernel.release);
     let hashed = [

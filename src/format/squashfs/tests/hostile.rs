@@ -221,7 +221,7 @@ fn a_huge_file_in_a_small_image_costs_nothing() {
     let at = positions(&image, &0x1234_5000u64.to_le_bytes());
     let [at] = at[..] else { panic!("{at:?}") };
     assert!(at > size_of::<InodeHeader>());
-    image[at..at + 8].copy_from_slice(&(u64::MAX & !0xfff).to_le_bytes());
+    image[at..at + 8].copy_from_slice(&(!0xfff_u64).to_le_bytes());
     let reader = Reader::open(Content::bytes(image)).unwrap();
     let entry = reader.lookup("zeros", Follow::Last).unwrap().unwrap();
     assert!(reader.to_vec(&entry, 1 << 30).is_err());
