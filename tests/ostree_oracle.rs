@@ -21,7 +21,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use archive::Tar;
-use coreos_bake::ostree::{Importer, LibostreeVersion};
+use coreos_bake::ostree::{Imported, Importer, LibostreeVersion};
 use layers::{base_tree, encapsulate, impossible, nasty};
 use oci::Oci;
 use repository::{Repository, our_objects, our_roots};
@@ -59,12 +59,17 @@ fn compare(name: &str, image: &Oci, oracle: &Path, scratch: &Path) -> Result<()>
     let ours = ours.context("our import")?;
     theirs?;
     repository.prune();
-    let (our_roots, their_roots) = (our_roots(&ours), repository.roots());
+    differences(&ours, &repository)
+}
+
+/// What differs between an import of ours and libostree's repository.
+fn differences(ours: &Imported, theirs: &Repository) -> Result<()> {
+    let (our_roots, their_roots) = (our_roots(ours), theirs.roots());
     ensure!(
         our_roots == their_roots,
         "ours: {our_roots:#?}, theirs: {their_roots:#?}"
     );
-    let (ours, theirs) = (our_objects(&ours), repository.objects());
+    let (ours, theirs) = (our_objects(ours), theirs.objects());
     let differing: Vec<&String> = ours.symmetric_difference(&theirs).collect();
     ensure!(differing.is_empty(), "objects differ: {differing:#?}");
     Ok(())
@@ -136,6 +141,34 @@ fn what_libostree_cannot_import_is_refused() {
             text.contains(expected) && text.contains(digest),
             "{name}: {text}"
         );
+    }
+}
+
+/// One byte of one file, one bit of one mode.
+#[test]
+fn the_comparison_can_fail() {
+    let Some(oracle) = oracle() else { return };
+    let scratch = TempDir::new_in("/var/tmp").unwrap();
+    let base = encapsulate(&oracle, scratch.path(), base_tree(true), true);
+    let image = |name: &str, layer: Tar| {
+        let image = base.with_layers(&scratch.path().join(name), &[layer.finish()]);
+        // Under one name, as layers of one digest.
+        image.import(Importer::OstreeExt, Some(host_libostree())).unwrap()
+    };
+    let repository = Repository::create(scratch.path().join("repo"));
+    let same = base.with_layers(
+        &scratch.path().join("same"),
+        &[Tar::new().owned("usr/x", (0, 0), 0o644, "x").finish()],
+    );
+    repository.pull(&oracle, &same).unwrap();
+    let ours = same.import(Importer::OstreeExt, Some(host_libostree())).unwrap();
+    assert!(differences(&ours, &repository).is_ok());
+    for (name, mode, data) in [("content", 0o644, "y"), ("mode", 0o645, "x")] {
+        let mut other = image(name, Tar::new().owned("usr/x", (0, 0), mode, data));
+        // Nothing but the content of the commits is to differ.
+        let names: Vec<String> = ours.refs.keys().cloned().collect();
+        other.refs = names.into_iter().zip(other.refs.into_values()).collect();
+        assert!(differences(&other, &repository).is_err(), "{name}");
     }
 }
 
