@@ -35,7 +35,7 @@ impl CheckArgs {
         let (release, table) = if Medium::is_medium(path) {
             let medium = Medium::open(path)?;
             let root = medium.root()?;
-            let release = kernel::kernel_in(&root)?.release;
+            let release = kernel::release_in(&root)?;
             let table = check_drivers(&medium.payload.initrd, &root, &release, &self.drivers)?;
             (release, table)
         } else {

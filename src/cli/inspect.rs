@@ -75,12 +75,12 @@ fn image_facts(source: &Source) -> Value {
 
 fn medium_facts(medium: &Medium) -> Result<Value> {
     let root = medium.root()?;
-    let kernel = kernel::kernel_in(&root)?;
+    let release = kernel::release_in(&root)?;
     let mut facts = json!({
         "schema": "coreos-bake/inspect-medium/v1",
         "path": medium.path.display().to_string(),
         "kind": if medium.iso.is_some() { "iso" } else { "pxe" },
-        "kernel": kernel.release,
+        "kernel": release,
         "deployment": root.deployment,
         "root": root_facts(&root)?,
     });

@@ -8,9 +8,9 @@ use super::modinfo::ModuleInfo;
 use super::modules::built_in;
 use super::presence::{Finding, look_up};
 
-/// What a live boot needs: the file system, the device that makes a disk of a file, and what is
-/// laid over the parts that have to be writable.
-const NEEDED: [&str; 3] = ["squashfs", "loop", "overlay"];
+/// What a live boot needs: the file system, and the device that makes a disk of a file. Writable
+/// parts are bind mounts in CoreOS's own live module, so overlay is not asked for.
+const NEEDED: [&str; 2] = ["squashfs", "loop"];
 
 /// A question answered, with a sentence that says from what.
 #[derive(Clone, Debug, PartialEq, Eq)]

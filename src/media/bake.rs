@@ -451,7 +451,12 @@ fn check_mountable(source: &Source, compressor: Compressor, progress: &dyn Progr
     let initramfs =
         Initramfs::read(kernel.initramfs.reader()).context("reading the image's initramfs")?;
     let algorithm = algorithm(compressor);
-    match kernel::mount_support(&initramfs, &source.imported.tree, &kernel.release, algorithm)? {
+    match kernel::mount_support(
+        &initramfs,
+        &source.imported.tree,
+        &kernel.release,
+        algorithm,
+    )? {
         Verdict::Yes(_) => Ok(()),
         Verdict::Unknown(reason) => {
             progress.warn(&format!(
@@ -460,8 +465,10 @@ fn check_mountable(source: &Source, compressor: Compressor, progress: &dyn Progr
             Ok(())
         }
         Verdict::No(reason) => Err(Failure::new(
-            format!("the image's initramfs can't mount a squashfs compressed with {algorithm}: {reason}"),
-            "rebuild the initramfs with squashfs, loop and overlay in it, or choose another --compression",
+            format!(
+                "the image's initramfs can't mount a squashfs compressed with {algorithm}: {reason}"
+            ),
+            "rebuild the initramfs with squashfs and loop in it, or choose another --compression",
         )
         .into()),
     }

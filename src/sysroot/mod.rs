@@ -17,7 +17,7 @@ mod repo;
 
 pub use facts::{Facts, ImageJson, machine};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::ostree::{Checksum, Imported};
 use crate::selinux::Policy;
@@ -67,6 +67,9 @@ pub fn lay_out(
     bootloader::add(&mut plot, imported, facts)?;
     aleph(&mut plot, imported.base_commit.as_ref(), facts, settings);
 
+    if let Some(policy) = policy {
+        policy.check().context("labelling the deployed system")?;
+    }
     Ok(Sysroot {
         tree: plot.finish(),
         deployment: deployment.path,
