@@ -120,3 +120,36 @@ impl Read for CheckedBlob {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::{Blob, CheckedBlob};
+    use crate::image::ImageError;
+    use crate::image::digest::Digest;
+
+    #[test]
+    fn length_and_digest_decide() {
+        let read = |bytes: &'static [u8], limit| {
+            let blob = Blob {
+                object: "it".into(),
+                digest: Digest::sha256(b"abc"),
+                size_bytes: 3,
+            };
+            CheckedBlob::new(blob, Box::new(Cursor::new(bytes))).into_vec(limit)
+        };
+        assert_eq!(read(b"abc", 3).unwrap(), b"abc");
+        assert!(matches!(read(b"abc", 2), Err(ImageError::TooLarge { .. })));
+        assert!(matches!(
+            read(b"abd", 3),
+            Err(ImageError::WrongDigest { .. })
+        ));
+        for (bytes, actual) in [(&b"ab"[..], "2"), (b"", "0"), (b"abcd", "more than 3")] {
+            match read(bytes, 3) {
+                Err(ImageError::WrongSize { actual: found, .. }) => assert_eq!(found, actual),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

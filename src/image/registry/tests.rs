@@ -108,18 +108,23 @@ fn silence_counts_as_a_break() {
         let mut reply = image.answer(request);
         if image.is_layer(request) && same == 1 {
             reply = reply.cut(100_000);
-            reply.silence = Duration::from_secs(20);
+            reply.silence = Duration::from_secs(3600);
         }
         reply
     });
-    assert_eq!(layer(&pull(&host, "{}").unwrap()).unwrap(), wanted.layer);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(layer(&pull(&host, "{}").unwrap())));
+    let bytes = receiver.recv_timeout(Duration::from_secs(120));
+    let bytes = bytes.expect("a silent server is not waited for");
+    assert_eq!(bytes.unwrap(), wanted.layer);
     assert_eq!(ranges(&seen, &wanted), [None, Some("bytes=100000-".into())]);
 }
 
 /// A reader that pauses for longer than servers may must not be taken for a silent server.
 #[test]
 fn slow_readers_are_no_silence() {
-    let image = TestImage::new();
+    // More than queue and sockets hold, so that the server has to wait.
+    let image = TestImage::with_layer(vec![7; 32 << 20]);
     let wanted = image.clone();
     let (host, seen) = serve(move |request, _| image.answer(request));
     let opened = pull(&host, "{}").unwrap();

@@ -61,6 +61,92 @@ fn files_are_their_objects() {
     assert_eq!(checksum("usr/bin/new"), checksum("usr/bin/twin"));
 }
 
+/// How a layer's entries act on what is below; the oracle's test has many more, but needs root.
+#[test]
+fn layers_are_merged_as_libostree_does() {
+    let tar = Tar::new;
+    for (layer, path, expected) in [
+        (tar().file("usr/lib/dir/.wh.a", ""), "/usr/lib/dir/a", None),
+        (tar().file("usr/lib/.wh.dir", ""), "/usr/lib/dir", None),
+        (
+            tar().file("usr/lib/.wh.none", ""),
+            "/usr/lib/.wh.none",
+            None,
+        ),
+        (
+            tar().symlink("usr/lib/.wh.dir", "x"),
+            "/usr/lib/.wh.dir",
+            Some("l \"x\" 0:0 777"),
+        ),
+        (
+            tar().file("usr/lib/dir/.wh..wh..opq", ""),
+            "/usr/lib/dir/a",
+            None,
+        ),
+        (
+            tar().file("usr/lib/dir/.wh..wh..opq", ""),
+            "/usr/lib/dir",
+            Some("d 0:0 755"),
+        ),
+        (
+            tar()
+                .directory("usr/lib/dir/", 0o700)
+                .file("usr/lib/dir/.wh..wh..opq", ""),
+            "/usr/lib/dir",
+            Some("d 0:0 700"),
+        ),
+        (
+            tar().directory("usr/lib/dir/", 0o700),
+            "/usr/lib/dir",
+            Some("d 0:0 755"),
+        ),
+        (
+            tar()
+                .file("usr/lib/.wh.dir", "")
+                .directory("usr/lib/dir/", 0o700),
+            "/usr/lib/dir",
+            Some("d 0:0 700"),
+        ),
+        (
+            tar().file("usr/+x", "").file("usr/.wh.+x", ""),
+            "/usr/+x",
+            None,
+        ),
+        (
+            tar().file("usr/x", "").file("usr/.wh.x", ""),
+            "/usr/x",
+            Some("- \"\" 0:0 644"),
+        ),
+        (
+            tar().file("usr/lib/dir", "f"),
+            "/usr/lib/dir",
+            Some("- \"f\" 0:0 644"),
+        ),
+        (tar().file("usr/lib/dir", "f"), "/usr/lib/dir/a", None),
+        (
+            tar().file("usr/bin/tool/x", "x"),
+            "/usr/bin/tool/x",
+            Some("- \"x\" 0:0 644"),
+        ),
+        (tar().file(".wh..wh..opq", ""), "/usr", Some("d 0:0 755")),
+    ] {
+        let image = Image {
+            labels: false,
+            ..Image::on_base([layer])
+        };
+        let line = line(&image.import().unwrap(), path);
+        let expected = expected.map(|text| format!("{path} {text} "));
+        assert_eq!(line, expected, "{path}");
+    }
+    // Dropped as foreign on a base; without one, it empties the root.
+    let second = tar().file(".wh..wh..opq", "").file("usr/y", "y").finish();
+    let image = Image {
+        labels: false,
+        ..Image::of(vec![tar().file("usr/x", "x").finish(), second])
+    };
+    assert_eq!(listing(&image.import().unwrap().tree).len(), 3);
+}
+
 #[test]
 fn labels_end_in_nul_and_change_objects_only_where_they_change() {
     let image = Image::on_base([Tar::new().file("usr/bin/new", "n")]);

@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
     ("listing just below 64 KiB", |_| directory_of(240, 255)),
     ("listing just above 64 KiB", |_| directory_of(250, 255)),
     ("directory of 20000 names", |_| directory_of(20_000, 30)),
-    ("deep directories", deep),
+    ("deep directories", |_| deep(200)),
     ("hard links far apart", hard_links_far_apart),
     ("300 owners", owners),
     ("modes and times", modes_and_times),
@@ -297,10 +297,9 @@ pub(super) fn directory_of(count: usize, name_len: usize) -> Tree {
     tree
 }
 
-fn deep(_: usize) -> Tree {
+pub(super) fn deep(depth: usize) -> Tree {
     let mut tree = tree();
-    // As deep as a path can be that is given to the kernel in one piece.
-    let path = vec!["d"; 1500].join("/");
+    let path = vec!["d"; depth].join("/");
     let last = tree.make_directories(&path, &meta());
     tree.create(last, "file", meta(), file(b"deep".to_vec()));
     tree
@@ -312,10 +311,10 @@ fn hard_links_far_apart(_: usize) -> Tree {
     let first = tree.make_directories("a", &meta());
     let last = tree.make_directories("z", &meta());
     let mut ids: Vec<InodeId> = Vec::new();
-    for at in 0..70_000u32 {
+    for at in 0..34_000u32 {
         let node = Node::Fifo;
         let id = tree.create(first, &format!("{at:05}"), meta(), node);
-        if at % 10_000 == 0 {
+        if at % 1000 == 0 {
             ids.push(id);
         }
     }

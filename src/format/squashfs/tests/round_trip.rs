@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::cases::{CASES, directory_of, file, meta, noise, text, xattr_sizes};
+use super::cases::{CASES, deep, directory_of, file, meta, noise, text, xattr_sizes};
 use super::{COMPRESSORS, Image, all_options, assert_same, options, seen_by_reader, seen_in_tree};
 use crate::format::squashfs::{Compressor, Follow, Kind, Options, describe};
 use crate::tree::{Meta, Node, Tree, Xattrs};
@@ -197,6 +197,19 @@ fn seventy_thousand_inodes_and_as_many_owners_as_there_can_be() {
         error.contains("placing /") && error.contains("65535"),
         "{error}"
     );
+}
+
+#[test]
+fn directories_can_be_as_deep_as_a_path_is_long() {
+    let options = options(Compressor::Zstd { level: 1 }, 4096);
+    let tree = deep(2046);
+    let image = Image::write(&tree, &options);
+    let found = seen_by_reader(&image.reader()).unwrap();
+    assert_same(&found, &seen_in_tree(&tree), "deep");
+
+    let image = Image::write(&deep(2048), &options);
+    let error = format!("{:#}", seen_by_reader(&image.reader()).unwrap_err());
+    assert!(error.contains("more than 2048 directories"), "{error}");
 }
 
 #[test]

@@ -140,7 +140,7 @@ pub(super) fn serve(
     (address, seen)
 }
 
-/// An image with one uncompressed layer of 300 000 bytes.
+/// An image with one uncompressed layer, of 300 000 bytes if nothing else is said.
 #[derive(Clone)]
 pub(super) struct TestImage {
     pub(super) manifest: Vec<u8>,
@@ -150,9 +150,11 @@ pub(super) struct TestImage {
 
 impl TestImage {
     pub(super) fn new() -> Self {
-        let layer: Vec<u8> = (0..300_000u32)
-            .flat_map(|i| [(i >> 8) as u8 ^ i as u8])
-            .collect();
+        let layer = (0..300_000u32).map(|i| (i >> 8) as u8 ^ i as u8);
+        Self::with_layer(layer.collect())
+    }
+
+    pub(super) fn with_layer(layer: Vec<u8>) -> Self {
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
