@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
@@ -14,13 +14,16 @@ use super::image_args::ImageArgs;
 use super::table::Table;
 use super::terminal::Terminal;
 use crate::image::ImageRef;
-use crate::media::{Baked, Choice, Customization, Format, Plan, Request, Source, Staging};
+use crate::format::qcow2;
+use crate::media::{
+    Archive, Baked, Choice, Customization, Format, Plan, Request, Source, Staging,
+};
 use crate::ostree::ContainerReference;
 
 /// Write media that boot from an image
 ///
-/// Reads IMAGE once, verifies every layer, and writes live media into the
-/// output directory. Files appear under their names only when all of them are
+/// Reads IMAGE once, verifies every layer, and writes live media and disk images
+/// into the output directory. Files appear under their names only when all of them are
 /// finished and every --driver was found in them.
 #[derive(Debug, Args)]
 pub(super) struct BakeArgs {
@@ -34,6 +37,10 @@ pub(super) struct BakeArgs {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// Media to write
+    ///
+    /// iso, minimal-iso, pxe: boot a live system, which can install itself
+    /// without a network. metal, metal4k: raw disks with sectors of 512 and 4096
+    /// bytes. qcow2: a disk for QEMU.
     #[arg(
         short = 'f',
         long = "media",
@@ -42,7 +49,7 @@ pub(super) struct BakeArgs {
         default_value = "iso,pxe"
     )]
     media: Vec<Format>,
-    /// Kernel module that must be there at every live stage
+    /// Kernel module that must be there at every stage of the media
     #[arg(long = "driver", value_name = "NAME")]
     drivers: Vec<String>,
     /// Bake even if a driver is missing, and exit with 3
@@ -54,6 +61,19 @@ pub(super) struct BakeArgs {
     /// Live root: image, fast, zstd[:N], gzip[:N], xz
     #[arg(long, value_name = "HOW", default_value = "image")]
     compression: Choice,
+    /// Metal images: none, gzip, xz, zstd
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    compress: Archive,
+    /// Clusters of qcow2 images: none, zlib, zstd
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    qcow2_compression: qcow2::Compression,
+    /// Length of disk images, such as 16G or 4096M
+    ///
+    /// Without it, metal images have two fifths to spare, and the qcow2 image is
+    /// as long as the OS image says. The first boot grows the root file system
+    /// to the disk it finds.
+    #[arg(long, value_name = "SIZE", value_parser = disk_size)]
+    disk_size: Option<u64>,
     /// Head of file names instead of OS name and version
     #[arg(long, value_name = "NAME")]
     prefix: Option<String>,
@@ -87,6 +107,9 @@ impl BakeArgs {
             drivers: self.drivers,
             allow_missing_driver: self.allow_missing_driver,
             compression: self.compression,
+            archive: self.compress,
+            qcow2: self.qcow2_compression,
+            disk_bytes: self.disk_size,
             prefix: self.prefix,
             rootfs_url: self.rootfs_url,
             customization: self.customization,
@@ -112,6 +135,24 @@ impl BakeArgs {
             false => Outcome::Doubtful,
         })
     }
+}
+
+/// Bytes, from a number with K, M, G or T behind it: powers of 1024.
+fn disk_size(text: &str) -> Result<u64> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match &text[digits.len()..] {
+        "" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        "T" | "TiB" => 40,
+        other => bail!("{other:?} is no unit; there are K, M, G and T"),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift))
+        .with_context(|| format!("{text:?} is no size like 16G"))
 }
 
 fn print_plan(plan: &Plan, terminal: &Terminal) -> Result<()> {
@@ -159,4 +200,24 @@ fn summary(
         began.elapsed().as_secs_f64()
     );
     terminal.result(&baked.record, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::disk_size;
+
+    #[test]
+    fn sizes_are_numbers_with_units() {
+        for (text, bytes) in [
+            ("512", 512),
+            ("4096M", 4096 << 20),
+            ("16G", 16 << 30),
+            ("1TiB", 1 << 40),
+        ] {
+            assert_eq!(disk_size(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "G", "16 G", "1.5G", "16X", "99999999999T", "-1G"] {
+            assert!(disk_size(text).is_err(), "{text}");
+        }
+    }
 }

@@ -11,12 +11,12 @@ use super::image_args::ImageArgs;
 use super::table::Table;
 use super::terminal::Terminal;
 use crate::kernel;
-use crate::media::{Medium, Presence, Source, check_drivers, repair};
+use crate::media::{LIVE, Medium, Presence, Source, check_drivers, repair};
 
 /// Tell whether drivers are there, at each stage of a boot
 ///
-/// IMAGE is an image as for bake, or a medium: an ISO file or a directory with
-/// a PXE set.
+/// IMAGE is an image as for bake, or a medium: an ISO, a raw or qcow2 disk
+/// image, or a directory with a PXE set.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// Image or medium to look into
@@ -34,9 +34,15 @@ impl CheckArgs {
         let path = Path::new(&self.subject);
         let (release, table) = if Medium::is_medium(path) {
             let medium = Medium::open(path)?;
-            let root = medium.root()?;
-            let release = kernel::release_in(&root)?;
-            let table = check_drivers(&medium.payload.initrd, &root, &release, &self.drivers)?;
+            let root = medium.root();
+            let release = kernel::release_in(root)?;
+            let table = check_drivers(
+                medium.initrd(),
+                root,
+                &release,
+                &self.drivers,
+                medium.stages(),
+            )?;
             (release, table)
         } else {
             let reference = self
@@ -52,6 +58,7 @@ impl CheckArgs {
                 &source.imported.tree,
                 &kernel.release,
                 &self.drivers,
+                &LIVE,
             )?;
             (kernel.release.clone(), table)
         };

@@ -6,17 +6,19 @@ use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::Outcome;
 use super::image_args::ImageArgs;
 use super::terminal::Terminal;
 use crate::kernel;
-use crate::media::{LiveRoot, Medium, Source};
+use crate::format::iso9660;
+use crate::media::{Installed, LiveRoot, Medium, Source, System};
 
 /// Tell what an image or a medium is
 ///
-/// IMAGE is an image as for bake, or a medium: an ISO file or a directory with
-/// a PXE set.
+/// IMAGE is an image as for bake, or a medium: an ISO, a raw or qcow2 disk
+/// image, or a directory with a PXE set.
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     /// Image or medium to look into
@@ -74,27 +76,73 @@ fn image_facts(source: &Source) -> Value {
 }
 
 fn medium_facts(medium: &Medium) -> Result<Value> {
-    let root = medium.root()?;
-    let release = kernel::release_in(&root)?;
     let mut facts = json!({
         "schema": "coreos-bake/inspect-medium/v1",
         "path": medium.path.display().to_string(),
-        "kind": if medium.iso.is_some() { "iso" } else { "pxe" },
-        "kernel": release,
-        "deployment": root.deployment,
-        "root": root_facts(&root)?,
+        "kernel": kernel::release_in(medium.root())?,
     });
-    if let Some(iso) = &medium.iso {
-        facts["iso"] = iso.facts();
-        for name in ["features", "igninfo", "kargs"] {
-            if let Some(content) = iso.file(&format!("coreos/{name}.json"))? {
-                let bytes = content.to_vec(1 << 20)?;
-                facts[name] = serde_json::from_slice(&bytes)
-                    .with_context(|| format!("parsing coreos/{name}.json"))?;
+    match &medium.system {
+        System::Live { iso, root, .. } => {
+            facts["kind"] = json!(if iso.is_some() { "iso" } else { "pxe" });
+            facts["deployment"] = json!(root.deployment);
+            facts["root"] = root_facts(root)?;
+            if let Some(iso) = iso {
+                iso_facts(iso, &mut facts)?;
             }
         }
+        System::Installed(installed) => disk_facts(installed, &mut facts),
     }
     Ok(facts)
+}
+
+fn iso_facts(iso: &iso9660::Reader, facts: &mut Value) -> Result<()> {
+    facts["iso"] = iso.facts();
+    for name in ["features", "igninfo", "kargs"] {
+        if let Some(content) = iso.file(&format!("coreos/{name}.json"))? {
+            let bytes = content.to_vec(1 << 20)?;
+            facts[name] = serde_json::from_slice(&bytes)
+                .with_context(|| format!("parsing coreos/{name}.json"))?;
+        }
+    }
+    Ok(())
+}
+
+fn disk_facts(installed: &Installed, facts: &mut Value) {
+    let table = &installed.table;
+    let sector = table.sector_size.bytes();
+    facts["kind"] = json!("disk");
+    facts["disk-bytes"] = json!(table.disk_bytes);
+    facts["sector-bytes"] = json!(sector);
+    facts["disk-guid"] = json!(table.disk_guid.to_string());
+    facts["deployment"] = json!(installed.deployment);
+    facts["entry"] = json!(installed.entry);
+    facts["partitions"] = table
+        .partitions
+        .iter()
+        .map(|partition| {
+            json!({
+                "number": partition.number,
+                "name": partition.name,
+                "first-sector": partition.first_lba,
+                "size": (partition.last_lba + 1).saturating_sub(partition.first_lba) * sector,
+                "type": partition.type_guid.to_string(),
+            })
+        })
+        .collect();
+    let (boot, root) = (installed.boot.facts(), installed.root.facts());
+    facts["boot"] = json!({
+        "label": String::from_utf8_lossy(&boot.label),
+        "uuid": Uuid::from_bytes(boot.uuid).to_string(),
+        "block-size": boot.block_size,
+        "free-bytes": boot.free_bytes,
+    });
+    facts["root"] = json!({
+        "label": String::from_utf8_lossy(&root.label),
+        "uuid": Uuid::from_bytes(root.uuid).to_string(),
+        "sector-size": root.sector_size,
+        "allocation-groups": root.groups,
+        "free-bytes": root.free_bytes,
+    });
 }
 
 fn root_facts(root: &LiveRoot) -> Result<Value> {

@@ -1,7 +1,12 @@
 //! Bytes on disk, one folder per format. Nothing here knows of OpenShift, ostree or OCI.
 
 pub mod cpio;
+pub mod ext4;
 pub mod fat;
 pub mod gpt;
+pub mod grub;
 pub mod iso9660;
+pub mod qcow2;
+pub mod sparse;
 pub mod squashfs;
+pub mod xfs;

@@ -1,162 +1,30 @@
-//! From an image to a directory of media: a plan, then its execution.
+//! Executes a plan: from an image to a directory of media.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::num::NonZeroUsize;
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::compression::{self, Choice};
-use super::customize::Customization;
+use super::disk::{Composed, Contents};
 use super::drivers::{self, Presence};
 use super::iso::{self, Iso, Payload};
-use super::live;
+use super::live::{self, Osmet};
 use super::medium::Medium;
+use super::names::{CHECKSUMS, Format, RECORD, STREAM};
+use super::plan::{Plan, Request, refuse_missing};
 use super::pxe;
 use super::record::{self, Artifact};
 use super::source::Source;
 use super::staging::Staging;
-use crate::failure::Failure;
-use crate::format::squashfs::{self, Compressor};
-use crate::kernel::{self, Initramfs, Verdict};
+use crate::format::gpt::SectorSize;
+use crate::format::sparse::SparseRead;
+use crate::format::{qcow2, squashfs};
 use crate::progress::Progress;
 use crate::sysroot::{self, Settings, Sysroot};
-
-/// A kind of medium.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// A live ISO for CDs, virtual media and USB sticks.
-    Iso,
-    /// Kernel, initramfs and root file system for network boot.
-    Pxe,
-}
-
-impl FromStr for Format {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "iso" => Ok(Self::Iso),
-            "pxe" => Ok(Self::Pxe),
-            other => bail!("{other:?} is no medium; there are iso and pxe"),
-        }
-    }
-}
-
-/// What the user asks for, apart from the image.
-#[derive(Debug)]
-pub struct Request {
-    /// Media to write.
-    pub formats: BTreeSet<Format>,
-    /// Drivers that have to be there.
-    pub drivers: Vec<String>,
-    /// Bake even if one is missing.
-    pub allow_missing_driver: bool,
-    /// How to compress the live root.
-    pub compression: Choice,
-    /// Head of file names instead of name and version of the operating system.
-    pub prefix: Option<String>,
-    /// Where PXE clients will fetch the root file system.
-    pub rootfs_url: Option<String>,
-    /// What the media shall carry.
-    pub customization: Customization,
-    /// Threads to compress with.
-    pub threads: NonZeroUsize,
-}
-
-/// Everything decided: which files, from what, how.
-#[derive(Debug, Serialize)]
-pub struct Plan {
-    /// Head of every file name.
-    pub prefix: String,
-    /// Media to write.
-    pub formats: BTreeSet<Format>,
-    /// The kernel that boots.
-    pub kernel: String,
-    /// The ISO's volume id.
-    pub volume_id: String,
-    /// The live root's compressor, `zstd:15`.
-    #[serde(serialize_with = "as_text")]
-    pub compressor: Compressor,
-    /// The live root's block size in bytes.
-    pub block_size: u32,
-    /// Kernel arguments of live boots.
-    pub live_kargs: String,
-    /// What the deployment's origin will say.
-    pub origin: String,
-    /// Files that will be written.
-    pub files: Vec<String>,
-    /// Bytes of file contents in the image.
-    pub content_bytes: u64,
-    /// The drivers asked for, as they are in the image.
-    pub drivers: Vec<Presence>,
-    #[serde(skip)]
-    names: Names,
-}
-
-fn as_text<S: serde::Serializer>(
-    compressor: &Compressor,
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    serializer.collect_str(compressor)
-}
-
-/// File names in the output directory.
-#[derive(Clone, Debug)]
-struct Names {
-    iso: String,
-    kernel: String,
-    initrd: String,
-    rootfs: String,
-    ipxe: String,
-    pxelinux: String,
-    grub: String,
-}
-
-/// Names of what describes the media.
-const CHECKSUMS: &str = "sha256sum.txt";
-const STREAM: &str = "stream.json";
-const RECORD: &str = "bake.json";
-
-impl Names {
-    fn new(prefix: &str, arch: &str) -> Self {
-        Self {
-            iso: format!("{prefix}-live-iso.{arch}.iso"),
-            kernel: format!("{prefix}-live-kernel.{arch}"),
-            initrd: format!("{prefix}-live-initramfs.{arch}.img"),
-            rootfs: format!("{prefix}-live-rootfs.{arch}.img"),
-            ipxe: format!("{prefix}-live.{arch}.ipxe"),
-            pxelinux: format!("{prefix}-live.{arch}.pxelinux.cfg"),
-            grub: format!("{prefix}-live.{arch}.grub.cfg"),
-        }
-    }
-
-    /// The files of the media, and what each is; descriptions last.
-    fn of(&self, formats: &BTreeSet<Format>) -> Vec<(String, &'static str)> {
-        let mut files = Vec::new();
-        if formats.contains(&Format::Iso) {
-            files.push((self.iso.clone(), "iso"));
-        }
-        if formats.contains(&Format::Pxe) {
-            files.extend([
-                (self.kernel.clone(), "kernel"),
-                (self.initrd.clone(), "initramfs"),
-                (self.rootfs.clone(), "rootfs"),
-                (self.ipxe.clone(), "config"),
-                (self.pxelinux.clone(), "config"),
-                (self.grub.clone(), "config"),
-            ]);
-        }
-        files
-    }
-}
 
 /// What came of a bake.
 #[derive(Debug)]
@@ -169,50 +37,24 @@ pub struct Baked {
     pub record: Value,
 }
 
+/// Everything that the steps of a bake have in common.
+struct Bake<'a> {
+    plan: &'a Plan,
+    source: &'a Source,
+    request: &'a Request,
+    staging: &'a Staging,
+    progress: &'a dyn Progress,
+}
+
+/// The metal images, composed, and what is known of them. Live media rebuild them from osmet files;
+/// an image of one's own is written only if it was asked for.
+struct Disk {
+    format: Format,
+    composed: Composed,
+    sha256: [u8; 32],
+}
+
 impl Plan {
-    /// Decides everything, and refuses what can't come out right.
-    pub fn new(source: &Source, request: &Request, progress: &dyn Progress) -> Result<Self> {
-        let facts = &source.facts;
-        let initrd = &facts.kernel.initramfs;
-        let drivers = drivers::check(
-            initrd,
-            &source.imported.tree,
-            &facts.kernel.release,
-            &request.drivers,
-        )?;
-        if !request.allow_missing_driver {
-            refuse_missing(&drivers, "the image")?;
-        }
-        let (compressor, block_size) = compression::choose(request.compression, &facts.image)?;
-        check_mountable(source, compressor, progress)?;
-
-        let prefix = request.prefix.clone().unwrap_or_else(|| facts.prefix());
-        if prefix.is_empty() || prefix.contains('/') || prefix.starts_with('.') {
-            bail!("{prefix:?} can't be the head of file names");
-        }
-        let names = Names::new(&prefix, &facts.architecture);
-        let files = names
-            .of(&request.formats)
-            .into_iter()
-            .map(|(name, _)| name)
-            .chain([CHECKSUMS, STREAM, RECORD].map(str::to_owned))
-            .collect();
-        Ok(Self {
-            prefix,
-            formats: request.formats.clone(),
-            kernel: facts.kernel.release.clone(),
-            volume_id: iso::volume_id(facts),
-            compressor,
-            block_size,
-            live_kargs: pxe_kargs(source, &request.customization)?,
-            origin: source.origin.to_string(),
-            files,
-            content_bytes: source.content_bytes,
-            drivers,
-            names,
-        })
-    }
-
     /// Writes the media into `staging` and gives them their final names.
     pub fn execute(
         self,
@@ -222,34 +64,56 @@ impl Plan {
         progress: &dyn Progress,
     ) -> Result<Baked> {
         staging.check_free(self.files.iter().map(String::as_str))?;
-        let sysroot = self.lay_out(source)?;
-        let payload = self.write_live(source, &sysroot, request, &staging, progress)?;
-        if self.formats.contains(&Format::Iso) {
-            self.write_iso(source, &sysroot, request, &payload, &staging, progress)?;
+        let bake = Bake {
+            plan: &self,
+            source,
+            request,
+            staging: &staging,
+            progress,
+        };
+        let baked = bake.run()?;
+        staging.publish(&self.files)?;
+        Ok(baked)
+    }
+}
+
+impl Bake<'_> {
+    fn wants(&self, format: Format) -> bool {
+        self.plan.formats.contains(&format)
+    }
+
+    fn run(&self) -> Result<Baked> {
+        let mut sysroot = self.lay_out()?;
+        let disks = self.compose_disks(&sysroot)?;
+        if self.plan.has_live() {
+            self.write_live_media(&sysroot, &disks)?;
         }
-        if self.formats.contains(&Format::Pxe) {
-            self.write_pxe(source, request, &payload, &staging)?;
+        for disk in &disks {
+            self.write_metal(disk)?;
+        }
+        if self.wants(Format::Qcow2) {
+            sysroot.set_platform(&self.source.facts, "qemu")?;
+            self.write_qcow2(&sysroot)?;
         }
 
-        let drivers = self.verify(source, request, &staging, progress)?;
-        let artifacts = self.checksums(&staging, progress)?;
-        let record = record::bake_json(source, &artifacts, &drivers, &self.options(request));
+        let drivers = self.verify()?;
+        let artifacts = self.checksums(&disks)?;
+        let record = record::bake_json(self.source, &artifacts, &drivers, &self.options());
         let texts = [
             (CHECKSUMS, record::checksums(&artifacts)),
             (
                 STREAM,
                 pretty(&record::stream_json(
-                    source,
+                    self.source,
                     &artifacts,
-                    &source.created_text(),
+                    &self.source.created_text(),
                 ))?,
             ),
             (RECORD, pretty(&record)?),
         ];
         for (name, text) in texts {
-            write_text(&staging, name, &text)?;
+            self.write_text(name, &text)?;
         }
-        staging.publish(&self.files)?;
         Ok(Baked {
             artifacts,
             drivers,
@@ -257,13 +121,14 @@ impl Plan {
         })
     }
 
-    fn lay_out(&self, source: &Source) -> Result<Sysroot> {
+    fn lay_out(&self) -> Result<Sysroot> {
+        let source = self.source;
         sysroot::lay_out(
             &source.imported,
             &source.facts,
             source.policy.as_deref(),
             &Settings {
-                origin: self.origin.clone(),
+                origin: self.plan.origin.clone(),
                 image_name: source.origin.name.clone(),
                 image_digest: source.image.manifest_digest.to_string(),
                 platform: "metal".to_owned(),
@@ -272,36 +137,143 @@ impl Plan {
         .context("laying out the deployed system")
     }
 
-    /// Writes rootfs.img and the live initramfs, under the names they have in a PXE set.
-    fn write_live(
+    fn contents(&self, sysroot: &Sysroot) -> Result<Contents> {
+        Contents::new(
+            sysroot,
+            &self.source.imported.tree,
+            &self.source.facts,
+            self.source.policy.as_deref(),
+            self.request.disk_bytes,
+        )
+    }
+
+    /// Composes the metal images that are asked for, and those that live media install.
+    fn compose_disks(&self, sysroot: &Sysroot) -> Result<Vec<Disk>> {
+        let both = [
+            (Format::Metal, SectorSize::B512),
+            (Format::Metal4k, SectorSize::B4096),
+        ];
+        let live = self.plan.has_live();
+        if !live && !both.iter().any(|(format, _)| self.wants(*format)) {
+            return Ok(Vec::new());
+        }
+        let contents = match self.contents(sysroot) {
+            Ok(contents) => contents,
+            // Nobody asked for a disk, and booting needs none.
+            Err(error) if !both.iter().any(|(format, _)| self.wants(*format)) => {
+                self.progress.warn(&format!(
+                    "these media can't install without a network: {error:#}"
+                ));
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        self.progress.begin("composing disk images", 0);
+        let composed = std::thread::scope(|scope| {
+            let workers: Vec<_> = both
+                .into_iter()
+                .filter(|(format, _)| live || self.wants(*format))
+                .map(|(format, sector_size)| {
+                    let contents = &contents;
+                    scope.spawn(move || self.compose_disk(contents, format, sector_size))
+                })
+                .collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().expect("composing does not panic"))
+                .collect()
+        });
+        self.progress.end();
+        composed
+    }
+
+    fn compose_disk(
         &self,
-        source: &Source,
-        sysroot: &Sysroot,
-        request: &Request,
-        staging: &Staging,
-        progress: &dyn Progress,
-    ) -> Result<Payload> {
+        contents: &Contents,
+        format: Format,
+        sector_size: SectorSize,
+    ) -> Result<Disk> {
+        let composed = contents.compose(sector_size, self.staging.scratch_file()?)?;
+        Ok(Disk {
+            format,
+            sha256: composed.sha256()?,
+            composed,
+        })
+    }
+
+    /// The members of rootfs.img from which a live system rebuilds the metal images.
+    fn pack_osmet(&self, disks: &[Disk]) -> Result<Vec<Osmet>> {
+        self.progress.begin("packing disk images for the installer", 0);
+        let packed = std::thread::scope(|scope| {
+            let workers: Vec<_> = disks
+                .iter()
+                .map(|disk| {
+                    scope.spawn(move || -> Result<Osmet> {
+                        let mut file = self.staging.scratch_file()?;
+                        disk.composed
+                            .write_osmet(&disk.sha256, &self.source.facts, &mut file)?;
+                        Ok(Osmet {
+                            name: match disk.format {
+                                Format::Metal4k => self.plan.names.osmet4k.clone(),
+                                _ => self.plan.names.osmet.clone(),
+                            },
+                            content: iso::content_of(&Arc::new(file))?,
+                        })
+                    })
+                })
+                .collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().expect("packing does not panic"))
+                .collect()
+        });
+        self.progress.end();
+        packed
+    }
+
+    fn write_live_media(&self, sysroot: &Sysroot, disks: &[Disk]) -> Result<()> {
+        let osmet = self.pack_osmet(disks)?;
+        let payload = self.write_live(sysroot, &osmet)?;
+        if self.wants(Format::Iso) || self.wants(Format::MinimalIso) {
+            self.write_isos(sysroot, &payload)?;
+        }
+        if self.wants(Format::Pxe) {
+            self.write_pxe(&payload)?;
+        }
+        Ok(())
+    }
+
+    /// Writes rootfs.img and the live initramfs, under the names they have in a PXE set.
+    fn write_live(&self, sysroot: &Sysroot, osmet: &[Osmet]) -> Result<Payload> {
+        let (plan, source) = (self.plan, self.source);
         let tree = live::root(sysroot)?;
         let options = squashfs::Options {
-            compressor: self.compressor,
-            block_size: self.block_size,
-            threads: request.threads,
+            compressor: plan.compressor,
+            block_size: plan.block_size,
+            threads: self.request.threads,
             time: u32::try_from(source.image.created.unwrap_or(0)).unwrap_or(u32::MAX),
         };
-        progress.begin(
-            &format!("compressing the root ({})", self.compressor),
-            self.content_bytes,
+        self.progress.begin(
+            &format!("compressing the root ({})", plan.compressor),
+            plan.content_bytes,
         );
-        let rootfs = Arc::new(staging.create(&self.names.rootfs)?);
-        live::write_rootfs(&tree, &source.facts, &options, &rootfs, progress)?;
-        progress.end();
+        let rootfs = Arc::new(self.staging.create(&plan.names.rootfs)?);
+        live::write_rootfs(
+            &tree,
+            &source.facts,
+            &options,
+            osmet,
+            &rootfs,
+            self.progress,
+        )?;
+        self.progress.end();
 
-        let mut initrd = staging.create(&self.names.initrd)?;
+        let mut initrd = self.staging.create(&plan.names.initrd)?;
         live::write_initrd(
             &source.facts.kernel.initramfs,
             &source.facts,
             &rootfs,
-            request.threads.get(),
+            self.request.threads.get(),
             &mut initrd,
         )?;
         Ok(Payload {
@@ -311,218 +283,230 @@ impl Plan {
         })
     }
 
-    fn write_iso(
-        &self,
-        source: &Source,
-        sysroot: &Sysroot,
-        request: &Request,
-        payload: &Payload,
-        staging: &Staging,
-        progress: &dyn Progress,
-    ) -> Result<()> {
+    /// Writes the ISO, and the minimal one that is packed in it.
+    fn write_isos(&self, sysroot: &Sysroot, payload: &Payload) -> Result<()> {
         let iso = Iso::compose(
-            &source.imported.tree,
-            &source.facts,
+            &self.source.imported.tree,
+            &self.source.facts,
             &sysroot.kargs,
-            source.image.created.unwrap_or(0),
+            self.source.image.created.unwrap_or(0),
         )?;
-        progress.begin("writing the ISO", payload.rootfs.len());
-        let out = staging.create(&self.names.iso)?;
-        iso.write(payload, &out, progress)
+        self.progress.begin("writing the ISO", payload.rootfs.len());
+        let out = self.staging.create(&self.plan.names.iso)?;
+        iso.write(payload, &out, self.progress)
+            .and_then(|()| {
+                let minimal = self.staging.scratch_file()?;
+                iso.write_minimal(payload, &minimal)?;
+                super::miniso::pack(&out, &minimal)
+            })
             .context("writing the ISO")?;
-        progress.end();
+        self.progress.end();
         drop(out);
-        request
-            .customization
-            .apply_to_iso(&staging.path(&self.names.iso))
+        let full = self.staging.path(&self.plan.names.iso);
+        if self.wants(Format::MinimalIso) {
+            let minimal = self.staging.path(&self.plan.names.minimal_iso);
+            let url = self.request.rootfs_url.as_deref();
+            super::miniso::extract(&full, &minimal, url)?;
+            self.request.customization.apply_to_iso(&minimal)?;
+        }
+        self.request.customization.apply_to_iso(&full)
     }
 
-    fn write_pxe(
-        &self,
-        source: &Source,
-        request: &Request,
-        payload: &Payload,
-        staging: &Staging,
-    ) -> Result<()> {
-        let mut kernel = staging.create(&self.names.kernel)?;
+    fn write_pxe(&self, payload: &Payload) -> Result<()> {
+        let names = &self.plan.names;
+        let mut kernel = self.staging.create(&names.kernel)?;
         io::copy(&mut payload.kernel.reader(), &mut kernel).context("writing the kernel")?;
         let menu = pxe::Menu {
-            title: &source.facts.pretty_name,
-            kernel: &self.names.kernel,
-            initrd: &self.names.initrd,
-            rootfs: &self.names.rootfs,
-            rootfs_url: request.rootfs_url.as_deref(),
-            kargs: &self.live_kargs,
+            title: &self.source.facts.pretty_name,
+            kernel: &names.kernel,
+            initrd: &names.initrd,
+            rootfs: &names.rootfs,
+            rootfs_url: self.request.rootfs_url.as_deref(),
+            kargs: &self.plan.live_kargs,
         };
-        write_text(staging, &self.names.ipxe, &menu.ipxe())?;
-        write_text(staging, &self.names.pxelinux, &menu.pxelinux())?;
-        write_text(staging, &self.names.grub, &menu.grub())?;
-        if request.customization.changes_initrd() {
-            let plain = staging.path(&self.names.initrd);
-            let customized = staging.path("customized-initramfs");
-            request.customization.apply_to_initrd(&plain, &customized)?;
+        self.write_text(&names.ipxe, &menu.ipxe())?;
+        self.write_text(&names.pxelinux, &menu.pxelinux())?;
+        self.write_text(&names.grub, &menu.grub())?;
+        if self.request.customization.changes_initrd() {
+            let plain = self.staging.path(&names.initrd);
+            let customized = self.staging.path("customized-initramfs");
+            self.request
+                .customization
+                .apply_to_initrd(&plain, &customized)?;
             std::fs::rename(&customized, &plain).context("naming the customized initramfs")?;
         }
         Ok(())
     }
 
+    fn write_metal(&self, disk: &Disk) -> Result<()> {
+        let name = match disk.format {
+            Format::Metal4k => &self.plan.names.metal4k,
+            _ => &self.plan.names.metal,
+        };
+        if !self.wants(disk.format) {
+            return Ok(());
+        }
+        let out = self.staging.create(name)?;
+        let image = &disk.composed.image;
+        let advance = |bytes| self.progress.advance(bytes);
+        self.progress
+            .begin(&format!("writing {name}"), self.plan.content_bytes);
+        match self.request.archive.is_none() {
+            true => image.write_raw(&out, &advance),
+            false => self.request.archive.write(image, &out, &advance),
+        }
+        .with_context(|| format!("writing {name}"))?;
+        self.progress.end();
+        Ok(())
+    }
+
+    /// QEMU's image is the metal one with another `/boot`, in a disk as large as the image asks for.
+    fn write_qcow2(&self, sysroot: &Sysroot) -> Result<()> {
+        let contents = self.contents(sysroot)?;
+        let composed = contents.compose(SectorSize::B512, self.staging.scratch_file()?)?;
+        let wanted = match self.request.disk_bytes {
+            None => self.source.facts.image.size.unwrap_or(0) << 30,
+            Some(_) => 0,
+        };
+        let name = &self.plan.names.qcow2;
+        let out = self.staging.create(name)?;
+        self.progress
+            .begin(&format!("writing {name}"), self.plan.content_bytes);
+        qcow2::write(
+            &composed.image,
+            wanted.max(composed.image.len()),
+            self.request.qcow2,
+            self.request.threads.get(),
+            &out,
+            &|bytes| self.progress.advance(bytes),
+        )
+        .with_context(|| format!("writing {name}"))?;
+        self.progress.end();
+        Ok(())
+    }
+
     /// Parses what was written back, and looks for the drivers in it.
-    fn verify(
-        &self,
-        source: &Source,
-        request: &Request,
-        staging: &Staging,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Presence>> {
-        let mut found: Vec<Presence> = Vec::new();
+    fn verify(&self) -> Result<Vec<Presence>> {
+        let names = &self.plan.names;
         let media = [
-            (Format::Iso, staging.path(&self.names.iso)),
-            (Format::Pxe, staging.directory().to_owned()),
+            (Format::Iso, self.staging.path(&names.iso)),
+            (Format::Pxe, self.staging.directory().to_owned()),
+            (Format::Metal, self.staging.path(&names.metal)),
+            (Format::Metal4k, self.staging.path(&names.metal4k)),
+            (Format::Qcow2, self.staging.path(&names.qcow2)),
         ];
-        progress.begin("checking the media", 0);
-        for (_, path) in media
-            .iter()
-            .filter(|(format, _)| self.formats.contains(format))
-        {
-            let medium = Medium::open(path)?;
-            let table = drivers::check(
-                &medium.payload.initrd,
-                &medium.root()?,
-                &source.facts.kernel.release,
-                &request.drivers,
-            )?;
-            if !request.allow_missing_driver {
-                refuse_missing(&table, "what was written")?;
-            }
-            // Worse beats better where two media disagree.
-            if found.is_empty() || table.iter().any(|p| !p.finding.is_present()) {
-                found = table;
+        self.progress.begin("checking the media", 0);
+        let mut tables: BTreeMap<bool, Vec<Presence>> = BTreeMap::new();
+        for (format, path) in media {
+            if self.wants(format) {
+                let table = self.verify_medium(format, path)?;
+                // Worse beats better where two media disagree.
+                let found = tables.entry(!format.is_live()).or_default();
+                if found.is_empty() || table.iter().any(|p| !p.finding.is_present()) {
+                    *found = table;
+                }
             }
         }
-        progress.end();
-        Ok(found)
+        self.progress.end();
+        Ok(tables.into_values().flatten().collect())
+    }
+
+    fn verify_medium(&self, format: Format, path: PathBuf) -> Result<Vec<Presence>> {
+        let packed = matches!(format, Format::Metal | Format::Metal4k)
+            && !self.request.archive.is_none();
+        if packed {
+            // Compressed from the same bytes that are checked where it isn't.
+            return Ok(Vec::new());
+        }
+        let medium = Medium::open(&path)?;
+        let table = drivers::check(
+            medium.initrd(),
+            medium.root(),
+            &self.source.facts.kernel.release,
+            &self.request.drivers,
+            medium.stages(),
+        )?;
+        if !self.request.allow_missing_driver {
+            refuse_missing(&table, "what was written")?;
+        }
+        Ok(table)
     }
 
     /// Sizes and checksums of the media, by as many threads as there are files.
-    fn checksums(&self, staging: &Staging, progress: &dyn Progress) -> Result<Vec<Artifact>> {
-        progress.begin("computing checksums", 0);
-        let files = self.names.of(&self.formats);
+    fn checksums(&self, disks: &[Disk]) -> Result<Vec<Artifact>> {
+        self.progress.begin("computing checksums", 0);
+        let files = self.plan.names.of(&self.plan.formats);
         let artifacts = std::thread::scope(|scope| {
             let workers: Vec<_> = files
                 .iter()
-                .map(|(name, role)| scope.spawn(move || artifact(staging, name, role)))
+                .map(|(name, role)| {
+                    let known = self.known_checksum(name, disks);
+                    scope.spawn(move || artifact(self.staging, name, role, known))
+                })
                 .collect();
             workers
                 .into_iter()
                 .map(|worker| worker.join().expect("hashing does not panic"))
                 .collect()
         });
-        progress.end();
+        self.progress.end();
         artifacts
     }
 
-    fn options(&self, request: &Request) -> BTreeMap<&'static str, Value> {
+    /// Raw images were hashed when they were composed.
+    fn known_checksum(&self, name: &str, disks: &[Disk]) -> Option<[u8; 32]> {
+        let names = &self.plan.names;
+        let format = match name {
+            _ if !self.request.archive.is_none() => return None,
+            name if *name == names.metal => Format::Metal,
+            name if *name == names.metal4k => Format::Metal4k,
+            _ => return None,
+        };
+        let disk = disks.iter().find(|disk| disk.format == format)?;
+        Some(disk.sha256)
+    }
+
+    fn options(&self) -> BTreeMap<&'static str, Value> {
+        let (plan, request) = (self.plan, self.request);
         BTreeMap::from([
-            ("compression", json!(self.compressor.to_string())),
-            ("block-size", json!(self.block_size)),
-            ("formats", json!(self.formats)),
-            ("live-kargs", json!(self.live_kargs)),
-            ("origin", json!(self.origin)),
+            ("compression", json!(plan.compressor.to_string())),
+            ("block-size", json!(plan.block_size)),
+            ("disk-size", json!(request.disk_bytes)),
+            ("compress", json!(request.archive)),
+            ("formats", json!(plan.formats)),
+            ("live-kargs", json!(plan.live_kargs)),
+            ("origin", json!(plan.origin)),
             ("rootfs-url", json!(request.rootfs_url)),
             ("customized", json!(!request.customization.is_empty())),
         ])
     }
-}
 
-/// Kernel arguments for a live boot over the network: those of the ISO but for where its root is.
-fn pxe_kargs(source: &Source, customization: &Customization) -> Result<String> {
-    let extra = &source.facts.image.extra_kargs;
-    let kargs: Vec<String> = extra
-        .iter()
-        .cloned()
-        .chain(["ignition.firstboot", "ignition.platform.id=metal"].map(str::to_owned))
-        .collect();
-    customization.edit_kargs(&kargs.join(" "))
-}
-
-/// Refuses an image whose initramfs could not mount what we are going to write.
-fn check_mountable(source: &Source, compressor: Compressor, progress: &dyn Progress) -> Result<()> {
-    let kernel = &source.facts.kernel;
-    let initramfs =
-        Initramfs::read(kernel.initramfs.reader()).context("reading the image's initramfs")?;
-    let algorithm = algorithm(compressor);
-    match kernel::mount_support(
-        &initramfs,
-        &source.imported.tree,
-        &kernel.release,
-        algorithm,
-    )? {
-        Verdict::Yes(_) => Ok(()),
-        Verdict::Unknown(reason) => {
-            progress.warn(&format!(
-                "can't tell whether the live initramfs mounts a squashfs compressed with {algorithm}: {reason}"
-            ));
-            Ok(())
-        }
-        Verdict::No(reason) => Err(Failure::new(
-            format!(
-                "the image's initramfs can't mount a squashfs compressed with {algorithm}: {reason}"
-            ),
-            "rebuild the initramfs with squashfs and loop in it, or choose another --compression",
-        )
-        .into()),
+    fn write_text(&self, name: &str, text: &str) -> Result<()> {
+        let mut file = self.staging.create(name)?;
+        io::copy(&mut text.as_bytes(), &mut file).with_context(|| format!("writing {name}"))?;
+        Ok(())
     }
 }
 
-/// What the kernel calls a compressor's format, whatever the level.
-fn algorithm(compressor: Compressor) -> &'static str {
-    match compressor {
-        Compressor::Zstd { .. } => "zstd",
-        Compressor::Gzip { .. } => "gzip",
-        Compressor::Xz => "xz",
-    }
-}
-
-fn refuse_missing(table: &[Presence], place: &str) -> Result<()> {
-    let missing: Vec<String> = table
-        .iter()
-        .filter(|p| !p.finding.is_present())
-        .map(|p| {
-            format!(
-                "{} at {} ({})",
-                p.driver,
-                p.stage.name(),
-                p.finding.reason()
-            )
-        })
-        .collect();
-    match drivers::repair(table) {
-        None => Ok(()),
-        Some(hint) => Err(Failure::new(
-            format!("in {place}, drivers are missing: {}", missing.join("; ")),
-            hint,
-        )
-        .into()),
-    }
-}
-
-fn artifact(staging: &Staging, name: &str, role: &str) -> Result<Artifact> {
+fn artifact(
+    staging: &Staging,
+    name: &str,
+    role: &str,
+    known: Option<[u8; 32]>,
+) -> Result<Artifact> {
     let path = staging.path(name);
     let file = Arc::new(File::open(&path).with_context(|| format!("opening {}", path.display()))?);
     Ok(Artifact {
         name: name.to_owned(),
         role: role.to_owned(),
         size: file.metadata()?.len(),
-        sha256: live::sha256(&file).with_context(|| format!("reading {}", path.display()))?,
+        sha256: match known {
+            Some(sha256) => hex::encode(sha256),
+            None => live::sha256(&file).with_context(|| format!("reading {}", path.display()))?,
+        },
     })
 }
 
 fn pretty(value: &Value) -> Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
-}
-
-fn write_text(staging: &Staging, name: &str, text: &str) -> Result<()> {
-    let mut file = staging.create(name)?;
-    io::copy(&mut text.as_bytes(), &mut file).with_context(|| format!("writing {name}"))?;
-    Ok(())
 }

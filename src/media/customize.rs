@@ -108,7 +108,7 @@ impl Customization {
     }
 }
 
-fn utf8(path: &Path) -> Result<String> {
+pub(super) fn utf8(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).with_context(|| {
         format!(
             "{} is not UTF-8, which coreos-installer needs",

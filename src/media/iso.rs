@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use super::disk::ESP_VOLUME_ID;
 use super::menu::{self, KargArea};
+use super::miniso;
 use crate::failure::Failure;
 use crate::format::{fat, gpt, iso9660};
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
 use crate::sysroot::Facts;
 use crate::tree::{Content, Node, Tree};
 
@@ -22,9 +24,6 @@ const TEMPLATES: &str = "usr/share/coreos-assembler/live";
 
 /// Room for Ignition configs in bytes; installers take the file's length as the limit.
 pub(super) const IGNITION_AREA: usize = 256 << 10;
-
-/// FAT serial number of the ESP, the one that CoreOS disks have.
-const ESP_VOLUME_ID: u32 = 0x7B77_95E7;
 
 /// Kernel, initramfs and root file system as PXE has them too.
 #[derive(Clone, Debug)]
@@ -129,24 +128,38 @@ impl Iso {
 
     /// Writes the ISO with `payload`.
     pub(super) fn write(
-        mut self,
+        &self,
         payload: &Payload,
         out: &File,
         progress: &dyn Progress,
     ) -> Result<()> {
-        for (name, content) in [
-            ("vmlinuz", &payload.kernel),
-            ("initrd.img", &payload.initrd),
-            ("rootfs.img", &payload.rootfs),
-        ] {
-            self.files
-                .insert(format!("images/pxeboot/{name}"), content.clone());
+        let mut files = self.files.clone();
+        files.insert("images/pxeboot/rootfs.img".to_owned(), payload.rootfs.clone());
+        // Filled when the minimal ISO is there to be packed.
+        files.insert(miniso::PATH.to_owned(), Content::bytes(vec![0; miniso::ROOM]));
+        self.write_files(files, payload, out, progress)
+    }
+
+    /// Writes the ISO without what makes it large: the root file system.
+    pub(super) fn write_minimal(&self, payload: &Payload, out: &File) -> Result<()> {
+        self.write_files(self.files.clone(), payload, out, &Silent)
+    }
+
+    fn write_files(
+        &self,
+        mut files: BTreeMap<String, Content>,
+        payload: &Payload,
+        out: &File,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        for (name, content) in [("vmlinuz", &payload.kernel), ("initrd.img", &payload.initrd)] {
+            files.insert(format!("images/pxeboot/{name}"), content.clone());
         }
         let volume = iso9660::Volume {
             id: self.volume_id.clone(),
-            set_id: self.set_id,
+            set_id: self.set_id.clone(),
             time: i64::try_from(self.time).unwrap_or(0),
-            files: self.files,
+            files,
             boot: vec![iso9660::BootEntry::uefi("images/efiboot.img")],
         };
         let layout = volume.layout()?;

@@ -1,20 +1,20 @@
 //! The live system: `rootfs.img` with the root file system in it, and the initramfs that finds it.
 //!
 //! ```text
-//! rootfs.img   cpio(newc): header+name, 124 bytes | root.squashfs | etc/coreos-live-rootfs | …
+//! rootfs.img   cpio(newc): header+name, 124 bytes | root.squashfs | etc/coreos-live-rootfs | *.osmet
 //! initrd.img   the image's initramfs | gzip cpio: stamp, features, stream hash | pad to 4 bytes
 //! ```
 //!
 //! The live initramfs mounts the squashfs in place, from offset 124 of rootfs.img on the ISO, or
-//! unpacks rootfs.img, checking it chunk by chunk (`rdcore stream-hash`). Later members of the
-//! archive may be anything; `*.osmet` files will be put there when disk images are made.
+//! unpacks rootfs.img, checking it chunk by chunk (`rdcore stream-hash`). It takes the members called
+//! `*.osmet` out of the archive, from which coreos-installer rebuilds disk images.
 //!
 //! Contract: osbuild `stages/org.osbuild.coreos.live-artifacts.mono`, fedora-coreos-config
 //! `35coreos-live`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,11 +69,21 @@ pub(super) fn root(sysroot: &Sysroot) -> Result<Tree> {
     Ok(tree)
 }
 
+/// A member of rootfs.img from which the live system rebuilds a metal image.
+#[derive(Debug)]
+pub(super) struct Osmet {
+    /// Its name; the live initramfs looks for `*.osmet` at the top.
+    pub(super) name: String,
+    /// The osmet file.
+    pub(super) content: Content,
+}
+
 /// Writes rootfs.img.
 pub(super) fn write_rootfs(
     tree: &Tree,
     facts: &Facts,
     options: &squashfs::Options,
+    osmet: &[Osmet],
     out: &File,
     progress: &dyn Progress,
 ) -> Result<squashfs::Written> {
@@ -85,16 +95,24 @@ pub(super) fn write_rootfs(
     debug_assert_eq!(head.len() as u64, SQUASHFS_OFFSET);
     out.write_all_at(&head, 0).context("writing rootfs.img")?;
 
-    let mut rest = vec![0; cpio::padding(written.bytes)];
-    let mut archive = cpio::Writer::after(2, &mut rest);
+    let mut rest = out;
+    rest.seek(SeekFrom::Start(SQUASHFS_OFFSET + written.bytes))
+        .and_then(|_| rest.write_all(&[0; 4][..cpio::padding(written.bytes)]))
+        .context("writing rootfs.img")?;
+    let mut archive = cpio::Writer::after(2, BufWriter::new(rest));
     archive.directory("etc", 0o755)?;
     archive.file(
         ROOTFS_STAMP,
         0o644,
         format!("{}\n", facts.version).as_bytes(),
     )?;
-    archive.finish()?;
-    out.write_all_at(&rest, SQUASHFS_OFFSET + written.bytes)
+    for Osmet { name, content } in osmet {
+        let entry = cpio::Entry::file(name, 0o644);
+        archive.member(&entry, content.len(), &mut content.reader())?;
+    }
+    archive
+        .finish()?
+        .flush()
         .context("writing rootfs.img")?;
     Ok(written)
 }

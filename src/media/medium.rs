@@ -1,4 +1,4 @@
-//! Media read back: an ISO file, or a directory with a PXE set.
+//! Media read back: an ISO, a disk image, or a directory with a PXE set.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
+use super::drivers::{INSTALL, LIVE, Stages};
+use super::installed::Installed;
 use super::iso::Payload;
 use super::live::{SQUASHFS_NAME, SQUASHFS_OFFSET};
 use crate::failure::Failure;
+use crate::format::gpt::Table;
 use crate::format::squashfs::{Entry, Follow, Kind, Reader};
-use crate::format::{cpio, iso9660};
+use crate::format::{cpio, iso9660, qcow2};
 use crate::kernel::Files;
 use crate::tree::Content;
 
@@ -19,14 +22,32 @@ use crate::tree::Content;
 pub struct Medium {
     /// Where it was read from.
     pub path: PathBuf,
-    /// The ISO's file system, if it is one.
-    pub iso: Option<iso9660::Reader>,
-    /// Kernel, initramfs and root file system.
-    pub payload: Payload,
+    /// What boots from it.
+    pub system: System,
+}
+
+/// What boots from a medium.
+#[derive(Debug)]
+pub enum System {
+    /// A live system.
+    Live {
+        /// The ISO's file system, if it is one.
+        iso: Option<iso9660::Reader>,
+        /// Kernel, initramfs and root file system.
+        payload: Payload,
+        /// The root file system.
+        root: LiveRoot,
+    },
+    /// An installed system.
+    Installed(Installed),
 }
 
 /// A PXE set's files, by what their names end in.
 const PXE_PARTS: [&str; 3] = ["-live-kernel.", "-live-initramfs.", "-live-rootfs."];
+
+/// Where ISO 9660 volumes have their first descriptor, and what is in it.
+const ISO_MAGIC_OFFSET: u64 = 0x8001;
+const ISO_MAGIC: &[u8; 5] = b"CD001";
 
 impl Medium {
     /// Whether `path` is something that [`Medium::open`] takes, rather than an image.
@@ -34,63 +55,104 @@ impl Medium {
         path.is_file() || (path.is_dir() && pxe_parts(path).is_ok())
     }
 
-    /// Opens an ISO file, or a directory with one PXE set in it.
+    /// Opens an ISO, a raw or qcow2 disk image, or a directory with one PXE set in it.
     pub fn open(path: &Path) -> Result<Self> {
-        if path.is_dir() {
-            return Self::open_pxe(path);
-        }
-        let file = open(path)?;
-        let length = file.metadata()?.len();
-        let iso = iso9660::Reader::open(Content::range(file, 0, length))
-            .with_context(|| format!("reading {} as an ISO", path.display()))?;
-        let part = |name: &str| {
-            iso.file(&format!("images/pxeboot/{name}"))?.ok_or_else(|| {
-                anyhow::Error::from(Failure::new(
-                    format!("{} has no images/pxeboot/{name}", path.display()),
-                    "only live ISOs of CoreOS can be read",
-                ))
-            })
-        };
-        let payload = Payload {
-            kernel: part("vmlinuz")?,
-            initrd: part("initrd.img")?,
-            rootfs: part("rootfs.img")?,
+        let system = match path.is_dir() {
+            true => open_pxe(path),
+            false => open_file(path),
         };
         Ok(Self {
             path: path.to_owned(),
-            iso: Some(iso),
-            payload,
+            system: system.with_context(|| format!("reading {}", path.display()))?,
         })
     }
 
-    fn open_pxe(directory: &Path) -> Result<Self> {
-        let [kernel, initrd, rootfs] = pxe_parts(directory)?;
-        let content = |path: &Path| -> Result<Content> {
-            let file = open(path)?;
-            let length = file.metadata()?.len();
-            Ok(Content::range(file, 0, length))
-        };
-        Ok(Self {
-            path: directory.to_owned(),
-            iso: None,
-            payload: Payload {
-                kernel: content(&kernel)?,
-                initrd: content(&initrd)?,
-                rootfs: content(&rootfs)?,
-            },
-        })
+    /// The initramfs that boots.
+    pub fn initrd(&self) -> &Content {
+        match &self.system {
+            System::Live { payload, .. } => &payload.initrd,
+            System::Installed(installed) => &installed.initrd,
+        }
     }
 
-    /// The live root file system.
-    pub fn root(&self) -> Result<LiveRoot> {
-        LiveRoot::open(&self.payload.rootfs)
-            .with_context(|| format!("reading the live root of {}", self.path.display()))
+    /// The root file system, as the running system sees it.
+    pub fn root(&self) -> &dyn Files {
+        match &self.system {
+            System::Live { root, .. } => root,
+            System::Installed(installed) => installed,
+        }
+    }
+
+    /// What its initramfs and its root are called in reports.
+    pub fn stages(&self) -> &'static Stages {
+        match &self.system {
+            System::Live { .. } => &LIVE,
+            System::Installed(_) => &INSTALL,
+        }
     }
 }
 
-fn open(path: &Path) -> Result<Arc<File>> {
+fn open_file(path: &Path) -> Result<System> {
+    let content = whole(path)?;
+    let content = match qcow2::Reader::probe(&content) {
+        true => qcow2::Reader::open(content)?.into_content(),
+        false => content,
+    };
+    let mut magic = [0; ISO_MAGIC.len()];
+    if content.read_at(ISO_MAGIC_OFFSET, &mut magic).is_ok() && magic == *ISO_MAGIC {
+        return open_iso(content);
+    }
+    match Table::read(&content)? {
+        Some(table) => Installed::open(&content, table).map(System::Installed),
+        None => Err(Failure::new(
+            "it is neither an ISO nor a disk with a GUID partition table",
+            "an image is named with its transport: oci-archive:FILE, oci:DIR or docker://NAME",
+        )
+        .into()),
+    }
+}
+
+fn open_iso(content: Content) -> Result<System> {
+    let iso = iso9660::Reader::open(content)?;
+    let part = |name: &str| {
+        iso.file(&format!("images/pxeboot/{name}"))?.ok_or_else(|| {
+            let hint = match name {
+                "rootfs.img" => "a minimal ISO has none; look into the PXE set that it boots",
+                _ => "only live ISOs of CoreOS can be read",
+            };
+            anyhow::Error::from(Failure::new(format!("there is no images/pxeboot/{name}"), hint))
+        })
+    };
+    let payload = Payload {
+        kernel: part("vmlinuz")?,
+        initrd: part("initrd.img")?,
+        rootfs: part("rootfs.img")?,
+    };
+    Ok(System::Live {
+        root: LiveRoot::open(&payload.rootfs).context("reading its live root")?,
+        iso: Some(iso),
+        payload,
+    })
+}
+
+fn open_pxe(directory: &Path) -> Result<System> {
+    let [kernel, initrd, rootfs] = pxe_parts(directory)?;
+    let payload = Payload {
+        kernel: whole(&kernel)?,
+        initrd: whole(&initrd)?,
+        rootfs: whole(&rootfs)?,
+    };
+    Ok(System::Live {
+        root: LiveRoot::open(&payload.rootfs).context("reading its live root")?,
+        iso: None,
+        payload,
+    })
+}
+
+fn whole(path: &Path) -> Result<Content> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    Ok(Arc::new(file))
+    let length = file.metadata()?.len();
+    Ok(Content::range(Arc::new(file), 0, length))
 }
 
 fn pxe_parts(directory: &Path) -> Result<[PathBuf; 3]> {

@@ -1,23 +1,33 @@
-//! Which formats make up a medium: the live system, the ISO, the PXE set.
+//! Which formats make up a medium: the live system, the ISO, the PXE set, disks.
 
 mod bake;
+mod compress;
 mod compression;
 mod customize;
+mod disk;
 mod drivers;
+mod installed;
 mod iso;
 mod live;
 mod medium;
 mod menu;
+mod miniso;
+mod names;
+mod plan;
 mod pxe;
 mod record;
 mod source;
 mod staging;
 
-pub use bake::{Baked, Format, Plan, Request};
+pub use bake::Baked;
+pub use compress::Archive;
 pub use compression::Choice;
 pub use customize::Customization;
-pub use drivers::{Presence, Stage, check as check_drivers, repair};
-pub use medium::{LiveRoot, Medium};
+pub use drivers::{INSTALL, LIVE, Presence, Stage, Stages, check as check_drivers, repair};
+pub use installed::Installed;
+pub use medium::{LiveRoot, Medium, System};
+pub use names::Format;
+pub use plan::{Plan, Request};
 pub use record::Artifact;
 pub use source::{ReadOptions, Source};
 pub use staging::{Staging, abandon};

@@ -15,7 +15,7 @@ pub struct Artifact {
     /// Its name in the output directory.
     pub name: String,
     /// What it is, in the words of CoreOS stream metadata: `iso`, `kernel`, `initramfs`, `rootfs`,
-    /// or `config`.
+    /// `metal`, `metal4k`, `qcow2`, or `config`.
     pub role: String,
     /// Length in bytes.
     pub size: u64,
@@ -84,11 +84,35 @@ pub(super) fn stream_json(source: &Source, artifacts: &[Artifact], last_modified
             json!({ "kernel": kernel, "initramfs": initramfs, "rootfs": rootfs }),
         );
     }
+    let mut qemu = serde_json::Map::new();
+    if let Some(disk) = location("qcow2") {
+        qemu.insert("qcow2".to_owned(), json!({ "disk": disk }));
+    }
+    for (role, head) in [("metal", ""), ("metal4k", "4k.")] {
+        let Some(artifact) = artifacts.iter().find(|artifact| artifact.role == role) else {
+            continue;
+        };
+        // raw, raw.gz, 4k.raw.xz
+        let ending = artifact.name.rsplit_once(".raw").map_or("", |(_, e)| e);
+        formats.insert(
+            format!("{head}raw{ending}"),
+            json!({ "disk": location(role) }),
+        );
+    }
     let facts = &source.facts;
+    let mut platforms = serde_json::Map::new();
+    for (platform, formats) in [("metal", formats), ("qemu", qemu)] {
+        if !formats.is_empty() {
+            platforms.insert(
+                platform.to_owned(),
+                json!({ "release": facts.version, "formats": formats }),
+            );
+        }
+    }
     let mut architectures = serde_json::Map::new();
     architectures.insert(
         facts.architecture.clone(),
-        json!({ "artifacts": { "metal": { "release": facts.version, "formats": formats } } }),
+        json!({ "artifacts": platforms }),
     );
     json!({
         "stream": facts.labels.get("com.coreos.stream").unwrap_or(&facts.osname),

@@ -100,6 +100,13 @@ impl Staging {
             .with_context(|| format!("making {}", path.display()))
     }
 
+    /// Makes a file without a name, for what is not kept.
+    pub fn scratch_file(&self) -> Result<File> {
+        tempfile::tempfile_in(self.directory()).with_context(|| {
+            format!("making a scratch file in {}", self.directory().display())
+        })
+    }
+
     /// Refuses names that are taken in the output directory, unless told to replace them.
     pub fn check_free<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
         for name in names {

@@ -1,26 +1,21 @@
 //! `/boot`: kernel, initramfs, boot entry, first-boot stamp.
 
-use anyhow::Result;
-
 use super::deployment::Deployment;
 use super::plot::Plot;
-use super::{Facts, Settings};
+use super::Facts;
 use crate::tree::Meta;
 
 /// What the boot loader starts.
 pub(super) struct Boot {
     /// Directory of kernel and initramfs, below the boot file system's root.
     pub(super) directory: String,
-    /// Kernel arguments of the entry, in order.
+    /// Path of the boot entry, whose text [`entry`] makes.
+    pub(super) entry: String,
+    /// Kernel arguments of every platform, in order.
     pub(super) kargs: Vec<String>,
 }
 
-pub(super) fn add(
-    plot: &mut Plot,
-    facts: &Facts,
-    deployment: &Deployment,
-    settings: &Settings,
-) -> Result<Boot> {
+pub(super) fn add(plot: &mut Plot, facts: &Facts, deployment: &Deployment) -> Boot {
     let directory = format!("ostree/{}-{}", facts.osname, deployment.boot_checksum);
     for (name, meta, content) in &deployment.boot_files {
         let meta = Meta {
@@ -34,33 +29,42 @@ pub(super) fn add(
     plot.symlink("boot/boot", ".");
     plot.symlink("boot/loader", "loader.1");
 
-    let mut kargs = vec!["rw".to_owned(), "$ignition_firstboot".to_owned()];
+    let mut kargs = vec!["rw".to_owned()];
+    // zipl has no variables: its command line is fixed when it runs.
+    if facts.architecture != "s390x" {
+        kargs.push("$ignition_firstboot".to_owned());
+    }
     kargs.extend(facts.image.extra_kargs.iter().cloned());
     kargs.push(format!("ostree={}", deployment.boot_link));
-    kargs.push(format!("ignition.platform.id={}", settings.platform));
 
-    let entry = match deployment.libostree.names_entries_without_stateroot() {
+    let name = match deployment.libostree.names_entries_without_stateroot() {
         true => "ostree-1.conf".to_owned(),
         false => format!("ostree-1-{}.conf", facts.osname),
     };
-    let release = &facts.kernel.release;
-    plot.file(
-        &format!("boot/loader.1/entries/{entry}"),
-        0o644,
-        format!(
-            "title {title}\nversion 1\noptions {options}\n\
-             linux /boot/{directory}/vmlinuz-{release}\n\
-             initrd /boot/{directory}/initramfs-{release}.img\n",
-            title = title(facts),
-            options = kargs.join(" "),
-        ),
-    );
+    let entry = format!("boot/loader.1/entries/{name}");
+    plot.file(&entry, 0o644, "");
     // GRUB sources it and turns it into the karg; the first boot removes it.
     plot.file("boot/ignition.firstboot", 0o644, "");
     if let Some(platforms) = &facts.platforms {
         plot.file("boot/coreos/platforms.json", 0o644, platforms.clone());
     }
-    Ok(Boot { directory, kargs })
+    Boot {
+        directory,
+        entry,
+        kargs,
+    }
+}
+
+/// The boot entry with these kernel arguments, of a kernel in `directory` of the boot file system.
+pub(super) fn entry(facts: &Facts, directory: &str, kargs: &[String]) -> String {
+    let release = &facts.kernel.release;
+    format!(
+        "title {title}\nversion 1\noptions {options}\n\
+         linux /boot/{directory}/vmlinuz-{release}\n\
+         initrd /boot/{directory}/initramfs-{release}.img\n",
+        title = title(facts),
+        options = kargs.join(" "),
+    )
 }
 
 /// The menu's line, as libostree composes it.

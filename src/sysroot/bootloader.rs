@@ -12,13 +12,15 @@ use sha2::{Digest, Sha512};
 
 use super::Facts;
 use super::facts::config_file;
+use super::platform::CONSOLE;
 use super::plot::Plot;
 use crate::ostree::Imported;
 use crate::tree::{Content, Meta, Node, Tree};
 
 const STATIC_CONFIGS: &str = "usr/lib/bootupd/grub2-static";
 const UPDATES: &str = "usr/lib/bootupd/updates";
-const BIOS_MODULES: &str = "usr/lib/grub/i386-pc";
+/// Where images keep GRUB for BIOS.
+pub const BIOS_MODULES: &str = "usr/lib/grub/i386-pc";
 
 pub(super) fn add(plot: &mut Plot, imported: &Imported, facts: &Facts) -> Result<()> {
     let tree = &imported.tree;
@@ -35,13 +37,7 @@ pub(super) fn add(plot: &mut Plot, imported: &Imported, facts: &Facts) -> Result
     };
     plot.file("boot/grub2/grub.cfg", 0o600, config);
     plot.file("boot/grub2/grubenv", 0o600, grub_environment());
-    // Begins with a comment because coreos-installer looks for a newline before the markers.
-    plot.file(
-        "boot/grub2/console.cfg",
-        0o644,
-        "# Console settings; coreos-installer replaces what is between the markers.\n\
-         # CONSOLE-SETTINGS-START\n\n# CONSOLE-SETTINGS-END\n",
-    );
+    plot.file(CONSOLE, 0o644, "");
     if facts.architecture == "x86_64" {
         add_bios_modules(plot, tree);
     }

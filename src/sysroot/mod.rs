@@ -12,9 +12,11 @@ mod boot;
 mod bootloader;
 mod deployment;
 mod facts;
+mod platform;
 mod plot;
 mod repo;
 
+pub use bootloader::BIOS_MODULES;
 pub use facts::{Facts, ImageJson, machine};
 
 use anyhow::{Context, Result};
@@ -48,6 +50,10 @@ pub struct Sysroot {
     pub boot_directory: String,
     /// Kernel arguments of the boot entry.
     pub kargs: Vec<String>,
+    /// Those of every platform.
+    common_kargs: Vec<String>,
+    /// Path of the boot entry.
+    boot_entry: String,
 }
 
 /// Lays out the disk of `imported`.
@@ -63,19 +69,23 @@ pub fn lay_out(
 
     let objects = repo::add(&mut plot, imported);
     let deployment = deployment::add(&mut plot, imported, &objects, facts, settings)?;
-    let boot = boot::add(&mut plot, facts, &deployment, settings)?;
+    let boot = boot::add(&mut plot, facts, &deployment);
     bootloader::add(&mut plot, imported, facts)?;
     aleph(&mut plot, imported.base_commit.as_ref(), facts, settings);
 
     if let Some(policy) = policy {
         policy.check().context("labelling the deployed system")?;
     }
-    Ok(Sysroot {
+    let mut sysroot = Sysroot {
         tree: plot.finish(),
         deployment: deployment.path,
         boot_directory: boot.directory,
-        kargs: boot.kargs,
-    })
+        kargs: Vec::new(),
+        common_kargs: boot.kargs,
+        boot_entry: boot.entry,
+    };
+    sysroot.set_platform(facts, &settings.platform)?;
+    Ok(sysroot)
 }
 
 /// Where this machine came from, for those who look at it years later: osbuild's form of the file.

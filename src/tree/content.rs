@@ -1,4 +1,4 @@
-//! Contents by handle: bytes in memory, or a range of an open file.
+//! Contents by handle: bytes in memory, a range of an open file, or what somebody else composes.
 //!
 //! The store is one file without a name. Readers of layers append to it from several threads, each
 //! into a range reserved beforehand, so what lies where depends on timing; nothing may show it.
@@ -19,9 +19,20 @@ pub struct Content {
     len: u64,
 }
 
+/// Bytes at positions, for contents that lie neither in memory nor in one piece of a file, like the
+/// disk inside a qcow2 image.
+pub trait ReadAt: std::fmt::Debug + Send + Sync {
+    /// Fills `buffer` with the bytes from `offset` on.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
 #[derive(Clone, Debug)]
 enum Place {
     Memory(Arc<[u8]>),
+    Composed {
+        source: Arc<dyn ReadAt>,
+        offset: u64,
+    },
     File {
         file: Arc<File>,
         offset: u64,
@@ -52,6 +63,14 @@ impl Content {
         }
     }
 
+    /// The first `len` bytes of what `source` composes, the same at every reading.
+    pub fn composed(source: Arc<dyn ReadAt>, len: u64) -> Self {
+        Self {
+            place: Place::Composed { source, offset: 0 },
+            len,
+        }
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         self.len
@@ -78,6 +97,10 @@ impl Content {
             Place::File {
                 file, offset: base, ..
             } => file.read_exact_at(buffer, base + offset),
+            Place::Composed {
+                source,
+                offset: base,
+            } => source.read_at(base + offset, buffer),
         }
     }
 
@@ -108,6 +131,7 @@ impl Content {
         match &self.place {
             Place::Memory(bytes) => Some(xxhash_rust::xxh3::xxh3_128(bytes)),
             Place::File { fingerprint, .. } => *fingerprint,
+            Place::Composed { .. } => None,
         }
     }
 
@@ -125,6 +149,16 @@ impl Content {
             Place::File {
                 file, offset: base, ..
             } => Self::range(Arc::clone(file), base + offset, len),
+            Place::Composed {
+                source,
+                offset: base,
+            } => Self {
+                place: Place::Composed {
+                    source: Arc::clone(source),
+                    offset: base + offset,
+                },
+                len,
+            },
         })
     }
 
@@ -133,7 +167,7 @@ impl Content {
     pub fn file_range(&self) -> Option<(&File, u64)> {
         match &self.place {
             Place::File { file, offset, .. } => Some((file, *offset)),
-            Place::Memory(_) => None,
+            Place::Memory(_) | Place::Composed { .. } => None,
         }
     }
 
@@ -148,6 +182,16 @@ impl Content {
                     },
                     Place::File {
                         file: b, offset: y, ..
+                    },
+                ) => Arc::ptr_eq(a, b) && x == y,
+                (
+                    Place::Composed {
+                        source: a,
+                        offset: x,
+                    },
+                    Place::Composed {
+                        source: b,
+                        offset: y,
                     },
                 ) => Arc::ptr_eq(a, b) && x == y,
                 _ => false,

@@ -7,7 +7,7 @@
 
 mod content;
 
-pub use content::{Content, ContentReader, Store};
+pub use content::{Content, ContentReader, ReadAt, Store};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -319,6 +319,32 @@ impl Tree {
         }
     }
 
+    /// The directory `id` and what is below it as a tree of its own, hard links kept. Inodes get
+    /// new ids.
+    pub fn subtree(&self, id: InodeId) -> Self {
+        let mut below = Self::new(self.inode(id).meta.clone());
+        let mut known = BTreeMap::from([(id, Self::ROOT)]);
+        let mut open = vec![(id, Self::ROOT)];
+        while let Some((from, to)) = open.pop() {
+            for (name, child) in self.children(from) {
+                let copy = *known.entry(child).or_insert_with(|| {
+                    let Inode { meta, node } = self.inode(child);
+                    let node = match node {
+                        Node::Directory(_) => Node::Directory(BTreeMap::new()),
+                        node => node.clone(),
+                    };
+                    let copy = below.add(meta.clone(), node);
+                    if self.is_directory(child) {
+                        open.push((child, copy));
+                    }
+                    copy
+                });
+                below.link(to, name, copy);
+            }
+        }
+        below
+    }
+
     fn children_mut(&mut self, id: InodeId) -> &mut BTreeMap<Box<[u8]>, InodeId> {
         match &mut self.inode_mut(id).node {
             Node::Directory(names) => names,
@@ -369,6 +395,21 @@ mod tests {
         tree.walk(|_, _| names += 1);
         assert_eq!(names, 4);
         tree.link_counts();
+    }
+
+    #[test]
+    fn a_subtree_has_what_is_below_and_its_links() {
+        let mut tree = Tree::new(Meta::root(0o755));
+        let boot = tree.make_directories("boot", &Meta::root(0o700));
+        let inner = tree.make_directories("boot/grub2", &Meta::root(0o755));
+        let file = tree.create(inner, "a", Meta::root(0o644), Node::Fifo);
+        tree.link(boot, b"b", file);
+        tree.make_directories("usr", &Meta::root(0o755));
+        let below = tree.subtree(boot);
+        assert_eq!(below.len(), 3);
+        assert_eq!(below.inode(Tree::ROOT).meta.mode, 0o700);
+        assert_eq!(below.lookup("grub2/a"), below.lookup("b"));
+        assert!(below.lookup("b").is_some());
     }
 
     #[test]

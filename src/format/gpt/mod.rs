@@ -8,12 +8,13 @@
 //! partitions together so that numbers with gaps are lost, and makes up GUIDs of its own. Bytes 0 to
 //! 445 of the MBR, boot code and disk signature, are left as they are.
 //!
-//! Left out on purpose: reading, because the crate panics on foreign tables (entry sizes other than
-//! 128 bytes) and trusts their counts.
+//! Reading is ours too, because the crate panics on foreign tables (entry sizes other than 128 bytes)
+//! and trusts their counts.
 //!
 //! Layout: UEFI 2.10, chapter 5. Checked by: `sgdisk -v`, OVMF, and `xorriso` for ISOs.
 
 mod hybrid;
+mod reader;
 mod writer;
 
 #[cfg(test)]

@@ -342,3 +342,80 @@ fn an_iso_that_leaves_no_room_for_the_table_grows_by_a_mebibyte() {
     assert!(make_hybrid(image.as_file(), offset, 0, "seed").is_err());
     assert!(make_hybrid(image.as_file(), 512, length, "seed").is_err());
 }
+
+fn content(image: &NamedTempFile) -> Content {
+    let file = image.reopen().unwrap();
+    let len = file.metadata().unwrap().len();
+    Content::range(std::sync::Arc::new(file), 0, len)
+}
+
+#[test]
+fn tables_are_read_back() {
+    for sector_size in [SectorSize::B512, SectorSize::B4096] {
+        let mut table = disk();
+        table.sector_size = sector_size;
+        for partition in &mut table.partitions {
+            let scale = sector_size.bytes() / 512;
+            partition.first_lba /= scale;
+            partition.last_lba = (partition.last_lba + 1) / scale - 1;
+        }
+        let found = Table::read(&content(&written(&table))).unwrap().unwrap();
+        table.partitions.sort_by_key(|partition| partition.number);
+        assert_eq!(found, table);
+        let root = &found.partitions[2];
+        let disk = content(&written(&table));
+        assert_eq!(
+            root.content(&disk, sector_size).unwrap().len(),
+            37 * MIB
+        );
+    }
+}
+
+#[test]
+fn tables_by_sgdisk_are_read() {
+    if !have("sgdisk") {
+        return;
+    }
+    let image = NamedTempFile::new().unwrap();
+    image.as_file().set_len(64 * MIB).unwrap();
+    said(
+        "sgdisk",
+        &["-n", "2:4096:8191", "-c", "2:second", "-A", "2:set:2", "-n", "7:0:0"],
+        image.path(),
+    );
+    let found = Table::read(&content(&image)).unwrap().unwrap();
+    let seen: Vec<(u32, &str, u64, u64)> = found
+        .partitions
+        .iter()
+        .map(|p| (p.number, &*p.name, p.first_lba, p.attributes))
+        .collect();
+    assert_eq!(seen, [(2, "second", 4096, 4), (7, "", 8192, 0)]);
+}
+
+#[test]
+fn foreign_tables_are_refused_without_panic() {
+    assert!(Table::read(&Content::bytes(vec![0; 4096])).unwrap().is_none());
+    let image = written(&disk());
+    let mut bytes = fs::read(image.path()).unwrap();
+    bytes.truncate(1 << 20);
+    for at in 512..512 + 96 {
+        for value in [0, 0x7f, 0xff] {
+            let mut damaged = bytes.clone();
+            damaged[at] = value;
+            // With the checksum made right, so that limits are what decides.
+            let _ = Table::read(&Content::bytes(damaged.clone()));
+            damaged[528..532].fill(0);
+            let sum = crc32fast::hash(&damaged[512..604]);
+            damaged[528..532].copy_from_slice(&sum.to_le_bytes());
+            if let Ok(Some(table)) = Table::read(&Content::bytes(damaged)) {
+                let disk = Content::bytes(vec![0; 4096]);
+                for partition in table.partitions {
+                    assert!(partition.content(&disk, table.sector_size).is_none());
+                }
+            }
+        }
+    }
+    bytes[1024 + 56] ^= 1;
+    let error = format!("{:#}", Table::read(&Content::bytes(bytes)).unwrap_err());
+    assert!(error.contains("wrong checksum"), "{error}");
+}

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use zerocopy::little_endian::{U16, U32};
+use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::format::{
-    BOOT_INFO_END, BOOTABLE, BootInfo, CATALOG_ENTRY, CatalogEntry, FIRST_DESCRIPTOR, SECTION_LAST,
-    SECTION_MORE, SECTOR, SectionHeader, VALIDATION_KEY, ValidationEntry,
+    BOOT_INFO_END, BOOTABLE, BootInfo, CATALOG_ENTRY, CatalogEntry, FIRST_DESCRIPTOR, GRUB_REST_AT,
+    GRUB_REST_SECTORS, GrubRest, SECTION_LAST, SECTION_MORE, SECTOR, SectionHeader, VALIDATION_KEY,
+    ValidationEntry,
 };
 use super::hierarchy::Extent;
 use crate::tree::Content;
@@ -40,6 +41,9 @@ pub struct BootEntry {
     /// Whether the image is told its place at byte 8, as isolinux and GRUB expect. The file on the
     /// ISO then differs from the content given.
     pub boot_info_table: bool,
+    /// Whether the image is a core image of GRUB for CDs, the parts of which are told their place
+    /// too (xorriso's `--grub2-boot-info`).
+    pub grub_boot_info: bool,
 }
 
 impl BootEntry {
@@ -50,6 +54,7 @@ impl BootEntry {
             path: path.into(),
             load_sectors: None,
             boot_info_table: false,
+            grub_boot_info: false,
         }
     }
 
@@ -60,7 +65,30 @@ impl BootEntry {
             path: path.into(),
             load_sectors: Some(4),
             boot_info_table: true,
+            grub_boot_info: false,
         }
+    }
+
+    /// As [`BootEntry::bios`], and boot code in the system area can start the image as well.
+    pub fn grub(path: impl Into<String>) -> Self {
+        Self {
+            grub_boot_info: true,
+            ..Self::bios(path)
+        }
+    }
+
+    /// Bytes that the image has at least.
+    pub(super) fn least_bytes(&self) -> u64 {
+        [
+            (
+                self.grub_boot_info,
+                GRUB_REST_AT + size_of::<GrubRest>() as u64,
+            ),
+            (self.boot_info_table, BOOT_INFO_END),
+        ]
+        .into_iter()
+        .find_map(|(is_told, bytes)| is_told.then_some(bytes))
+        .unwrap_or(1)
     }
 }
 
@@ -121,8 +149,12 @@ pub(super) fn word_sum(bytes: &[u8]) -> u16 {
         .fold(0, u16::wrapping_add)
 }
 
-/// What an image is told about itself.
-pub(super) fn boot_info(content: &Content, extent: Extent) -> io::Result<BootInfo> {
+/// What an image is told about itself. `rest` is what it is told besides.
+pub(super) fn boot_info(
+    content: &Content,
+    extent: Extent,
+    rest: Option<GrubRest>,
+) -> io::Result<BootInfo> {
     let mut checksum = 0u32;
     let mut at = BOOT_INFO_END;
     let mut buffer = [0; 1 << 16];
@@ -132,11 +164,15 @@ pub(super) fn boot_info(content: &Content, extent: Extent) -> io::Result<BootInf
         content.read_at(at, &mut buffer[..part])?;
         // A last word that is not complete is filled with zeros.
         buffer[part..part.next_multiple_of(4)].fill(0);
-        for word in buffer[..part.next_multiple_of(4)].chunks_exact(4) {
-            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-            checksum = checksum.wrapping_add(word);
-        }
+        checksum = checksum.wrapping_add(sum(&buffer[..part.next_multiple_of(4)]));
         at += part as u64;
+    }
+    if let Some(rest) = rest {
+        let mut given = GrubRest::new_zeroed();
+        content.read_at(GRUB_REST_AT, given.as_mut_bytes())?;
+        checksum = checksum
+            .wrapping_sub(sum(given.as_bytes()))
+            .wrapping_add(sum(rest.as_bytes()));
     }
     Ok(BootInfo {
         descriptor: U32::new(FIRST_DESCRIPTOR),
@@ -145,4 +181,19 @@ pub(super) fn boot_info(content: &Content, extent: Extent) -> io::Result<BootInf
         checksum: U32::new(checksum),
         reserved: [0; 40],
     })
+}
+
+/// What a core image of GRUB is told about its rest.
+pub(super) fn grub_rest(extent: Extent) -> GrubRest {
+    GrubRest {
+        sector: U64::new(extent.offset() / CATALOG_SECTOR + GRUB_REST_SECTORS),
+    }
+}
+
+/// Sum of the little-endian 32-bit words.
+fn sum(bytes: &[u8]) -> u32 {
+    bytes
+        .chunks_exact(4)
+        .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+        .fold(0, u32::wrapping_add)
 }

@@ -271,6 +271,53 @@ pub(super) const BOOT_INFO_AT: u64 = 8;
 /// Where the image's own bytes go on.
 pub(super) const BOOT_INFO_END: u64 = 64;
 
+/// What GRUB expects in the sector of a core image that follows `cdboot.img` (xorrisofs(1),
+/// `--grub2-boot-info`).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct GrubRest {
+    pub(super) sector: little_endian::U64, // 0x9f4  of 512 bytes, of what follows
+}
+const _: () = assert!(size_of::<GrubRest>() == 8);
+
+/// Where [`GrubRest`] lies in the image.
+pub(super) const GRUB_REST_AT: u64 = 0x9f4;
+/// Sectors of 512 bytes in the image before the rest: `cdboot.img` and `diskboot.img`.
+pub(super) const GRUB_REST_SECTORS: u64 = 5;
+
+/// The system area's first sector of 512 bytes, which is the MBR of the medium as a disk (UEFI 2.10
+/// §5.2.1).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct Mbr {
+    pub(super) code: [u8; 440],               // 0x000
+    pub(super) disk_id: [u8; 4],              // 0x1b8
+    pub(super) reserved: [u8; 2],             // 0x1bc
+    pub(super) partitions: [MbrPartition; 4], // 0x1be
+    pub(super) signature: [u8; 2],            // 0x1fe  MBR_SIGNATURE
+}
+const _: () = assert!(size_of::<Mbr>() == 512);
+
+/// A partition in the [`Mbr`].
+#[derive(
+    Clone, Copy, Debug, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub(super) struct MbrPartition {
+    pub(super) status: u8,                  // 0x00  MBR_ACTIVE or 0
+    pub(super) first_chs: [u8; 3],          // 0x01
+    pub(super) kind: u8,                    // 0x04
+    pub(super) last_chs: [u8; 3],           // 0x05
+    pub(super) first: little_endian::U32,   // 0x08
+    pub(super) sectors: little_endian::U32, // 0x0c
+}
+const _: () = assert!(size_of::<MbrPartition>() == 16);
+
+/// Status of the partition that is booted.
+pub(super) const MBR_ACTIVE: u8 = 0x80;
+/// Ends an [`Mbr`].
+pub(super) const MBR_SIGNATURE: [u8; 2] = [0x55, 0xaa];
+
 /// What every system use entry begins with, SUSP §4.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

@@ -9,13 +9,15 @@
 //! those, with Rock Ridge for Linux and GRUB; the Joliet tree is for Windows. Every file is one run
 //! of sectors that both trees point to, and so can be changed in place, which is how
 //! coreos-installer customizes an ISO. The boot catalog has no name: nobody opens it, and a name
-//! would make it a file that differs between an ISO and its minimal one.
+//! would make it a file that differs between an ISO and its minimal one. The system area is empty
+//! until somebody writes boot code or a partition table there, for firmware that takes the medium for
+//! a disk.
 //!
 //! Left out on purpose: owners and modes other than root's and read-only, symlinks, devices, files
 //! of 4 GiB and more (they would need several runs), directories deeper than eight levels.
 //!
 //! Layout: ECMA-119, Joliet Specification 1.0, SUSP 1.12 and RRIP 1.10 (IEEE P1281, P1282), El
-//! Torito 1.0. Checked by: xorriso, isoinfo, the kernel, coreos-installer's parser, OVMF.
+//! Torito 1.0. Checked by: xorriso, isoinfo, the kernel, coreos-installer's parser, OVMF, SeaBIOS.
 
 mod boot;
 mod catalog;
@@ -26,6 +28,7 @@ mod names;
 mod paths;
 mod reader;
 mod rock_ridge;
+mod system_area;
 mod system_use;
 mod writer;
 
@@ -35,4 +38,5 @@ mod tests;
 pub use boot::{BootEntry, Platform};
 pub use catalog::BootImage;
 pub use reader::{ReadError, Reader};
+pub use system_area::{BOOT_CODE_BYTES, write_boot_code};
 pub use writer::{Layout, MAX_ID, MAX_SET_ID, Volume};

@@ -10,9 +10,9 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::boot::{self, BootEntry};
 use super::date::Date;
 use super::format::{
-    BOOT_INFO_AT, BOOT_INFO_END, BOOT_SYSTEM_ID, BootDescriptor, Both16, Both32, DESCRIPTOR_BOOT,
-    DESCRIPTOR_END, DESCRIPTOR_PRIMARY, DESCRIPTOR_SUPPLEMENTARY, DescriptorHead, ESCAPE_JOLIET,
-    FIRST_DESCRIPTOR, LongDate, SECTOR, ShortDate, TreeDescriptor,
+    BOOT_INFO_AT, BOOT_SYSTEM_ID, BootDescriptor, Both16, Both32, DESCRIPTOR_BOOT, DESCRIPTOR_END,
+    DESCRIPTOR_PRIMARY, DESCRIPTOR_SUPPLEMENTARY, DescriptorHead, ESCAPE_JOLIET, FIRST_DESCRIPTOR,
+    GRUB_REST_AT, LongDate, SECTOR, ShortDate, TreeDescriptor,
 };
 use super::hierarchy::{Extent, Hierarchy, Kind, Places};
 use super::names;
@@ -150,7 +150,7 @@ impl Volume {
                 .with_context(|| format!("{}, which shall be booted, is not a file", entry.path))?;
             let bytes = paths.files[at].1.len();
             ensure!(
-                bytes > 0 && (!entry.boot_info_table || bytes >= BOOT_INFO_END),
+                bytes >= entry.least_bytes(),
                 "{}, which shall be booted, has only {bytes} bytes",
                 entry.path
             );
@@ -327,12 +327,7 @@ impl Layout<'_> {
             let padding = content.len().next_multiple_of(SECTOR) - content.len();
             progress(padding);
         }
-        for entry in self
-            .volume
-            .boot
-            .iter()
-            .filter(|entry| entry.boot_info_table)
-        {
+        for entry in &self.volume.boot {
             self.write_boot_info(entry, out)
                 .with_context(|| format!("writing the boot info table of {}", entry.path))?;
         }
@@ -346,8 +341,14 @@ impl Layout<'_> {
             sector: (offset / SECTOR) as u32,
             bytes: content.len() as u32,
         };
-        let info = boot::boot_info(content, extent)?;
-        out.write_all_at(info.as_bytes(), offset + BOOT_INFO_AT)?;
+        let rest = entry.grub_boot_info.then(|| boot::grub_rest(extent));
+        if entry.boot_info_table {
+            let info = boot::boot_info(content, extent, rest)?;
+            out.write_all_at(info.as_bytes(), offset + BOOT_INFO_AT)?;
+        }
+        if let Some(rest) = rest {
+            out.write_all_at(rest.as_bytes(), offset + GRUB_REST_AT)?;
+        }
         Ok(())
     }
 }

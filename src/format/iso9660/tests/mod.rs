@@ -1,5 +1,6 @@
 //! Volumes against tables, our reader, and readers that we did not write.
 
+mod boot;
 mod hostile;
 mod layout;
 mod names;

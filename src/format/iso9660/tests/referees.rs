@@ -13,7 +13,7 @@ use super::super::{Reader, Volume};
 use super::{Files, ID, TIME, bytes, files, live_volume, noise, opened, written};
 
 /// Missing tools skip on a laptop and fail where REQUIRE_TOOLS is set.
-fn have(tool: &str) -> bool {
+pub(super) fn have(tool: &str) -> bool {
     let found = Command::new(tool).arg("-version").output().is_ok();
     assert!(
         found || std::env::var_os("REQUIRE_TOOLS").is_none(),

@@ -1,0 +1,121 @@
+//! Reads a partition table. Tables are taken for foreign: sizes and counts are limited, checksums
+//! compared. Our own code, because the crate `gpt` panics on tables with entries of other sizes.
+
+use anyhow::{Context, Result, bail, ensure};
+use uuid::Uuid;
+
+use super::writer::{Partition, SectorSize, Table};
+use crate::tree::Content;
+
+const SIGNATURE: &[u8; 8] = b"EFI PART";
+
+/// Bytes of a header that we know.
+const HEADER: usize = 92;
+
+/// Entries and their size, as far as anybody has them.
+const ENTRIES_MAX: u32 = 1024;
+const ENTRY_BYTES: std::ops::RangeInclusive<u32> = 128..=4096;
+
+impl Table {
+    /// Reads the primary table of a disk; `None` if it has none.
+    pub fn read(disk: &Content) -> Result<Option<Self>> {
+        for sector_size in [SectorSize::B512, SectorSize::B4096] {
+            let mut header = [0; HEADER];
+            if disk.read_at(sector_size.bytes(), &mut header).is_ok()
+                && header.starts_with(SIGNATURE)
+            {
+                return parse(disk, sector_size, &header).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn parse(disk: &Content, sector_size: SectorSize, header: &[u8; HEADER]) -> Result<Table> {
+    let length = u32_at(header, 12);
+    ensure!(
+        (HEADER as u32..=512).contains(&length),
+        "the partition table's header claims {length} bytes"
+    );
+    let mut whole = vec![0; length as usize];
+    disk.read_at(sector_size.bytes(), &mut whole)
+        .context("reading the partition table's header")?;
+    whole[16..20].fill(0);
+    ensure!(
+        crc32fast::hash(&whole) == u32_at(header, 16),
+        "the partition table's header has a wrong checksum"
+    );
+    let (count, size) = (u32_at(header, 80), u32_at(header, 84));
+    if count > ENTRIES_MAX || !ENTRY_BYTES.contains(&size) {
+        bail!("the partition table claims {count} entries of {size} bytes");
+    }
+    let place = u64_at(header, 72)
+        .checked_mul(sector_size.bytes())
+        .context("the partition table's entries lie nowhere")?;
+    let mut entries = vec![0; count as usize * size as usize];
+    disk.read_at(place, &mut entries)
+        .context("reading the partition table's entries")?;
+    ensure!(
+        crc32fast::hash(&entries) == u32_at(header, 88),
+        "the partition table's entries have a wrong checksum"
+    );
+    let partitions = entries
+        .chunks_exact(size as usize)
+        .zip(1..)
+        .filter(|(entry, _)| entry[..16] != [0; 16])
+        .map(|(entry, number)| Partition {
+            number,
+            name: name(&entry[56..128]),
+            type_guid: guid(entry, 0),
+            guid: guid(entry, 16),
+            first_lba: u64_at(entry, 32),
+            last_lba: u64_at(entry, 40),
+            attributes: u64_at(entry, 48),
+        })
+        .collect();
+    Ok(Table {
+        disk_guid: guid(header, 56),
+        disk_bytes: disk.len(),
+        sector_size,
+        partitions,
+    })
+}
+
+impl Partition {
+    /// The partition's bytes on a disk of this sector size; none if it reaches past the end.
+    pub fn content(&self, disk: &Content, sector_size: SectorSize) -> Option<Content> {
+        let sectors = self.last_lba.checked_sub(self.first_lba)?.checked_add(1)?;
+        disk.slice(
+            self.first_lba.checked_mul(sector_size.bytes())?,
+            sectors.checked_mul(sector_size.bytes())?,
+        )
+    }
+}
+
+fn name(bytes: &[u8]) -> String {
+    let units: Vec<u16> = bytes
+        .chunks_exact(2)
+        .map(|unit| u16::from_le_bytes([unit[0], unit[1]]))
+        .take_while(|unit| *unit != 0)
+        .collect();
+    String::from_utf16_lossy(&units)
+}
+
+/// The first three fields of a GUID are little-endian on disk.
+fn guid(bytes: &[u8], at: usize) -> Uuid {
+    let mut guid = [0; 16];
+    guid.copy_from_slice(&bytes[at..at + 16]);
+    Uuid::from_bytes_le(guid)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut field = [0; 4];
+    field.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(field)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut field = [0; 8];
+    field.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(field)
+}

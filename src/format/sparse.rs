@@ -1,0 +1,107 @@
+//! Disks with holes: what image writers read from.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use rustix::fs::{SeekFrom, seek};
+
+/// Read at a time.
+const CHUNK: u64 = 1 << 20;
+
+/// A disk whose empty parts need not be read.
+pub trait SparseRead {
+    /// Length in bytes.
+    fn len(&self) -> u64;
+
+    /// Whether it has no bytes at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buffer` with the bytes from `offset` on.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// The first position at or behind `offset` that may hold something but zeros; `None` if only
+    /// zeros follow. Says too much rather than too little: results must not depend on it.
+    fn data_from(&self, offset: u64) -> Option<u64>;
+}
+
+/// A raw file of this length.
+#[derive(Debug)]
+pub struct RawFile {
+    file: Arc<File>,
+    len: u64,
+}
+
+impl RawFile {
+    /// The whole of `file`.
+    pub fn new(file: Arc<File>) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        Ok(Self { file, len })
+    }
+
+    /// Where the data at `offset` ends: the next hole, or the end.
+    pub fn hole_from(&self, offset: u64) -> u64 {
+        match seek(&self.file, SeekFrom::Hole(offset)) {
+            Ok(at) => at.clamp(offset, self.len),
+            Err(_) => self.len,
+        }
+    }
+}
+
+impl SparseRead for RawFile {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn data_from(&self, offset: u64) -> Option<u64> {
+        if offset >= self.len {
+            return None;
+        }
+        match seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(at) => Some(at).filter(|at| *at < self.len),
+            Err(rustix::io::Errno::NXIO) => None,
+            // A file system that knows no holes.
+            Err(_) => Some(offset),
+        }
+    }
+}
+
+/// Shows the bytes from `start` to `end` in order, a MiB at a time; holes are not read.
+pub fn each(
+    disk: &dyn SparseRead,
+    start: u64,
+    end: u64,
+    show: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK.min(end.saturating_sub(start)) as usize];
+    let mut at = start;
+    // What the buffer holds is known to be zeros, so holes cost no reading.
+    let mut clean = true;
+    let mut data = disk.data_from(at).unwrap_or(end);
+    while at < end {
+        let len = CHUNK.min(end - at);
+        if data < at {
+            data = disk.data_from(at).unwrap_or(end);
+        }
+        let part = &mut buffer[..len as usize];
+        if data >= at + len {
+            if !clean {
+                part.fill(0);
+                clean = len == CHUNK;
+            }
+        } else {
+            disk.read_at(at, part)?;
+            clean = false;
+        }
+        show(part)?;
+        at += len;
+    }
+    Ok(())
+}

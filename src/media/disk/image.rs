@@ -1,0 +1,246 @@
+//! A disk image before it is a file.
+//!
+//! Everything but contents of files, partition tables, file system metadata and boot code, lies in
+//! a sparse scratch file; contents of files stay where they are stored. A raw file, a qcow2 image, a
+//! checksum and an osmet file are all made from this, so none needs another one on disk.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::format::sparse::{RawFile, SparseRead};
+use crate::tree::Content;
+
+/// Copied at a time where the kernel can't copy between files itself.
+const CHUNK: usize = 1 << 20;
+
+/// A piece of a file's content on the disk.
+#[derive(Clone, Debug)]
+pub(in crate::media) struct Piece {
+    /// Where it begins on the disk, in bytes.
+    pub(in crate::media) offset: u64,
+    /// Its length in bytes; what is behind the content's end reads as zeros.
+    pub(in crate::media) len: u64,
+    /// The file's content.
+    pub(in crate::media) content: Content,
+    /// Where in the content it begins.
+    pub(in crate::media) from: u64,
+}
+
+impl Piece {
+    fn end(&self) -> u64 {
+        self.offset + self.len
+    }
+
+    /// How many bytes of the piece come from the content.
+    fn content_len(&self) -> u64 {
+        self.len.min(self.content.len().saturating_sub(self.from))
+    }
+}
+
+/// A disk, composed.
+#[derive(Clone, Debug)]
+pub(in crate::media) struct Image {
+    metadata: Arc<RawFile>,
+    file: Arc<File>,
+    /// In the order of the disk.
+    pieces: Arc<Vec<Piece>>,
+}
+
+impl Image {
+    /// A disk as long as `metadata`, with `pieces` over it.
+    pub(in crate::media) fn new(metadata: Arc<File>, mut pieces: Vec<Piece>) -> Result<Self> {
+        pieces.retain(|piece| piece.len > 0);
+        pieces.sort_by_key(|piece| piece.offset);
+        let raw = RawFile::new(Arc::clone(&metadata)).context("looking at the disk image")?;
+        let mut end = 0;
+        for piece in &pieces {
+            ensure!(
+                piece.offset >= end && piece.end() <= raw.len(),
+                "two files lie at byte {} of the disk image",
+                piece.offset
+            );
+            end = piece.end();
+        }
+        Ok(Self {
+            metadata: Arc::new(raw),
+            file: metadata,
+            pieces: Arc::new(pieces),
+        })
+    }
+
+    /// Writes the disk into the empty file `out`, which stays sparse.
+    pub(in crate::media) fn write_raw(&self, out: &File, advance: &dyn Fn(u64)) -> Result<()> {
+        out.set_len(self.len()).context("making room")?;
+        let mut at = 0;
+        while let Some(start) = self.metadata.data_from(at) {
+            let end = self.metadata.hole_from(start);
+            copy(&self.file, start, out, start, end - start).context("copying metadata")?;
+            advance(end - start);
+            at = end;
+        }
+        let mut buffer = Vec::new();
+        for piece in self.pieces.iter() {
+            let len = piece.content_len();
+            match piece.content.file_range() {
+                Some((file, base)) => copy(file, base + piece.from, out, piece.offset, len),
+                None => {
+                    buffer.resize(usize::try_from(len)?, 0);
+                    piece
+                        .content
+                        .read_at(piece.from, &mut buffer)
+                        .and_then(|()| out.write_all_at(&buffer, piece.offset))
+                }
+            }
+            .context("copying file contents")?;
+            advance(len);
+        }
+        Ok(())
+    }
+
+    /// The pieces that overlap with `start..`.
+    fn from(&self, start: u64) -> &[Piece] {
+        let first = self.pieces.partition_point(|piece| piece.end() <= start);
+        &self.pieces[first..]
+    }
+}
+
+impl SparseRead for Image {
+    fn len(&self) -> u64 {
+        self.metadata.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset + buffer.len() as u64;
+        let pieces = self.from(offset);
+        // Contents cover most of what is read, and then the scratch file has only holes there.
+        let covered = pieces
+            .first()
+            .is_some_and(|piece| piece.offset <= offset && piece.end() >= end);
+        if !covered {
+            self.metadata.read_at(offset, buffer)?;
+        }
+        for piece in pieces.iter().take_while(|piece| piece.offset < end) {
+            let start = piece.offset.max(offset);
+            let stop = piece.end().min(end);
+            let part = &mut buffer[(start - offset) as usize..(stop - offset) as usize];
+            let from = start - piece.offset;
+            let here = (piece.content_len().saturating_sub(from)).min(part.len() as u64);
+            let (bytes, zeros) = part.split_at_mut(here as usize);
+            if !bytes.is_empty() {
+                piece.content.read_at(piece.from + from, bytes)?;
+            }
+            zeros.fill(0);
+        }
+        Ok(())
+    }
+
+    fn data_from(&self, offset: u64) -> Option<u64> {
+        let piece = self.from(offset).first().map(|p| p.offset.max(offset));
+        [piece, self.metadata.data_from(offset)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// Copies bytes between files, by the kernel alone where it can.
+fn copy(from: &File, mut source: u64, to: &File, mut target: u64, len: u64) -> io::Result<()> {
+    let mut left = len;
+    let mut buffer = Vec::new();
+    while left > 0 {
+        let count = usize::try_from(left).unwrap_or(usize::MAX);
+        match rustix::fs::copy_file_range(
+            from,
+            Some(&mut source),
+            to,
+            Some(&mut target),
+            count,
+        ) {
+            Ok(done) if done > 0 => left -= done as u64,
+            // Different file systems, or one that can't.
+            _ => {
+                buffer.resize(CHUNK.min(count), 0);
+                from.read_exact_at(&mut buffer, source)?;
+                to.write_all_at(&buffer, target)?;
+                source += buffer.len() as u64;
+                target += buffer.len() as u64;
+                left -= buffer.len() as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(metadata: &[(u64, &[u8])], pieces: Vec<Piece>) -> Result<Image> {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(4 << 20).unwrap();
+        for (at, bytes) in metadata {
+            file.write_all_at(bytes, *at).unwrap();
+        }
+        Image::new(Arc::new(file), pieces)
+    }
+
+    fn piece(offset: u64, len: u64, content: Content, from: u64) -> Piece {
+        Piece {
+            offset,
+            len,
+            content,
+            from,
+        }
+    }
+
+    #[test]
+    fn reads_and_raw_files_show_the_same() {
+        let stored = tempfile::tempfile().unwrap();
+        stored.write_all_at(&[9; 10_000], 0).unwrap();
+        let stored = Content::range(Arc::new(stored), 100, 9000);
+        let image = image(
+            &[(0, b"table"), (1 << 20, b"inode")],
+            vec![
+                piece((1 << 20) + 8192, 4096, Content::bytes(vec![7; 5000]), 4096),
+                piece((1 << 20) + 4096, 4096, Content::bytes(vec![7; 5000]), 0),
+                piece(3 << 20, 12_288, stored, 0),
+            ],
+        )
+        .unwrap();
+        let mut expected = vec![0; 4 << 20];
+        expected[..5].copy_from_slice(b"table");
+        expected[1 << 20..(1 << 20) + 5].copy_from_slice(b"inode");
+        expected[(1 << 20) + 4096..(1 << 20) + 4096 + 5000].fill(7);
+        expected[3 << 20..(3 << 20) + 9000].fill(9);
+
+        let out = tempfile::tempfile().unwrap();
+        image.write_raw(&out, &|_| ()).unwrap();
+        let mut written = vec![1; 4 << 20];
+        out.read_exact_at(&mut written, 0).unwrap();
+        assert!(written == expected);
+        for size in [1000, 4096, 65_536, 4 << 20] {
+            for (number, part) in expected.chunks(size).enumerate() {
+                let mut buffer = vec![1; part.len()];
+                image.read_at((number * size) as u64, &mut buffer).unwrap();
+                assert!(buffer == part, "{number} of {size}");
+            }
+        }
+        let mut at = 0;
+        while let Some(start) = image.data_from(at) {
+            assert!(expected[at as usize..start as usize].iter().all(|b| *b == 0));
+            at = start + 512;
+        }
+        assert!(expected[at as usize..].iter().all(|b| *b == 0));
+    }
+
+    #[test]
+    fn pieces_over_each_other_are_refused() {
+        let twice = |offset| piece(offset, 4096, Content::bytes(*b"x"), 0);
+        assert!(image(&[], vec![twice(0), twice(2048)]).is_err());
+        assert!(image(&[], vec![twice((4 << 20) - 512)]).is_err());
+    }
+}

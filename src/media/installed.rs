@@ -1,0 +1,175 @@
+//! An installed system read from its disk, as boot loader and initramfs would find it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::failure::Failure;
+use crate::format::gpt::Table;
+use crate::format::xfs::reader::{Entry, Follow, Kind, Name};
+use crate::format::{ext4, xfs};
+use crate::kernel::Files;
+use crate::tree::Content;
+
+/// Boot entries larger than this are none.
+const ENTRY_LIMIT: u64 = 64 << 10;
+
+/// Largest file that is read whole out of a root: module indexes, modules.
+const FILE_LIMIT: u64 = 256 << 20;
+
+/// Largest initramfs.
+const INITRD_LIMIT: u64 = 1 << 30;
+
+/// A disk with an installed system.
+#[derive(Debug)]
+pub struct Installed {
+    /// The partition table.
+    pub table: Table,
+    /// The file system of `/boot`.
+    pub boot: ext4::reader::Reader,
+    /// The physical root's file system.
+    pub root: xfs::reader::Reader,
+    /// The boot entry that starts first: its keys and values.
+    pub entry: BTreeMap<String, String>,
+    /// The deployment's path on the physical root.
+    pub deployment: String,
+    /// The initramfs that the entry names.
+    pub initrd: Content,
+    /// The deployment's directory: the running system's `/`.
+    top: Entry,
+}
+
+impl Installed {
+    /// Reads what boots from `disk`.
+    pub fn open(disk: &Content, table: Table) -> Result<Self> {
+        let boot = ext4::reader::Reader::open(partition(disk, &table, "boot")?)
+            .context("reading the partition boot")?;
+        let root = xfs::reader::Reader::open(partition(disk, &table, "root")?)
+            .context("reading the partition root")?;
+        let entry = first_entry(&boot)?;
+        let initrd = boot_file(&boot, &entry, "initrd")?;
+        let link = entry
+            .get("options")
+            .and_then(|options| {
+                options
+                    .split_ascii_whitespace()
+                    .find_map(|karg| karg.strip_prefix("ostree="))
+            })
+            .context("the boot entry has no ostree= argument")?;
+        let target = root.lookup(link, Follow::NotLast)?;
+        let Some(Kind::Symlink(target)) = target.map(|entry| entry.kind) else {
+            return Err(Failure::new(
+                format!("the boot entry's deployment {link} is not on the root file system"),
+                "only disks with a deployment of ostree can be read",
+            )
+            .into());
+        };
+        let target = String::from_utf8_lossy(&target);
+        let top = root
+            .lookup(link, Follow::Last)?
+            .filter(|entry| entry.kind == Kind::Directory)
+            .with_context(|| format!("{link} leads to {target}, which is no directory"))?;
+        Ok(Self {
+            deployment: format!("ostree/{}", target.trim_start_matches("../")),
+            table,
+            boot,
+            root,
+            entry,
+            initrd,
+            top,
+        })
+    }
+
+    fn lookup(&self, path: &str) -> Result<Option<Entry>> {
+        self.root.lookup_below(&self.top, path, Follow::Last)
+    }
+}
+
+fn partition(disk: &Content, table: &Table, name: &str) -> Result<Content> {
+    let partition = table
+        .partitions
+        .iter()
+        .find(|partition| partition.name == name)
+        .ok_or_else(|| {
+            Failure::new(
+                format!("the disk has no partition called {name}"),
+                "only disks of CoreOS can be read",
+            )
+        })?;
+    partition
+        .content(disk, table.sector_size)
+        .with_context(|| format!("the partition {name} reaches past the end of the disk"))
+}
+
+/// GRUB shows entries in descending order of their names and starts the first.
+fn first_entry(boot: &ext4::reader::Reader) -> Result<BTreeMap<String, String>> {
+    use crate::format::ext4::reader::{Follow, Kind};
+
+    const DIRECTORY: &str = "loader/entries";
+    let directory = boot
+        .lookup(DIRECTORY, Follow::Last)?
+        .filter(|entry| entry.kind == Kind::Directory)
+        .with_context(|| format!("/boot has no directory {DIRECTORY}"))?;
+    let names = boot.read_dir(&directory)?;
+    let last = names
+        .iter()
+        .rfind(|name| name.name.ends_with(b".conf"))
+        .with_context(|| format!("/boot has no entry in {DIRECTORY}"))?;
+    let text = boot.to_vec(&boot.entry_of(last)?, ENTRY_LIMIT)?;
+    let text = String::from_utf8(text).context("the boot entry is not UTF-8")?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once(char::is_whitespace))
+        .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+        .collect())
+}
+
+fn boot_file(
+    boot: &ext4::reader::Reader,
+    entry: &BTreeMap<String, String>,
+    key: &str,
+) -> Result<Content> {
+    use crate::format::ext4::reader::Follow;
+
+    let path = entry
+        .get(key)
+        .with_context(|| format!("the boot entry names no {key}"))?;
+    let file = boot
+        .lookup(path, Follow::Last)?
+        .with_context(|| format!("the boot entry's {key} {path} is missing"))?;
+    if let Some(content) = boot.content(&file)? {
+        return Ok(content);
+    }
+    let bytes = boot.to_vec(&file, INITRD_LIMIT)?;
+    ensure!(!bytes.is_empty(), "the boot entry's {key} {path} is empty");
+    Ok(Content::bytes(bytes))
+}
+
+impl Files for Installed {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        match self.lookup(path)? {
+            Some(entry) if matches!(entry.kind, Kind::File { .. }) => self
+                .root
+                .to_vec(&entry, FILE_LIMIT)
+                .map(Some)
+                .with_context(|| format!("reading {path}")),
+            _ => Ok(None),
+        }
+    }
+
+    fn exists(&self, path: &str) -> Result<bool> {
+        Ok(self.lookup(path)?.is_some())
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>> {
+        let Some(entry) = self.lookup(directory)? else {
+            return Ok(Vec::new());
+        };
+        if entry.kind != Kind::Directory {
+            return Ok(Vec::new());
+        }
+        let text = |name: Name| String::from_utf8(name.name.into_vec()).ok();
+        let names = self.root.read_dir(&entry)?;
+        Ok(names.into_iter().filter_map(text).collect())
+    }
+}

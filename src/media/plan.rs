@@ -1,0 +1,217 @@
+//! What a bake will do, decided before it does anything.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::compress::Archive;
+use super::compression::{self, Choice};
+use super::customize::Customization;
+use super::drivers::{self, Presence};
+use super::iso;
+use super::names::{CHECKSUMS, Format, Names, RECORD, STREAM};
+use super::source::Source;
+use crate::failure::Failure;
+use crate::format::qcow2;
+use crate::format::squashfs::Compressor;
+use crate::kernel::{self, Initramfs, Verdict};
+use crate::progress::Progress;
+
+/// What the user asks for, apart from the image.
+#[derive(Debug)]
+pub struct Request {
+    /// Media to write.
+    pub formats: BTreeSet<Format>,
+    /// Drivers that have to be there.
+    pub drivers: Vec<String>,
+    /// Bake even if one is missing.
+    pub allow_missing_driver: bool,
+    /// How to compress the live root.
+    pub compression: Choice,
+    /// How to compress metal images.
+    pub archive: Archive,
+    /// How to compress the clusters of a qcow2 image.
+    pub qcow2: qcow2::Compression,
+    /// Length of disk images in bytes, where they shall not be as long as upstream makes them.
+    pub disk_bytes: Option<u64>,
+    /// Head of file names instead of name and version of the operating system.
+    pub prefix: Option<String>,
+    /// Where PXE clients will fetch the root file system.
+    pub rootfs_url: Option<String>,
+    /// What the media shall carry.
+    pub customization: Customization,
+    /// Threads to compress with.
+    pub threads: NonZeroUsize,
+}
+
+/// Everything decided: which files, from what, how.
+#[derive(Debug, Serialize)]
+pub struct Plan {
+    /// Head of every file name.
+    pub prefix: String,
+    /// Media to write.
+    pub formats: BTreeSet<Format>,
+    /// The kernel that boots.
+    pub kernel: String,
+    /// The ISO's volume id.
+    pub volume_id: String,
+    /// The live root's compressor, `zstd:15`.
+    #[serde(serialize_with = "as_text")]
+    pub compressor: Compressor,
+    /// The live root's block size in bytes.
+    pub block_size: u32,
+    /// Kernel arguments of live boots.
+    pub live_kargs: String,
+    /// What the deployment's origin will say.
+    pub origin: String,
+    /// Files that will be written.
+    pub files: Vec<String>,
+    /// Bytes of file contents in the image.
+    pub content_bytes: u64,
+    /// The drivers asked for, as they are in the image.
+    pub drivers: Vec<Presence>,
+    #[serde(skip)]
+    pub(super) names: Names,
+}
+
+fn as_text<S: serde::Serializer>(
+    compressor: &Compressor,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(compressor)
+}
+
+impl Plan {
+    /// Decides everything, and refuses what can't come out right.
+    pub fn new(source: &Source, request: &Request, progress: &dyn Progress) -> Result<Self> {
+        let facts = &source.facts;
+        let initrd = &facts.kernel.initramfs;
+        let drivers = drivers::check(
+            initrd,
+            &source.imported.tree,
+            &facts.kernel.release,
+            &request.drivers,
+            &drivers::LIVE,
+        )?;
+        if !request.allow_missing_driver {
+            refuse_missing(&drivers, "the image")?;
+        }
+        let (compressor, block_size) = compression::choose(request.compression, &facts.image)?;
+        if request.formats.iter().any(|format| format.is_live()) {
+            check_mountable(source, compressor, progress)?;
+        }
+        if request.formats.contains(&Format::MinimalIso) && request.rootfs_url.is_none() {
+            return Err(Failure::new(
+                "a minimal ISO has to know where its root file system is",
+                "give the URL of the file that is written beside it with --rootfs-url",
+            )
+            .into());
+        }
+
+        let prefix = request.prefix.clone().unwrap_or_else(|| facts.prefix());
+        if prefix.is_empty() || prefix.contains('/') || prefix.starts_with('.') {
+            bail!("{prefix:?} can't be the head of file names");
+        }
+        let names = Names::new(&prefix, &facts.architecture, request.archive);
+        let files = names
+            .of(&request.formats)
+            .into_iter()
+            .map(|(name, _)| name)
+            .chain([CHECKSUMS, STREAM, RECORD].map(str::to_owned))
+            .collect();
+        Ok(Self {
+            prefix,
+            formats: request.formats.clone(),
+            kernel: facts.kernel.release.clone(),
+            volume_id: iso::volume_id(facts),
+            compressor,
+            block_size,
+            live_kargs: pxe_kargs(source, &request.customization)?,
+            origin: source.origin.to_string(),
+            files,
+            content_bytes: source.content_bytes,
+            drivers,
+            names,
+        })
+    }
+
+    /// Whether any medium boots a live system.
+    pub(super) fn has_live(&self) -> bool {
+        self.formats.iter().any(|format| format.is_live())
+    }
+}
+
+/// Kernel arguments for a live boot over the network: those of the ISO but for where its root is.
+fn pxe_kargs(source: &Source, customization: &Customization) -> Result<String> {
+    let extra = &source.facts.image.extra_kargs;
+    let kargs: Vec<String> = extra
+        .iter()
+        .cloned()
+        .chain(["ignition.firstboot", "ignition.platform.id=metal"].map(str::to_owned))
+        .collect();
+    customization.edit_kargs(&kargs.join(" "))
+}
+
+/// Refuses an image whose initramfs could not mount what we are going to write.
+fn check_mountable(source: &Source, compressor: Compressor, progress: &dyn Progress) -> Result<()> {
+    let kernel = &source.facts.kernel;
+    let initramfs =
+        Initramfs::read(kernel.initramfs.reader()).context("reading the image's initramfs")?;
+    let algorithm = algorithm(compressor);
+    match kernel::mount_support(
+        &initramfs,
+        &source.imported.tree,
+        &kernel.release,
+        algorithm,
+    )? {
+        Verdict::Yes(_) => Ok(()),
+        Verdict::Unknown(reason) => {
+            progress.warn(&format!(
+                "can't tell whether the live initramfs mounts a squashfs compressed with {algorithm}: {reason}"
+            ));
+            Ok(())
+        }
+        Verdict::No(reason) => Err(Failure::new(
+            format!(
+                "the image's initramfs can't mount a squashfs compressed with {algorithm}: {reason}"
+            ),
+            "rebuild the initramfs with squashfs and loop in it, or choose another --compression",
+        )
+        .into()),
+    }
+}
+
+/// What the kernel calls a compressor's format, whatever the level.
+fn algorithm(compressor: Compressor) -> &'static str {
+    match compressor {
+        Compressor::Zstd { .. } => "zstd",
+        Compressor::Gzip { .. } => "gzip",
+        Compressor::Xz => "xz",
+    }
+}
+
+/// An error that names every driver and stage where it is missing.
+pub(super) fn refuse_missing(table: &[Presence], place: &str) -> Result<()> {
+    let missing: Vec<String> = table
+        .iter()
+        .filter(|p| !p.finding.is_present())
+        .map(|p| {
+            format!(
+                "{} at {} ({})",
+                p.driver,
+                p.stage.name(),
+                p.finding.reason()
+            )
+        })
+        .collect();
+    match drivers::repair(table) {
+        None => Ok(()),
+        Some(hint) => Err(Failure::new(
+            format!("in {place}, drivers are missing: {}", missing.join("; ")),
+            hint,
+        )
+        .into()),
+    }
+}
