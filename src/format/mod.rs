@@ -10,3 +10,4 @@ pub mod qcow2;
 pub mod sparse;
 pub mod squashfs;
 pub mod xfs;
+pub mod xz;

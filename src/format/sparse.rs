@@ -80,28 +80,49 @@ pub fn each(
     end: u64,
     show: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
+    let zeros = vec![0; CHUNK as usize];
+    runs(disk, start, end, &mut |run| match run {
+        Run::Data(bytes) => show(bytes),
+        Run::Hole(mut left) => {
+            while left > 0 {
+                let count = left.min(CHUNK);
+                show(&zeros[..count as usize])?;
+                left -= count;
+            }
+            Ok(())
+        }
+    })
+}
+
+/// A part of a disk.
+#[derive(Debug)]
+pub enum Run<'a> {
+    /// Bytes, at most a MiB of them; they may be zeros as well.
+    Data(&'a [u8]),
+    /// So many zeros.
+    Hole(u64),
+}
+
+/// Shows data and holes from `start` to `end` in order.
+pub fn runs(
+    disk: &dyn SparseRead,
+    start: u64,
+    end: u64,
+    show: &mut dyn FnMut(Run<'_>) -> io::Result<()>,
+) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK.min(end.saturating_sub(start)) as usize];
     let mut at = start;
-    // What the buffer holds is known to be zeros, so holes cost no reading.
-    let mut clean = true;
-    let mut data = disk.data_from(at).unwrap_or(end);
     while at < end {
-        let len = CHUNK.min(end - at);
-        if data < at {
-            data = disk.data_from(at).unwrap_or(end);
+        let data = disk.data_from(at).unwrap_or(end).min(end);
+        if data > at {
+            show(Run::Hole(data - at))?;
+            at = data;
+            continue;
         }
-        let part = &mut buffer[..len as usize];
-        if data >= at + len {
-            if !clean {
-                part.fill(0);
-                clean = len == CHUNK;
-            }
-        } else {
-            disk.read_at(at, part)?;
-            clean = false;
-        }
-        show(part)?;
-        at += len;
+        let part = &mut buffer[..CHUNK.min(end - at) as usize];
+        disk.read_at(at, part)?;
+        show(Run::Data(part))?;
+        at += part.len() as u64;
     }
     Ok(())
 }

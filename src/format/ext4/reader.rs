@@ -197,8 +197,13 @@ fn check_superblock(superblock: &Superblock, len: u64) -> Result<Facts> {
     let bytes = blocks
         .checked_mul(block_size.into())
         .filter(|bytes| *bytes <= len && i64::try_from(*bytes).is_ok())
-        .with_context(|| format!("the ext4 file system is cut short: {len} bytes of {blocks} blocks are there"))?;
-    ensure!(blocks > u64::from(first) + 1, "ext4 can't have {blocks} blocks");
+        .with_context(|| {
+            format!("the ext4 file system is cut short: {len} bytes of {blocks} blocks are there")
+        })?;
+    ensure!(
+        blocks > u64::from(first) + 1,
+        "ext4 can't have {blocks} blocks"
+    );
     let groups = (blocks - u64::from(first)).div_ceil(group_blocks.into());
     ensure!(
         groups <= GROUPS_MAX
@@ -208,13 +213,26 @@ fn check_superblock(superblock: &Superblock, len: u64) -> Result<Facts> {
     );
     let size = superblock.descriptor_size.get();
     ensure!(
-        if wide { size == 64 } else { matches!(size, 0 | 32) },
+        if wide {
+            size == 64
+        } else {
+            matches!(size, 0 | 32)
+        },
         "ext4 group descriptors of {size} bytes are not read"
     );
     let label = &superblock.label;
-    let label_len = label.iter().position(|byte| *byte == 0).unwrap_or(label.len());
-    let free = join(superblock.free_blocks_low.get(), superblock.free_blocks_high.get());
-    let reserved = join(superblock.reserved_low.get(), superblock.reserved_high.get());
+    let label_len = label
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(label.len());
+    let free = join(
+        superblock.free_blocks_low.get(),
+        superblock.free_blocks_high.get(),
+    );
+    let reserved = join(
+        superblock.reserved_low.get(),
+        superblock.reserved_high.get(),
+    );
     Ok(Facts {
         label: label[..label_len].to_vec(),
         uuid: superblock.uuid,
@@ -236,10 +254,15 @@ fn check_features(superblock: &Superblock) -> Result<()> {
         if incompat & 1 << bit == 0 {
             continue;
         }
-        match usize::try_from(bit).ok().and_then(|bit| feature::INCOMPAT.get(bit)) {
+        match usize::try_from(bit)
+            .ok()
+            .and_then(|bit| feature::INCOMPAT.get(bit))
+        {
             Some((_, true)) => {}
             Some((name, false)) if incompat & feature::RECOVER == 1 << bit => {
-                bail!("the ext4 file system was not unmounted: its journal must be replayed ({name})")
+                bail!(
+                    "the ext4 file system was not unmounted: its journal must be replayed ({name})"
+                )
             }
             Some((name, false)) if !name.is_empty() => {
                 bail!("the ext4 feature {name} is not read")
@@ -288,9 +311,11 @@ fn seed(superblock: &Superblock) -> Result<Option<u32>> {
         "ext4 checksums of type {} are not known",
         superblock.checksum_type
     );
-    Ok(Some(if superblock.incompat.get() & feature::CSUM_SEED != 0 {
-        superblock.checksum_seed.get()
-    } else {
-        crc(u32::MAX, &superblock.uuid)
-    }))
+    Ok(Some(
+        if superblock.incompat.get() & feature::CSUM_SEED != 0 {
+            superblock.checksum_seed.get()
+        } else {
+            crc(u32::MAX, &superblock.uuid)
+        },
+    ))
 }

@@ -7,6 +7,7 @@ mod mke2fs;
 mod random;
 mod referees;
 mod refused;
+mod strict;
 mod trees;
 
 use tempfile::NamedTempFile;

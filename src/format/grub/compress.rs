@@ -18,11 +18,11 @@ const LITERAL_POSITION_BITS: u32 = 0;
 const POSITION_BITS: u32 = 2;
 
 /// The three in one, as the header of `.lzma` files has them.
-pub(super) const PROPERTIES: u8 =
+const PROPERTIES: u8 =
     ((POSITION_BITS * 5 + LITERAL_POSITION_BITS) * 9 + LITERAL_CONTEXT_BITS) as u8;
 
 /// Properties, size of the dictionary, length: the header of `.lzma` files.
-pub(super) const HEADER_BYTES: usize = 1 + 4 + 8;
+const HEADER_BYTES: usize = 1 + 4 + 8;
 
 /// Compresses `bytes`. An end marker follows, which GRUB's decoder does not reach.
 pub(super) fn lzma(bytes: &[u8]) -> Result<Vec<u8>> {
@@ -45,7 +45,7 @@ pub(super) fn lzma(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(out.split_off(HEADER_BYTES))
 }
 
-/// Undoes [`lzma`], for tests and descriptions: `length` bytes.
+/// Undoes [`lzma`]: `length` bytes.
 #[cfg(test)]
 pub(super) fn unlzma(compressed: &[u8], length: usize) -> std::io::Result<Vec<u8>> {
     let mut file = vec![PROPERTIES];

@@ -43,7 +43,12 @@ impl Modules {
     /// Whether there is a module of that name; distributions have some of their own, such as
     /// `blscfg`.
     pub fn has(&self, module: &str) -> bool {
-        self.files.contains_key(&file_name(module))
+        self.has_file(&file_name(module))
+    }
+
+    /// Whether there is a file of that name; some builds lack `boot_hybrid.img`.
+    pub fn has_file(&self, name: &str) -> bool {
+        self.files.contains_key(name)
     }
 
     /// A file's bytes, of which there must be some.

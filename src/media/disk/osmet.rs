@@ -17,18 +17,14 @@ use std::io::{BufWriter, Write};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use xz2::stream::{Check, Stream};
-use xz2::write::XzEncoder;
 
-use crate::format::sparse::{SparseRead, each};
+use crate::format::sparse::{Run, SparseRead, each, runs};
+use crate::format::xz;
 use crate::ostree::Checksum;
 
 const MAGIC: [u8; 8] = *b"OSMET\0\0\0";
 
 const VERSION: u64 = 1;
-
-/// Preset of the xz stream: what is left of a disk is nearly all zeros, so a slow one gains little.
-const XZ_PRESET: u32 = 1;
 
 /// Bytes of a partition that an object of the repository has.
 #[derive(Clone, Debug)]
@@ -89,19 +85,26 @@ pub(super) fn write(
     let mut out = BufWriter::new(out);
     out.write_all(&head(disk.len(), checksum, description, partitions))
         .context("writing the osmet file")?;
-    let stream = Stream::new_easy_encoder(XZ_PRESET, Check::Crc32).context("starting xz")?;
-    let mut xz = XzEncoder::new_stream(&mut out, stream);
+    let mut xz = xz::Writer::new(&mut out)?;
+    let mut pack = |start, end| {
+        runs(disk, start, end, &mut |run| match run {
+            Run::Data(bytes) => xz.write(bytes),
+            Run::Hole(count) => {
+                xz.zeros(count);
+                Ok(())
+            }
+        })
+    };
     let mut at = 0;
     for partition in partitions {
         for mapping in &partition.mappings {
             let start = partition.offset + mapping.physical;
-            each(disk, at, start, &mut |bytes| xz.write_all(bytes))?;
+            pack(at, start)?;
             at = start + mapping.len;
         }
     }
-    each(disk, at, disk.len(), &mut |bytes| xz.write_all(bytes))
-        .and_then(|()| xz.finish().map(drop))
-        .and_then(|()| out.flush())
+    pack(at, disk.len())
+        .and_then(|()| xz.finish()?.flush())
         .context("packing the osmet file")
 }
 

@@ -55,7 +55,10 @@ impl Reader {
         if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             bail!("{} is there twice", pair[0].0.escape_ascii());
         }
-        Ok(pairs.iter().map(|(name, value)| (&name[..], &value[..])).collect())
+        Ok(pairs
+            .iter()
+            .map(|(name, value)| (&name[..], &value[..]))
+            .collect())
     }
 
     /// A block of attributes, with its header verified.

@@ -119,8 +119,7 @@ impl Reader {
     fn read_group(&self, number: u32) -> Result<Group> {
         let size = self.descriptor_size();
         let first = u64::from(self.superblock.first_block.get()) + 1;
-        let position =
-            first * u64::from(self.facts.block_size) + u64::from(number) * size as u64;
+        let position = first * u64::from(self.facts.block_size) + u64::from(number) * size as u64;
         let mut bytes = [0; size_of::<Descriptor>()];
         self.read_at(position, &mut bytes[..size])?;
         let raw: Descriptor = record(&bytes, 0)?;
@@ -160,8 +159,8 @@ impl Reader {
 
     /// Blocks of each group's inode table.
     pub(super) fn table_blocks(&self) -> u64 {
-        let bytes = u64::from(self.superblock.group_inodes.get())
-            * u64::from(self.facts.inode_size);
+        let bytes =
+            u64::from(self.superblock.group_inodes.get()) * u64::from(self.facts.inode_size);
         bytes.div_ceil(self.facts.block_size.into())
     }
 }

@@ -101,7 +101,11 @@ impl Reader {
                 .with_context(|| format!("in block {block} of its names"))?;
         }
         listing.names.sort_by(|a, b| a.name.cmp(&b.name));
-        if let Some(pair) = listing.names.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        if let Some(pair) = listing
+            .names
+            .windows(2)
+            .find(|pair| pair[0].name == pair[1].name)
+        {
             bail!("it has {} twice", pair[0].name.escape_ascii());
         }
         Ok(listing)
@@ -158,7 +162,9 @@ impl Reader {
                 let name = &bytes[at + NAME_START..at + NAME_START + name_len];
                 match (block, count) {
                     (0, 0) => ensure!(
-                        name == b"." && header.inode.get() == directory.number && header.file_type == 2,
+                        name == b"."
+                            && header.inode.get() == directory.number
+                            && header.file_type == 2,
                         "its \".\" is not itself"
                     ),
                     (0, 1) => {
@@ -226,7 +232,10 @@ impl Reader {
     /// Children of a block of hashes, whose entries start at `start`.
     fn hash_block(&self, directory: &Entry, bytes: &[u8], start: usize) -> Result<Vec<u64>> {
         let counts: HashCounts = record(bytes, start)?;
-        let (room, count) = (usize::from(counts.room.get()), usize::from(counts.count.get()));
+        let (room, count) = (
+            usize::from(counts.room.get()),
+            usize::from(counts.count.get()),
+        );
         let tail = if directory.seed.is_some() { 8 } else { 0 };
         let fits = (bytes.len() - start - tail) / size_of::<HashEntry>();
         ensure!(

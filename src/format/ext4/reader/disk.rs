@@ -18,7 +18,6 @@ pub(super) mod feature {
     pub(crate) const ORPHAN_FILE: u32 = 0x1000;
     pub(crate) const RECOVER: u32 = 4;
     pub(crate) const BIT64: u32 = 0x80;
-    pub(crate) const FLEX_BG: u32 = 0x200;
     pub(crate) const CSUM_SEED: u32 = 0x2000;
     pub(crate) const SPARSE_SUPER: u32 = 1;
     pub(crate) const HUGE_FILE: u32 = 8;
@@ -340,12 +339,12 @@ const _: () = assert!(size_of::<HashRoot>() == 8);
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct AttrHeader {
-    pub(super) magic: U32,          // 0    0xea020000
-    pub(super) references: U32,     // 4
-    pub(super) blocks: U32,         // 8
-    pub(super) hash: U32,           // 12
-    pub(super) checksum: U32,       // 16
-    pub(super) reserved: [U32; 3],  // 20
+    pub(super) magic: U32,         // 0    0xea020000
+    pub(super) references: U32,    // 4
+    pub(super) blocks: U32,        // 8
+    pub(super) hash: U32,          // 12
+    pub(super) checksum: U32,      // 16
+    pub(super) reserved: [U32; 3], // 20
 }
 const _: () = assert!(size_of::<AttrHeader>() == 32);
 

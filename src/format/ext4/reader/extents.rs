@@ -46,14 +46,18 @@ pub(super) struct Map {
 impl Map {
     /// Position of block `offset` of the contents; none in a hole.
     pub(super) fn position(&self, offset: u64, block_size: u64) -> Option<u64> {
-        let after = self.extents.partition_point(|extent| extent.offset <= offset);
+        let after = self
+            .extents
+            .partition_point(|extent| extent.offset <= offset);
         let extent = self.extents[..after].last()?;
         let inside = offset - extent.offset;
         (inside < extent.count).then(|| extent.position + inside * block_size)
     }
 
     fn end(&self) -> u64 {
-        self.extents.last().map_or(0, |last| last.offset + last.count)
+        self.extents
+            .last()
+            .map_or(0, |last| last.offset + last.count)
     }
 
     fn push(&mut self, extent: Extent) -> Result<()> {
@@ -121,13 +125,17 @@ impl Reader {
             for index in 0..count {
                 let extent: ExtentRecord = record(bytes, HEADER_SIZE + index * RECORD_SIZE)?;
                 let (said, offset) = (extent.count.get(), u64::from(extent.offset.get()));
-                let count = u64::from(if said > WRITTEN_MAX { said - WRITTEN_MAX } else { said });
+                let count = u64::from(if said > WRITTEN_MAX {
+                    said - WRITTEN_MAX
+                } else {
+                    said
+                });
                 ensure!(
                     index > 0 || offset == from || map.extents.is_empty(),
                     "it starts at {offset} instead of {from}"
                 );
-                let block = u64::from(extent.block_low.get())
-                    | u64::from(extent.block_high.get()) << 32;
+                let block =
+                    u64::from(extent.block_low.get()) | u64::from(extent.block_high.get()) << 32;
                 map.push(Extent {
                     offset,
                     position: self.position(block, count)?,
@@ -145,8 +153,7 @@ impl Reader {
                 offset >= map.end() && (index > 0 || offset == from || map.tree.is_empty()),
                 "its part from {offset} on is out of order"
             );
-            let number =
-                u64::from(child.block_low.get()) | u64::from(child.block_high.get()) << 32;
+            let number = u64::from(child.block_low.get()) | u64::from(child.block_high.get()) << 32;
             let below = self.tree_block(entry, number, map)?;
             self.check_extent_tail(entry, &below)
                 .and_then(|()| self.extent_block(entry, &below, depth - 1, offset, map))

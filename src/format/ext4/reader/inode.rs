@@ -217,8 +217,7 @@ impl Reader {
                 Kind::File { len: entry.size }
             }
             mode::SYMLINK => {
-                entry.inline =
-                    entry.flags & flag::EXTENTS == 0 && entry.size <= INLINE_TARGET_MAX;
+                entry.inline = entry.flags & flag::EXTENTS == 0 && entry.size <= INLINE_TARGET_MAX;
                 Kind::Symlink(self.target(entry)?)
             }
             mode::CHAR_DEVICE | mode::BLOCK_DEVICE => {

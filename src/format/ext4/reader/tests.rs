@@ -1,5 +1,6 @@
 //! The reader against what the kernel and mke2fs make.
 
+mod faults;
 #[path = "../../xfs/reader/tests/mounted.rs"]
 mod mounted;
 
@@ -9,9 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use self::mounted::{
-    Limits, Mount, Seen, contents_from, has_tool, look, may_mount, populate, run,
-};
+use self::mounted::{Limits, Mount, Seen, contents_from, has_tool, look, may_mount, populate, run};
 use super::{Follow, Kind, Reader};
 use crate::tree::Content;
 
@@ -122,6 +121,7 @@ fn all_is_read_as_the_kernel_shows_it() {
         };
         let reader = open(&image);
         compare(&kernel, &read_all(&reader));
+        assert_eq!(reader.check().expect("checking"), [""; 0]);
         let found = reader
             .lookup("specials/../contents/4097", Follow::Last)
             .expect("lookup");

@@ -110,6 +110,7 @@ proptest! {
         let block_size = if large { 4096 } else { 1024 };
         let image = image(&tree, &options(16, block_size));
         check(image.path());
+        super::strict::agree(image.path(), &options(16, block_size), &tree);
         super::kernel::compare_mounted(image.path(), &tree);
     }
 }

@@ -237,6 +237,7 @@ fn what_we_are_asked_for_is_checked_too() {
             .unwrap_err()
             .contains("configuration")
     );
+    assert!(modules.has_file("boot_hybrid.img") && !modules.has_file("disk"));
     assert!(modules.has("disk") && !modules.has("blscfg") && !modules.has("disk.mod"));
 
     assert!(hybrid_boot_sector(&modules, 2049).is_err());

@@ -126,8 +126,10 @@ impl Reader {
 
     /// Whether the log knows of this sequence number.
     pub(super) fn check_lsn(&self, lsn: u64) -> Result<()> {
+        // Values of attributes are never logged, and have this number instead.
+        const NEVER_LOGGED: u64 = u64::MAX;
         ensure!(
-            lsn <= self.newest_lsn,
+            lsn <= self.newest_lsn || lsn == NEVER_LOGGED,
             "the log sequence number {}:{} is ahead of the log's head {}:{}",
             lsn >> 32,
             lsn & 0xffff_ffff,

@@ -1,5 +1,6 @@
 //! The reader against what the kernel and mkfs.xfs make.
 
+mod faults;
 mod mounted;
 
 use std::collections::BTreeMap;

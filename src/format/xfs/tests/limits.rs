@@ -76,7 +76,7 @@ fn inode_numbers_of_more_than_32_bits() {
             .iter()
             .map(|id| layout.number(*id))
             .collect();
-        assert!(numbers.iter().any(|number| *number > u32::MAX.into()));
+        assert!(numbers.iter().any(|number| *number > u64::from(u32::MAX)));
         let image = Image::of(&layout);
         if image.is_clean() && can_mount() {
             let mount = Mount::read_only(&image);

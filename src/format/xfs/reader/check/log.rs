@@ -173,8 +173,8 @@ fn check_record(reader: &Reader, start: u64, at: u64, head: u64, units: u64) -> 
         bail!("it was not closed: there are changes to replay");
     }
     ensure!(
-        header.tail.get() == lsn,
-        "the record in its sector {at} keeps older ones from {}:{} on",
+        header.tail.get() <= lsn,
+        "the record in its sector {at} keeps others from {}:{} on, which is behind it",
         header.tail.get() >> 32,
         header.tail.get() & 0xffff_ffff
     );

@@ -89,7 +89,11 @@ pub(super) struct Mount(PathBuf);
 impl Mount {
     pub(super) fn new(image: &Path, on: &Path) -> Self {
         fs::create_dir_all(on).expect("a directory to mount on");
-        run(Command::new("mount").arg("-o").arg("loop").arg(image).arg(on));
+        run(Command::new("mount")
+            .arg("-o")
+            .arg("loop")
+            .arg(image)
+            .arg(on));
         Self(on.to_owned())
     }
 }
@@ -162,14 +166,17 @@ fn directories(root: &Path) {
 fn contents(root: &Path) {
     let folder = root.join("contents");
     fs::create_dir(&folder).expect("mkdir");
-    let bytes: Vec<u8> = (0..3 << 20).map(|at: u32| (at.wrapping_mul(at) >> 7).to_le_bytes()[0]).collect();
+    let bytes: Vec<u8> = (0..3 << 20)
+        .map(|at: u32| (at.wrapping_mul(at) >> 7).to_le_bytes()[0])
+        .collect();
     for len in [1, 511, 512, 4095, 4096, 4097, 70_000, 3 << 20] {
         fs::write(folder.join(format!("{len}")), &bytes[..len]).expect("write");
     }
     for extents in [2u64, 10, 12, 20, 24, 3000] {
         let file = File::create(folder.join(format!("holes-{extents}"))).expect("create");
         for index in 0..extents {
-            file.write_all_at(&bytes[..4096], index * 3 * 4096).expect("write");
+            file.write_all_at(&bytes[..4096], index * 3 * 4096)
+                .expect("write");
         }
     }
     let file = File::create(folder.join("hole")).expect("create");
@@ -187,7 +194,9 @@ fn contents(root: &Path) {
 fn specials(root: &Path, limits: &Limits) {
     let folder = root.join("specials");
     fs::create_dir(&folder).expect("mkdir");
-    for len in [1, 2, 50, 59, 60, 61, 150, 335, 336, 337, 600, 1022, 1023, 4000] {
+    for len in [
+        1, 2, 50, 59, 60, 61, 150, 335, 336, 337, 600, 1022, 1023, 4000,
+    ] {
         if len <= limits.target {
             let target = "t".repeat(len);
             symlink(&target, folder.join(format!("l{len}"))).expect("ln -s");
@@ -224,7 +233,9 @@ fn specials(root: &Path, limits: &Limits) {
         utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW).expect("utimensat");
         let owner = u32::try_from(index).expect("few") * 900_000_000 + 7;
         std::os::unix::fs::chown(&path, Some(owner), Some(owner + 1)).expect("chown");
-        let mode = fs::Permissions::from_mode_bits(0o4711 + u32::try_from(index % 2).expect("bit") * 0o3000);
+        let mode = fs::Permissions::from_mode_bits(
+            0o4711 + u32::try_from(index % 2).expect("bit") * 0o3000,
+        );
         fs::set_permissions(&path, mode).expect("chmod");
     }
     for (name, directory) in [("fixed", false), ("fixed-directory", true)] {
@@ -256,7 +267,10 @@ fn set(path: &Path, name: &str, value: &[u8]) {
 fn attributes(root: &Path, limits: &Limits) {
     let folder = root.join("attributes");
     fs::create_dir(&folder).expect("mkdir");
-    for len in [0, 1, 20, 100, 200, 255, 256, 300, 900, 3000, 3050, 3060, 3070, 4000, 4040, 4041, 8080, 65_536] {
+    for len in [
+        0, 1, 20, 100, 200, 255, 256, 300, 900, 3000, 3050, 3060, 3070, 4000, 4040, 4041, 8080,
+        65_536,
+    ] {
         if len > limits.value {
             continue;
         }
@@ -278,7 +292,11 @@ fn attributes(root: &Path, limits: &Limits) {
             }
             for index in 0..count {
                 let space = ["user", "trusted", "security"][index % 3];
-                set(&path, &format!("{space}.name{index}"), &vec![b'm'; index % 90]);
+                set(
+                    &path,
+                    &format!("{space}.name{index}"),
+                    &vec![b'm'; index % 90],
+                );
             }
             if count > 2 {
                 rustix::fs::removexattr(&path, "user.name0").expect("removexattr");
@@ -305,8 +323,14 @@ fn attributes(root: &Path, limits: &Limits) {
     set(&path, "system.posix_acl_default", &list);
     let path = folder.join("capability");
     fs::write(&path, "x").expect("write");
-    set(&path, "security.selinux", b"system_u:object_r:ping_exec_t:s0\0");
-    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    set(
+        &path,
+        "security.selinux",
+        b"system_u:object_r:ping_exec_t:s0\0",
+    );
+    let capability = [
+        1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
     set(&path, "security.capability", &capability);
 }
 
@@ -368,9 +392,7 @@ fn see(path: &Path) -> Seen {
         number: stat.ino(),
         immutable,
         xattrs: xattrs(path),
-        contents: file_type
-            .is_file()
-            .then(|| contents_of(path, stat.len())),
+        contents: file_type.is_file().then(|| contents_of(path, stat.len())),
     }
 }
 

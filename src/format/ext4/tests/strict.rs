@@ -1,0 +1,101 @@
+//! The strict reader, which shares no code with the writer and needs no root and no tool.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::trees::{file, varied};
+use super::{MIB, image, options};
+use crate::format::ext4::reader::{Follow, Kind, Reader};
+use crate::format::ext4::{Layout, Options};
+use crate::tree::{Content, Meta, Node, Tree};
+
+/// No fault, and every inode as in the tree.
+pub(super) fn agree(image: &Path, options: &Options, tree: &Tree) {
+    let opened = Arc::new(std::fs::File::open(image).unwrap());
+    let reader = Reader::open(Content::range(opened, 0, options.size_bytes)).unwrap();
+    assert_eq!(reader.check().unwrap(), Vec::<String>::new());
+    let layout = Layout::plan(tree, options).unwrap();
+    let links = tree.link_counts();
+    tree.walk(|path, id| {
+        let inode = tree.inode(id);
+        let shown = String::from_utf8_lossy(path);
+        let found = reader.lookup(path, Follow::NotLast).unwrap();
+        let found = found.unwrap_or_else(|| panic!("{shown} is missing"));
+        let meta = Meta {
+            uid: found.uid,
+            gid: found.gid,
+            mode: found.mode,
+            mtime: found.mtime,
+            xattrs: reader.xattrs(&found).unwrap(),
+            immutable: found.immutable,
+        };
+        let mut wanted = inode.meta.clone();
+        wanted.immutable &= matches!(inode.node, Node::File(_) | Node::Directory(_));
+        assert_eq!(meta, wanted, "{shown}");
+        if !path.is_empty() {
+            assert_eq!(found.links, links[id.index()], "{shown}");
+        }
+        match (&inode.node, &found.kind) {
+            (Node::File(content), Kind::File { len }) => {
+                assert_eq!(*len, content.len(), "{shown}");
+                let bytes = reader.to_vec(&found, 64 * MIB).unwrap();
+                assert!(bytes == content.to_vec(64 * MIB).unwrap(), "{shown}");
+                let told: Vec<_> = layout
+                    .extents(id)
+                    .iter()
+                    .map(|extent| (extent.file_offset, extent.image_offset, extent.len))
+                    .collect();
+                assert_eq!(reader.extents(&found).unwrap(), told, "{shown}");
+            }
+            (Node::Directory(names), Kind::Directory) => {
+                let read = reader.read_dir(&found).unwrap();
+                let read = read
+                    .iter()
+                    .map(|name| &*name.name)
+                    .filter(|name| names.contains_key(*name) || *name != b"lost+found");
+                assert!(read.eq(names.keys().map(|name| &**name)), "{shown}");
+            }
+            (Node::Symlink(target), Kind::Symlink(read)) => assert_eq!(target, read, "{shown}"),
+            (Node::CharDevice(a, b), Kind::CharDevice(c, d))
+            | (Node::BlockDevice(a, b), Kind::BlockDevice(c, d)) => {
+                assert_eq!((a, b), (c, d), "{shown}");
+            }
+            (Node::Fifo, Kind::Fifo) | (Node::Socket, Kind::Socket) => {}
+            (_, kind) => panic!("{shown} is {kind:?}"),
+        }
+    });
+}
+
+#[test]
+fn the_strict_reader_agrees() {
+    for block_size in [1024, 4096] {
+        for time in [0, 1_700_000_000, u32::MAX] {
+            let options = Options {
+                time,
+                ..options(64, block_size)
+            };
+            let tree = varied(block_size as usize);
+            let image = image(&tree, &options);
+            super::referees::check(image.path());
+            agree(image.path(), &options, &tree);
+        }
+    }
+}
+
+/// Names that fill a block to the last byte, and miss it by one entry.
+#[test]
+fn directory_blocks_are_filled_to_the_end() {
+    for block_size in [1024, 4096] {
+        for count in 1..40 {
+            let mut tree = Tree::new(Meta::root(0o755));
+            let directory = tree.make_directories("d", &Meta::root(0o755));
+            let id = file(&mut tree, directory, "first", Vec::new());
+            for nth in 0..block_size / 40 {
+                let name = format!("{nth:04}{}", "n".repeat(count));
+                tree.link(directory, name.as_bytes(), id);
+            }
+            let options = options(16, block_size);
+            agree(image(&tree, &options).path(), &options, &tree);
+        }
+    }
+}
