@@ -13,11 +13,9 @@ use super::check::presence_table;
 use super::image_args::ImageArgs;
 use super::table::Table;
 use super::terminal::Terminal;
-use crate::image::ImageRef;
 use crate::format::qcow2;
-use crate::media::{
-    Archive, Baked, Choice, Customization, Format, Plan, Request, Source, Staging,
-};
+use crate::image::ImageRef;
+use crate::media::{Archive, Baked, Choice, Customization, Format, Plan, Request, Source, Staging};
 use crate::ostree::ContainerReference;
 
 /// Write media that boot from an image

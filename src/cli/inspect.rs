@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::Outcome;
 use super::image_args::ImageArgs;
 use super::terminal::Terminal;
-use crate::kernel;
 use crate::format::iso9660;
+use crate::kernel;
 use crate::media::{Installed, LiveRoot, Medium, Source, System};
 
 /// Tell what an image or a medium is

@@ -160,7 +160,9 @@ impl<W: Write> Writer<W> {
         if self.data.is_none() {
             self.data = Some(Run(encoder()?));
         }
-        self.data.as_mut().ok_or_else(|| io::ErrorKind::Other.into())
+        self.data
+            .as_mut()
+            .ok_or_else(|| io::ErrorKind::Other.into())
     }
 
     fn end_run(&mut self) -> io::Result<()> {

@@ -203,7 +203,8 @@ impl Bake<'_> {
 
     /// The members of rootfs.img from which a live system rebuilds the metal images.
     fn pack_osmet(&self, disks: &[Disk]) -> Result<Vec<Osmet>> {
-        self.progress.begin("packing disk images for the installer", 0);
+        self.progress
+            .begin("packing disk images for the installer", 0);
         let packed = std::thread::scope(|scope| {
             let workers: Vec<_> = disks
                 .iter()
@@ -412,8 +413,8 @@ impl Bake<'_> {
     }
 
     fn verify_medium(&self, format: Format, path: PathBuf) -> Result<Vec<Presence>> {
-        let packed = matches!(format, Format::Metal | Format::Metal4k)
-            && !self.request.archive.is_none();
+        let packed =
+            matches!(format, Format::Metal | Format::Metal4k) && !self.request.archive.is_none();
         if packed {
             // Compressed from the same bytes that are checked where it isn't.
             return Ok(Vec::new());

@@ -90,7 +90,9 @@ impl FromStr for Archive {
             "gzip" => Self::Gzip,
             "xz" => Self::Xz,
             "zstd" => Self::Zstd,
-            other => bail!("{other:?} is no way to pack a disk image; there are none, gzip, xz and zstd"),
+            other => {
+                bail!("{other:?} is no way to pack a disk image; there are none, gzip, xz and zstd")
+            }
         })
     }
 }

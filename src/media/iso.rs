@@ -134,9 +134,15 @@ impl Iso {
         progress: &dyn Progress,
     ) -> Result<()> {
         let mut files = self.files.clone();
-        files.insert("images/pxeboot/rootfs.img".to_owned(), payload.rootfs.clone());
+        files.insert(
+            "images/pxeboot/rootfs.img".to_owned(),
+            payload.rootfs.clone(),
+        );
         // Filled when the minimal ISO is there to be packed.
-        files.insert(miniso::PATH.to_owned(), Content::bytes(vec![0; miniso::ROOM]));
+        files.insert(
+            miniso::PATH.to_owned(),
+            Content::bytes(vec![0; miniso::ROOM]),
+        );
         self.write_files(files, payload, out, progress)
     }
 
@@ -152,7 +158,10 @@ impl Iso {
         out: &File,
         progress: &dyn Progress,
     ) -> Result<()> {
-        for (name, content) in [("vmlinuz", &payload.kernel), ("initrd.img", &payload.initrd)] {
+        for (name, content) in [
+            ("vmlinuz", &payload.kernel),
+            ("initrd.img", &payload.initrd),
+        ] {
             files.insert(format!("images/pxeboot/{name}"), content.clone());
         }
         let volume = iso9660::Volume {

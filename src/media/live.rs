@@ -110,10 +110,7 @@ pub(super) fn write_rootfs(
         let entry = cpio::Entry::file(name, 0o644);
         archive.member(&entry, content.len(), &mut content.reader())?;
     }
-    archive
-        .finish()?
-        .flush()
-        .context("writing rootfs.img")?;
+    archive.finish()?.flush().context("writing rootfs.img")?;
     Ok(written)
 }
 

@@ -120,7 +120,10 @@ fn open_iso(content: Content) -> Result<System> {
                 "rootfs.img" => "a minimal ISO has none; look into the PXE set that it boots",
                 _ => "only live ISOs of CoreOS can be read",
             };
-            anyhow::Error::from(Failure::new(format!("there is no images/pxeboot/{name}"), hint))
+            anyhow::Error::from(Failure::new(
+                format!("there is no images/pxeboot/{name}"),
+                hint,
+            ))
         })
     };
     let payload = Payload {

@@ -107,7 +107,9 @@ impl Names {
         for format in formats {
             let own: &[(&String, &str)] = match format {
                 Format::Iso => &[(&self.iso, "iso")],
-                Format::MinimalIso => &[(&self.minimal_iso, "minimal-iso"), (&self.rootfs, "rootfs")],
+                Format::MinimalIso => {
+                    &[(&self.minimal_iso, "minimal-iso"), (&self.rootfs, "rootfs")]
+                }
                 Format::Pxe => &[
                     (&self.kernel, "kernel"),
                     (&self.initrd, "initramfs"),

@@ -102,9 +102,8 @@ impl Staging {
 
     /// Makes a file without a name, for what is not kept.
     pub fn scratch_file(&self) -> Result<File> {
-        tempfile::tempfile_in(self.directory()).with_context(|| {
-            format!("making a scratch file in {}", self.directory().display())
-        })
+        tempfile::tempfile_in(self.directory())
+            .with_context(|| format!("making a scratch file in {}", self.directory().display()))
     }
 
     /// Refuses names that are taken in the output directory, unless told to replace them.

@@ -1,8 +1,8 @@
 //! `/boot`: kernel, initramfs, boot entry, first-boot stamp.
 
+use super::Facts;
 use super::deployment::Deployment;
 use super::plot::Plot;
-use super::Facts;
 use crate::tree::Meta;
 
 /// What the boot loader starts.

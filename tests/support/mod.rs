@@ -6,6 +6,8 @@
     reason = "each test program uses its own part"
 )]
 
+pub mod tree;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;

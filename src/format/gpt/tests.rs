@@ -364,10 +364,7 @@ fn tables_are_read_back() {
         assert_eq!(found, table);
         let root = &found.partitions[2];
         let disk = content(&written(&table));
-        assert_eq!(
-            root.content(&disk, sector_size).unwrap().len(),
-            37 * MIB
-        );
+        assert_eq!(root.content(&disk, sector_size).unwrap().len(), 37 * MIB);
     }
 }
 
@@ -380,7 +377,16 @@ fn tables_by_sgdisk_are_read() {
     image.as_file().set_len(64 * MIB).unwrap();
     said(
         "sgdisk",
-        &["-n", "2:4096:8191", "-c", "2:second", "-A", "2:set:2", "-n", "7:0:0"],
+        &[
+            "-n",
+            "2:4096:8191",
+            "-c",
+            "2:second",
+            "-A",
+            "2:set:2",
+            "-n",
+            "7:0:0",
+        ],
         image.path(),
     );
     let found = Table::read(&content(&image)).unwrap().unwrap();
@@ -394,7 +400,11 @@ fn tables_by_sgdisk_are_read() {
 
 #[test]
 fn foreign_tables_are_refused_without_panic() {
-    assert!(Table::read(&Content::bytes(vec![0; 4096])).unwrap().is_none());
+    assert!(
+        Table::read(&Content::bytes(vec![0; 4096]))
+            .unwrap()
+            .is_none()
+    );
     let image = written(&disk());
     let mut bytes = fs::read(image.path()).unwrap();
     bytes.truncate(1 << 20);

@@ -158,7 +158,11 @@ impl Reader {
         if position == 0 {
             return Ok(0);
         }
-        if recent.table.as_ref().is_none_or(|(number, _)| *number != at) {
+        if recent
+            .table
+            .as_ref()
+            .is_none_or(|(number, _)| *number != at)
+        {
             let table = read_table(&self.content, position, 1 << bits)
                 .context("reading a second-level table of the qcow2 image")?;
             recent.table = Some((at, table));

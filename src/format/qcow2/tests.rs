@@ -37,11 +37,15 @@ fn disk(path: &Path, len: u64) -> Arc<File> {
     let mut state = 1u64;
     let noise: Vec<u8> = (0..300_000)
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 56) as u8
         })
         .collect();
-    let text: Vec<u8> = (0..40_000).flat_map(|n| format!("{n} ").into_bytes()).collect();
+    let text: Vec<u8> = (0..40_000)
+        .flat_map(|n| format!("{n} ").into_bytes())
+        .collect();
     for (at, bytes) in [(0, &text), (3 << 20, &noise), (20 << 20, &text)] {
         let room = len.saturating_sub(at).min(bytes.len() as u64);
         file.write_all_at(&bytes[..room as usize], at).unwrap();
@@ -95,7 +99,15 @@ fn what_is_written_is_read_back_and_qemu_img_agrees() {
             if referee {
                 let path = path.to_str().unwrap();
                 run(&["check", "-f", "qcow2", path]);
-                run(&["compare", "-F", "qcow2", "-f", "raw", raw.to_str().unwrap(), path]);
+                run(&[
+                    "compare",
+                    "-F",
+                    "qcow2",
+                    "-f",
+                    "raw",
+                    raw.to_str().unwrap(),
+                    path,
+                ]);
             }
         }
     }
@@ -108,7 +120,15 @@ fn threads_do_not_change_the_bytes() {
     let image = |name: &str, threads| {
         let path = scratch.path().join(name);
         let file = File::create_new(&path).unwrap();
-        write(&source, 40 << 20, Compression::Zstd, threads, &file, &|_| ()).unwrap();
+        write(
+            &source,
+            40 << 20,
+            Compression::Zstd,
+            threads,
+            &file,
+            &|_| (),
+        )
+        .unwrap();
         fs::read(path).unwrap()
     };
     assert!(image("one", 1) == image("three", 3));
@@ -137,7 +157,10 @@ fn images_by_qemu_img_are_read() {
         arguments.extend(&options);
         arguments.extend([raw, image]);
         run(&arguments);
-        assert!(read_back(File::open(&path).unwrap()) == expected, "{options:?}");
+        assert!(
+            read_back(File::open(&path).unwrap()) == expected,
+            "{options:?}"
+        );
     }
 }
 
@@ -165,7 +188,12 @@ fn damage_is_refused_or_read_but_never_panics() {
     for len in (0..bytes.len()).step_by(4999) {
         let _ = read(bytes[..len].to_vec());
     }
-    for (field, words) in [(4, "version"), (72, "features"), (8, "backing"), (32, "encrypted")] {
+    for (field, words) in [
+        (4, "version"),
+        (72, "features"),
+        (8, "backing"),
+        (32, "encrypted"),
+    ] {
         let mut damaged = bytes.clone();
         damaged[field + 3] = 77;
         let error = format!("{:#}", read(damaged).unwrap_err());

@@ -106,7 +106,7 @@ impl<'a> Layout<'a> {
     }
 
     /// Size in bytes of a file system that holds `tree` and keeps 2 % of each group free, in whole
-    /// MiB. Of the options, `size_bytes` doesn't count.
+    /// MiB. Of the options, `size_bytes` doesn't count; holes are not looked for.
     pub fn minimum_bytes(tree: &Tree, options: &Options) -> Result<u64> {
         let census = Census::new(tree)?;
         let costs = costs(tree, &census, &|_| Holes::new(), true)?;
@@ -191,6 +191,12 @@ impl<'a> Layout<'a> {
             self.first_runs.push(u32::try_from(self.runs.len())?);
             let (shape, has_attributes) = shape(self.tree, *id, holes, wide)?;
             self.has_attributes |= has_attributes;
+            ensure!(
+                shape.attribute_blocks() <= extents::MAX_EXTENT_BLOCKS.into(),
+                "the attributes of /{} take more than {} GiB",
+                census::path(self.tree, *id),
+                (u64::from(extents::MAX_EXTENT_BLOCKS) * BLOCK) >> 30
+            );
             let runs = &mut self.runs;
             let before = runs.len();
             space

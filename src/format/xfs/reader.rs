@@ -31,8 +31,8 @@ use anyhow::{Context, Result, bail, ensure};
 use zerocopy::FromBytes;
 
 use self::blocks::crc_fits;
-use self::disk::{Superblock, feature};
 pub use self::directory::Name;
+use self::disk::{Superblock, feature};
 pub use self::extents::Extent;
 pub use self::file::FileReader;
 pub use self::inode::{Entry, Kind};
@@ -100,7 +100,11 @@ impl Reader {
             .read_at(0, &mut sector)
             .context("reading the xfs superblock")?;
         ensure!(
-            crc_fits(&sector, std::mem::offset_of!(Superblock, crc), superblock.crc.get()),
+            crc_fits(
+                &sector,
+                std::mem::offset_of!(Superblock, crc),
+                superblock.crc.get()
+            ),
             "the checksum of the xfs superblock is wrong"
         );
         let reader = Self {
@@ -160,9 +164,27 @@ fn check_superblock(superblock: &Superblock, len: u64) -> Result<()> {
     );
     check_features(superblock)?;
     for (name, value, log, least, most) in [
-        ("block", superblock.block_size.get(), superblock.block_log, 1024, 65536),
-        ("sector", superblock.sector_size.get().into(), superblock.sector_log, 512, 32768),
-        ("inode", superblock.inode_size.get().into(), superblock.inode_log, 512, 2048),
+        (
+            "block",
+            superblock.block_size.get(),
+            superblock.block_log,
+            1024,
+            65536,
+        ),
+        (
+            "sector",
+            superblock.sector_size.get().into(),
+            superblock.sector_log,
+            512,
+            32768,
+        ),
+        (
+            "inode",
+            superblock.inode_size.get().into(),
+            superblock.inode_log,
+            512,
+            2048,
+        ),
     ] {
         ensure!(
             value.is_power_of_two()
@@ -192,7 +214,10 @@ fn check_features(superblock: &Superblock) -> Result<()> {
         if incompat & 1 << bit == 0 {
             continue;
         }
-        match usize::try_from(bit).ok().and_then(|bit| feature::INCOMPAT.get(bit)) {
+        match usize::try_from(bit)
+            .ok()
+            .and_then(|bit| feature::INCOMPAT.get(bit))
+        {
             Some((_, true)) => {}
             Some((name, false)) => bail!("the xfs feature {name} is not read"),
             None => bail!("the xfs feature with incompatible bit {bit} is not read"),
@@ -234,7 +259,10 @@ const GROUP_BLOCKS_MIN: u32 = 64;
 
 fn facts(superblock: &Superblock) -> Facts {
     let label = &superblock.label;
-    let label_len = label.iter().position(|byte| *byte == 0).unwrap_or(label.len());
+    let label_len = label
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(label.len());
     let block_size = superblock.block_size.get();
     let on = |bits: u32, bit: usize| bits >> bit & 1 != 0;
     let ro_compat = superblock.ro_compat.get();
@@ -261,7 +289,10 @@ fn facts(superblock: &Superblock) -> Facts {
                     .map(|bit| feature::RO_COMPAT[bit]),
             )
             .collect(),
-        free_bytes: superblock.free_blocks.get().saturating_mul(block_size.into()),
+        free_bytes: superblock
+            .free_blocks
+            .get()
+            .saturating_mul(block_size.into()),
         inodes: superblock.inodes.get(),
         free_inodes: superblock.free_inodes.get(),
     }

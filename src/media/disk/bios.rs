@@ -39,8 +39,7 @@ pub(in crate::media) fn modules(merged: &Tree) -> Result<Option<Modules>> {
     };
     let mut files = BTreeMap::new();
     for (name, id) in merged.children(directory) {
-        if let (Ok(name), Node::File(content)) =
-            (std::str::from_utf8(name), &merged.inode(id).node)
+        if let (Ok(name), Node::File(content)) = (std::str::from_utf8(name), &merged.inode(id).node)
         {
             let bytes = content
                 .to_vec(MODULE_LIMIT)

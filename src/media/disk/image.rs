@@ -153,13 +153,7 @@ fn copy(from: &File, mut source: u64, to: &File, mut target: u64, len: u64) -> i
     let mut buffer = Vec::new();
     while left > 0 {
         let count = usize::try_from(left).unwrap_or(usize::MAX);
-        match rustix::fs::copy_file_range(
-            from,
-            Some(&mut source),
-            to,
-            Some(&mut target),
-            count,
-        ) {
+        match rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), count) {
             Ok(done) if done > 0 => left -= done as u64,
             // Different file systems, or one that can't.
             _ => {
@@ -231,7 +225,11 @@ mod tests {
         }
         let mut at = 0;
         while let Some(start) = image.data_from(at) {
-            assert!(expected[at as usize..start as usize].iter().all(|b| *b == 0));
+            assert!(
+                expected[at as usize..start as usize]
+                    .iter()
+                    .all(|b| *b == 0)
+            );
             at = start + 512;
         }
         assert!(expected[at as usize..].iter().all(|b| *b == 0));

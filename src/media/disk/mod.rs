@@ -174,7 +174,10 @@ impl Contents {
         scratch: &File,
         pieces: &mut Vec<Piece>,
     ) -> Result<Mapped> {
-        let part = self.disk.part(Role::Root).context("every disk has a root")?;
+        let part = self
+            .disk
+            .part(Role::Root)
+            .context("every disk has a root")?;
         let layout = xfs::Layout::plan(
             &self.root,
             &root_options(part.len, u32::try_from(sector_size.bytes())?),
@@ -214,7 +217,10 @@ impl Contents {
 
     /// Contents included, as there are few.
     fn write_boot(&self, sector_size: SectorSize, scratch: &File) -> Result<Mapped> {
-        let part = self.disk.part(Role::Boot).context("every disk has a /boot")?;
+        let part = self
+            .disk
+            .part(Role::Boot)
+            .context("every disk has a /boot")?;
         let layout = ext4::Layout::plan(
             &self.boot,
             &ext4::Options {

@@ -120,7 +120,10 @@ fn head(
         head.extend_from_slice(text.as_bytes());
     };
     varint(&mut head, VERSION);
-    text(&mut head, concat!("coreos-bake ", env!("CARGO_PKG_VERSION")));
+    text(
+        &mut head,
+        concat!("coreos-bake ", env!("CARGO_PKG_VERSION")),
+    );
     varint(&mut head, description.sector_size);
     text(&mut head, description.os);
     text(&mut head, description.architecture);

@@ -1,6 +1,7 @@
 //! The reader against what the kernel and mke2fs make.
 
 mod faults;
+mod foreign;
 #[path = "../../xfs/reader/tests/mounted.rs"]
 mod mounted;
 

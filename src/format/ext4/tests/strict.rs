@@ -69,7 +69,7 @@ pub(super) fn agree(image: &Path, options: &Options, tree: &Tree) {
 #[test]
 fn the_strict_reader_agrees() {
     for block_size in [1024, 4096] {
-        for time in [0, 1_700_000_000, u32::MAX] {
+        for time in [0, 1_700_000_000] {
             let options = Options {
                 time,
                 ..options(64, block_size)

@@ -58,7 +58,11 @@ impl Reader {
     pub(super) fn group_len(&self, group: u32) -> u64 {
         let blocks = u64::from(self.facts.group_blocks);
         let before = u64::from(group) * blocks;
-        self.superblock.blocks.get().saturating_sub(before).min(blocks)
+        self.superblock
+            .blocks
+            .get()
+            .saturating_sub(before)
+            .min(blocks)
     }
 
     /// Position in the image of block `block` of `group`, which was checked.

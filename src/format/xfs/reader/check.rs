@@ -52,7 +52,8 @@ impl Faults {
 
     fn into_list(mut self) -> Vec<String> {
         if self.more > 0 {
-            self.list.push(format!("there are {} more faults", self.more));
+            self.list
+                .push(format!("there are {} more faults", self.more));
         }
         self.list
     }
@@ -143,7 +144,8 @@ impl Check<'_> {
         let attributes = superblock.version.get() & feature::VERSION_ATTR != 0;
         let has = self.inodes.values().any(|inode| inode.attributes);
         self.faults.add_unless(attributes || !has, || {
-            "the xfs superblock's version lacks the bit for attributes, which inodes have".to_owned()
+            "the xfs superblock's version lacks the bit for attributes, which inodes have"
+                .to_owned()
         });
         Ok(())
     }
@@ -159,13 +161,19 @@ impl Check<'_> {
                 superblock.features2.get() == superblock.features2_again.get(),
                 "has two different sets of features",
             ),
-            (superblock.compat.get() == 0, "has unknown compatible features"),
+            (
+                superblock.compat.get() == 0,
+                "has unknown compatible features",
+            ),
             (
                 superblock.log_incompat.get() == 0,
                 "has features of the log, which must be empty",
             ),
             (superblock.in_progress == 0, "was not finished"),
-            (superblock.inode_percent <= 100, "has a wrong share of inodes"),
+            (
+                superblock.inode_percent <= 100,
+                "has a wrong share of inodes",
+            ),
             (
                 uuid_moved || superblock.meta_uuid == [0; 16],
                 "has a UUID for metadata, but not the feature for it",
@@ -214,10 +222,9 @@ impl Check<'_> {
                 (s.inode_align.get(), s.sparse_align.get()),
             )
         };
-        self.faults
-            .add_unless(shape(copy) == shape(first), || {
-                format!("the copy of the xfs superblock in group {group} differs from the first")
-            });
+        self.faults.add_unless(shape(copy) == shape(first), || {
+            format!("the copy of the xfs superblock in group {group} differs from the first")
+        });
         let root = copy.root.get();
         self.faults.add_unless(
             root == first.root.get() || root == u64::MAX || root == 0,

@@ -96,16 +96,17 @@ impl Reader {
     }
 
     fn parse(&self, directory: &Entry) -> Result<Listing> {
-        ensure!(
-            directory.kind == Kind::Directory,
-            "it is not a directory"
-        );
+        ensure!(directory.kind == Kind::Directory, "it is not a directory");
         let mut listing = match directory.data.format {
             fork::LOCAL => short(directory, self.block_size()?)?,
             _ => self.blocks_of_names(directory)?,
         };
         listing.names.sort_by(|a, b| a.name.cmp(&b.name));
-        if let Some(pair) = listing.names.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        if let Some(pair) = listing
+            .names
+            .windows(2)
+            .find(|pair| pair[0].name == pair[1].name)
+        {
             bail!("it has {} twice", pair[0].name.escape_ascii());
         }
         Ok(listing)
@@ -125,11 +126,15 @@ impl Reader {
             "it has blocks that were never written"
         );
         let mut found = Found::default();
-        let single = blocks == 1 && map.extents.iter().all(|extent| extent.offset == 0)
+        let single = blocks == 1
+            && map.extents.iter().all(|extent| extent.offset == 0)
             && map.extents.iter().map(|extent| extent.count).sum::<u64>() == 1;
         for block in 0..blocks {
             let Some(position) = map.position(block, block_size) else {
-                ensure!(block > 0 && block + 1 < blocks, "its block {block} is a hole");
+                ensure!(
+                    block > 0 && block + 1 < blocks,
+                    "its block {block} is a hole"
+                );
                 continue;
             };
             let (header, bytes) = self.block::<NamesHeader>(position, directory.number)?;
@@ -137,11 +142,7 @@ impl Reader {
                 header.magic == if single { *b"XDB3" } else { *b"XDD3" },
                 "the block at {position} is not one of names"
             );
-            let end = if single {
-                tail(&bytes)?
-            } else {
-                bytes.len()
-            };
+            let end = if single { tail(&bytes)? } else { bytes.len() };
             let number = u32::try_from(block)?;
             names_block(&bytes, number, end, &mut found)
                 .with_context(|| format!("in block {block} of its names"))?;
@@ -193,13 +194,9 @@ impl Reader {
             hashes.leaf(&bytes[..start])?;
             compare_free(&bytes[start..], 0, bests, found)?;
         } else {
-            let leaves = self.leaves(
-                directory.number,
-                map,
-                root,
-                LEAF_OF_NODE_MAGIC,
-                |bytes| hashes.leaf(bytes),
-            )?;
+            let leaves = self.leaves(directory.number, map, root, LEAF_OF_NODE_MAGIC, |bytes| {
+                hashes.leaf(bytes)
+            })?;
             used += leaves.len() as u64;
             used += self.free_index(directory.number, map, blocks, found)?;
         }
@@ -268,7 +265,10 @@ impl Hashes {
         for index in 0..bytes.len() / size_of::<HashEntry>() {
             let entry: HashEntry = record(bytes, index * size_of::<HashEntry>())?;
             let (hash, address) = (entry.hash.get(), entry.address.get());
-            ensure!(self.last <= hash, "its hashes are out of order at {hash:#x}");
+            ensure!(
+                self.last <= hash,
+                "its hashes are out of order at {hash:#x}"
+            );
             self.last = hash;
             if address == 0 {
                 self.stale += 1;
@@ -397,8 +397,8 @@ fn name_in_block(bytes: &[u8], at: usize, block: u32, found: &mut Found) -> Resu
         "its tag is {} instead",
         tag.get()
     );
-    let address = (u64::from(block) * (bytes.len().next_power_of_two() as u64) + at as u64)
-        / ALIGN as u64;
+    let address =
+        (u64::from(block) * (bytes.len().next_power_of_two() as u64) + at as u64) / ALIGN as u64;
     found.hashes.insert(u32::try_from(address)?, hash(name));
     let first = match (block, at) {
         (0, NAMES_START) => Some((&b"."[..], &mut found.dot)),
@@ -413,7 +413,10 @@ fn name_in_block(bytes: &[u8], at: usize, block: u32, found: &mut Found) -> Resu
         );
         *place = Some(number.get());
     } else {
-        found.listing.names.push(checked(name, number.get(), file_type)?);
+        found
+            .listing
+            .names
+            .push(checked(name, number.get(), file_type)?);
     }
     Ok(size)
 }

@@ -162,11 +162,11 @@ const _: () = assert!(size_of::<InodeHeader>() == 344);
 #[derive(Clone, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct ListHeader {
-    pub(super) magic: [u8; 4],  // 0    "XAFL"
-    pub(super) number: U32,     // 4
-    pub(super) uuid: [u8; 16],  // 8
-    pub(super) lsn: U64,        // 24
-    pub(super) crc: LittleU32,  // 32
+    pub(super) magic: [u8; 4], // 0    "XAFL"
+    pub(super) number: U32,    // 4
+    pub(super) uuid: [u8; 16], // 8
+    pub(super) lsn: U64,       // 24
+    pub(super) crc: LittleU32, // 32
 }
 const _: () = assert!(size_of::<ListHeader>() == 36);
 
@@ -174,40 +174,40 @@ const _: () = assert!(size_of::<ListHeader>() == 36);
 #[derive(Clone, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct InodeCore {
-    pub(super) magic: [u8; 2],          // 0    "IN"
-    pub(super) mode: U16,               // 2
-    pub(super) version: u8,             // 4
-    pub(super) format: u8,              // 5
-    pub(super) old_links: U16,          // 6
-    pub(super) uid: U32,                // 8
-    pub(super) gid: U32,                // 12
-    pub(super) links: U32,              // 16
-    pub(super) project_low: U16,        // 20
-    pub(super) project_high: U16,       // 22
-    pub(super) many_extents: U64,       // 24   with nrext64, else zero
-    pub(super) atime: U64,              // 32
-    pub(super) mtime: U64,              // 40
-    pub(super) ctime: U64,              // 48
-    pub(super) size: U64,               // 56
-    pub(super) blocks: U64,             // 64
-    pub(super) extent_size: U32,        // 72
-    pub(super) extents: U32,            // 76   of the attributes with nrext64
-    pub(super) attr_extents: U16,       // 80
-    pub(super) fork_offset: u8,         // 82   in eight bytes
-    pub(super) attr_format: u8,         // 83
-    pub(super) dmapi: [u8; 6],          // 84
-    pub(super) flags: U16,              // 90
-    pub(super) generation: U32,         // 92
-    pub(super) next_unlinked: U32,      // 96
-    pub(super) crc: LittleU32,          // 100
-    pub(super) change_count: U64,       // 104
-    pub(super) lsn: U64,                // 112
-    pub(super) flags2: U64,             // 120
-    pub(super) cow_extent_size: U32,    // 128
-    pub(super) pad: [u8; 12],           // 132
-    pub(super) crtime: U64,             // 144
-    pub(super) number: U64,             // 152
-    pub(super) uuid: [u8; 16],          // 160
+    pub(super) magic: [u8; 2],       // 0    "IN"
+    pub(super) mode: U16,            // 2
+    pub(super) version: u8,          // 4
+    pub(super) format: u8,           // 5
+    pub(super) old_links: U16,       // 6
+    pub(super) uid: U32,             // 8
+    pub(super) gid: U32,             // 12
+    pub(super) links: U32,           // 16
+    pub(super) project_low: U16,     // 20
+    pub(super) project_high: U16,    // 22
+    pub(super) many_extents: U64,    // 24   with nrext64, else zero
+    pub(super) atime: U64,           // 32
+    pub(super) mtime: U64,           // 40
+    pub(super) ctime: U64,           // 48
+    pub(super) size: U64,            // 56
+    pub(super) blocks: U64,          // 64
+    pub(super) extent_size: U32,     // 72
+    pub(super) extents: U32,         // 76   of the attributes with nrext64
+    pub(super) attr_extents: U16,    // 80
+    pub(super) fork_offset: u8,      // 82   in eight bytes
+    pub(super) attr_format: u8,      // 83
+    pub(super) dmapi: [u8; 6],       // 84
+    pub(super) flags: U16,           // 90
+    pub(super) generation: U32,      // 92
+    pub(super) next_unlinked: U32,   // 96
+    pub(super) crc: LittleU32,       // 100
+    pub(super) change_count: U64,    // 104
+    pub(super) lsn: U64,             // 112
+    pub(super) flags2: U64,          // 120
+    pub(super) cow_extent_size: U32, // 128
+    pub(super) pad: [u8; 12],        // 132
+    pub(super) crtime: U64,          // 144
+    pub(super) number: U64,          // 152
+    pub(super) uuid: [u8; 16],       // 160
 }
 const _: () = assert!(size_of::<InodeCore>() == 176);
 
@@ -277,16 +277,16 @@ macro_rules! stamped {
 #[derive(Clone, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct ShortHeader {
-    pub(super) magic: [u8; 4],   // 0
-    pub(super) level: U16,       // 4
-    pub(super) count: U16,       // 6
-    pub(super) left: U32,        // 8
-    pub(super) right: U32,       // 12
-    pub(super) position: U64,    // 16
-    pub(super) lsn: U64,         // 24
-    pub(super) uuid: [u8; 16],   // 32
-    pub(super) owner: U32,       // 48   group number
-    pub(super) crc: LittleU32,   // 52
+    pub(super) magic: [u8; 4], // 0
+    pub(super) level: U16,     // 4
+    pub(super) count: U16,     // 6
+    pub(super) left: U32,      // 8
+    pub(super) right: U32,     // 12
+    pub(super) position: U64,  // 16
+    pub(super) lsn: U64,       // 24
+    pub(super) uuid: [u8; 16], // 32
+    pub(super) owner: U32,     // 48   group number
+    pub(super) crc: LittleU32, // 52
 }
 const _: () = assert!(size_of::<ShortHeader>() == 56);
 stamped!(ShortHeader);
@@ -295,17 +295,17 @@ stamped!(ShortHeader);
 #[derive(Clone, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct LongHeader {
-    pub(super) magic: [u8; 4],   // 0    "BMA3"
-    pub(super) level: U16,       // 4
-    pub(super) count: U16,       // 6
-    pub(super) left: U64,        // 8
-    pub(super) right: U64,       // 16
-    pub(super) position: U64,    // 24
-    pub(super) lsn: U64,         // 32
-    pub(super) uuid: [u8; 16],   // 40
-    pub(super) owner: U64,       // 56   inode
-    pub(super) crc: LittleU32,   // 64
-    pub(super) pad: U32,         // 68
+    pub(super) magic: [u8; 4], // 0    "BMA3"
+    pub(super) level: U16,     // 4
+    pub(super) count: U16,     // 6
+    pub(super) left: U64,      // 8
+    pub(super) right: U64,     // 16
+    pub(super) position: U64,  // 24
+    pub(super) lsn: U64,       // 32
+    pub(super) uuid: [u8; 16], // 40
+    pub(super) owner: U64,     // 56   inode
+    pub(super) crc: LittleU32, // 64
+    pub(super) pad: U32,       // 68
 }
 const _: () = assert!(size_of::<LongHeader>() == 72);
 stamped!(LongHeader);
@@ -314,12 +314,12 @@ stamped!(LongHeader);
 #[derive(Clone, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct NamesHeader {
-    pub(super) magic: [u8; 4],   // 0    "XDB3", "XDD3" or "XDF3"
-    pub(super) crc: LittleU32,   // 4
-    pub(super) position: U64,    // 8
-    pub(super) lsn: U64,         // 16
-    pub(super) uuid: [u8; 16],   // 24
-    pub(super) owner: U64,       // 40
+    pub(super) magic: [u8; 4], // 0    "XDB3", "XDD3" or "XDF3"
+    pub(super) crc: LittleU32, // 4
+    pub(super) position: U64,  // 8
+    pub(super) lsn: U64,       // 16
+    pub(super) uuid: [u8; 16], // 24
+    pub(super) owner: U64,     // 40
 }
 const _: () = assert!(size_of::<NamesHeader>() == 48);
 stamped!(NamesHeader);
@@ -328,15 +328,15 @@ stamped!(NamesHeader);
 #[derive(Clone, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct HashHeader {
-    pub(super) forward: U32,     // 0
-    pub(super) back: U32,        // 4
-    pub(super) magic: U16,       // 8
-    pub(super) pad: U16,         // 10
-    pub(super) crc: LittleU32,   // 12
-    pub(super) position: U64,    // 16
-    pub(super) lsn: U64,         // 24
-    pub(super) uuid: [u8; 16],   // 32
-    pub(super) owner: U64,       // 48
+    pub(super) forward: U32,   // 0
+    pub(super) back: U32,      // 4
+    pub(super) magic: U16,     // 8
+    pub(super) pad: U16,       // 10
+    pub(super) crc: LittleU32, // 12
+    pub(super) position: U64,  // 16
+    pub(super) lsn: U64,       // 24
+    pub(super) uuid: [u8; 16], // 32
+    pub(super) owner: U64,     // 48
 }
 const _: () = assert!(size_of::<HashHeader>() == 56);
 stamped!(HashHeader);
@@ -345,14 +345,14 @@ stamped!(HashHeader);
 #[derive(Clone, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct RemoteHeader {
-    pub(super) magic: [u8; 4],   // 0    "XSLM" or "XARM"
-    pub(super) offset: U32,      // 4    in the whole
-    pub(super) bytes: U32,       // 8
-    pub(super) crc: LittleU32,   // 12
-    pub(super) uuid: [u8; 16],   // 16
-    pub(super) owner: U64,       // 32
-    pub(super) position: U64,    // 40
-    pub(super) lsn: U64,         // 48
+    pub(super) magic: [u8; 4], // 0    "XSLM" or "XARM"
+    pub(super) offset: U32,    // 4    in the whole
+    pub(super) bytes: U32,     // 8
+    pub(super) crc: LittleU32, // 12
+    pub(super) uuid: [u8; 16], // 16
+    pub(super) owner: U64,     // 32
+    pub(super) position: U64,  // 40
+    pub(super) lsn: U64,       // 48
 }
 const _: () = assert!(size_of::<RemoteHeader>() == 56);
 stamped!(RemoteHeader);

@@ -47,7 +47,9 @@ pub(super) struct Map {
 impl Map {
     /// Position of block `offset` of the fork; none in a hole.
     pub(super) fn position(&self, offset: u64, block_size: u64) -> Option<u64> {
-        let after = self.extents.partition_point(|extent| extent.offset <= offset);
+        let after = self
+            .extents
+            .partition_point(|extent| extent.offset <= offset);
         let extent = self.extents[..after].last()?;
         let inside = offset - extent.offset;
         (inside < extent.count).then(|| extent.position + inside * block_size)
@@ -172,7 +174,10 @@ impl Reader {
             let offset = high >> 9 & ((1 << OFFSET_BITS) - 1);
             let number = (high & 0x1ff) << 43 | low >> COUNT_BITS;
             let count = low & ((1 << COUNT_BITS) - 1);
-            let end = map.extents.last().map_or(0, |last| last.offset + last.count);
+            let end = map
+                .extents
+                .last()
+                .map_or(0, |last| last.offset + last.count);
             ensure!(
                 count > 0 && offset >= end,
                 "its extent of {count} blocks at {offset} comes after the one up to {end}"

@@ -228,9 +228,7 @@ impl Reader {
         let fits = match (core.fork_offset, device) {
             (0, _) => true,
             (offset, true) => offset == FORK_OFFSET_DEVICE,
-            (_, false) => {
-                split >= FORK_OFFSET_MIN * 8 && split + ATTR_FORK_MIN <= literal.len()
-            }
+            (_, false) => split >= FORK_OFFSET_MIN * 8 && split + ATTR_FORK_MIN <= literal.len(),
         };
         ensure!(
             fits,

@@ -1,6 +1,7 @@
 //! The reader against what the kernel and mkfs.xfs make.
 
 mod faults;
+mod foreign;
 mod mounted;
 
 use std::collections::BTreeMap;
@@ -9,9 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use self::mounted::{
-    Limits, Mount, Seen, contents_from, has_tool, look, may_mount, populate, run,
-};
+use self::mounted::{Limits, Mount, Seen, contents_from, has_tool, look, may_mount, populate, run};
 use super::{Follow, Kind, Reader};
 use crate::tree::Content;
 
@@ -100,10 +99,14 @@ fn all_is_read_as_the_kernel_shows_it() {
     for (sector, groups) in [("512", "4"), ("4096", "2")] {
         let folder = tempfile::tempdir().expect("a directory");
         let image = folder.path().join("image");
-        File::create(&image).and_then(|file| file.set_len(400 << 20)).expect("create");
+        File::create(&image)
+            .and_then(|file| file.set_len(400 << 20))
+            .expect("create");
         let sector = format!("size={sector}");
         let groups = format!("agcount={groups}");
-        run(Command::new("mkfs.xfs").args(["-q", "-L", "root", "-s", &sector, "-d", &groups]).arg(&image));
+        run(Command::new("mkfs.xfs")
+            .args(["-q", "-L", "root", "-s", &sector, "-d", &groups])
+            .arg(&image));
         let kernel = {
             let on = folder.path().join("mount");
             {
@@ -116,7 +119,9 @@ fn all_is_read_as_the_kernel_shows_it() {
         let reader = open(&image);
         compare(&kernel, &read_all(&reader));
         assert_eq!(reader.check().expect("checking"), [""; 0]);
-        let found = reader.lookup("specials/../contents/4097", Follow::Last).expect("lookup");
+        let found = reader
+            .lookup("specials/../contents/4097", Follow::Last)
+            .expect("lookup");
         assert_eq!(found.expect("there").kind, Kind::File { len: 4097 });
         assert_eq!(reader.facts().label, b"root");
     }

@@ -101,7 +101,7 @@ fn an_empty_one_is_as_mkfs_makes_it() {
         (301, 512, 4),
         (1024, 512, 4),
         (1000, 4096, 2),
-        (1 << 10, 4096, 4),
+        (16 << 10, 512, 16),
         (140 << 10, 512, 2),
         (3 << 20, 4096, 4),
     ] {
@@ -165,6 +165,25 @@ fn differences(a: &std::fs::File, b: &std::fs::File) -> Vec<u64> {
     found.sort_unstable();
     found.dedup();
     found
+}
+
+#[test]
+fn the_superblock_tells_of_attributes() {
+    // No referee misses the flag, which the kernel sets with the first attribute.
+    let version = |tree: &Tree| {
+        let image = std::fs::File::open(Image::write(tree, &small()).path()).unwrap();
+        let mut bytes = [0; 2];
+        std::os::unix::fs::FileExt::read_exact_at(&image, &mut bytes, 0x64).unwrap();
+        u16::from_be_bytes(bytes)
+    };
+    let mut tree = Tree::new(Meta::root(0o755));
+    assert_eq!(version(&tree), 0xb4a5);
+    let meta = Meta {
+        xattrs: Xattrs::new().with(b"user.a", b""),
+        ..Meta::root(0o644)
+    };
+    tree.create(Tree::ROOT, "file", meta, cases::file(vec![]));
+    assert_eq!(version(&tree), 0xb4b5);
 }
 
 /// As `setfacl -m u:1000:rw,g:70000:r` makes it of mode 644: owner, user, group, group, mask, others.

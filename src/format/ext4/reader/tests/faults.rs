@@ -61,9 +61,9 @@ impl Lab {
         self.put(position, &bytes);
     }
 
-    /// Changes the bitmap of blocks (0) or inodes (1) in group 0.
-    fn bitmap(&mut self, which: usize, change: impl FnOnce(&mut [u8])) {
-        let descriptor = self.get(DESCRIPTORS, 64);
+    /// Changes the bitmap of blocks (0) or inodes (1) of a group.
+    fn bitmap(&mut self, group: u32, which: usize, change: impl FnOnce(&mut [u8])) {
+        let descriptor = self.get(DESCRIPTORS + u64::from(group) * 64, 64);
         let block = number(&descriptor, which * 4, 4);
         let mut bytes = self.get(block * BLOCK as u64, BLOCK);
         change(&mut bytes);
@@ -72,10 +72,20 @@ impl Lab {
         let count = number(&superblock, [0x20, 0x28][which], 4) / 8;
         let len = usize::try_from(count).expect("small");
         let sum = checksum(self.seed, &bytes[..len]).to_le_bytes();
-        self.descriptor(0, |b| {
+        self.descriptor(group, |b| {
             b[0x18 + which * 2..0x1a + which * 2].copy_from_slice(&sum[..2]);
             b[0x38 + which * 2..0x3a + which * 2].copy_from_slice(&sum[2..]);
         });
+    }
+
+    /// A group with a bitmap of blocks, some of which are free.
+    fn last_used_group(&self) -> u32 {
+        (0..self.reader.facts().groups)
+            .rfind(|number| {
+                let group = self.reader.group(*number).expect("group");
+                group.flags & 2 == 0 && group.free_blocks > 100
+            })
+            .expect("a group with free blocks")
     }
 
     fn entry(&self, path: &str) -> Entry {
@@ -115,7 +125,11 @@ impl Lab {
     fn block(&mut self, number: u32, position: u64, tail: usize, change: impl FnOnce(&mut [u8])) {
         let mut bytes = self.get(position, BLOCK);
         change(&mut bytes);
-        let end = if tail == BLOCK - 4 && bytes[tail - 1] == 0xde { BLOCK - 12 } else { tail };
+        let end = if tail == BLOCK - 4 && bytes[tail - 1] == 0xde {
+            BLOCK - 12
+        } else {
+            tail
+        };
         let sum = checksum(self.inode_seed(number), &bytes[..end]).to_le_bytes();
         bytes[tail..tail + 4].copy_from_slice(&sum);
         self.put(position, &bytes);
@@ -169,12 +183,17 @@ fn checksum(from: u32, bytes: &[u8]) -> u32 {
 }
 
 fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
-    bytes[at..at + len].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    bytes[at..at + len]
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// Adds to a little-endian number.
 fn add(bytes: &mut [u8], at: usize, len: usize, delta: i64) {
-    let sum = number(bytes, at, len).wrapping_add_signed(delta).to_le_bytes();
+    let sum = number(bytes, at, len)
+        .wrapping_add_signed(delta)
+        .to_le_bytes();
     bytes[at..at + len].copy_from_slice(&sum[..len]);
 }
 
@@ -191,74 +210,234 @@ fn flip(lab: &mut Lab, position: u64) {
 
 fn header_faults() -> Vec<Fault> {
     vec![
-        fault("superblock checksum", "checksum of the ext4 superblock", |lab| flip(lab, SUPERBLOCK + 0x78)),
-        fault("needs recovery", "journal must be replayed", |lab| lab.superblock(|b| b[0x60] |= 4)),
-        fault("unknown feature", "is not read", |lab| lab.superblock(|b| b[0x62] |= 0x80)),
-        fault("not clean", "not unmounted cleanly", |lab| lab.superblock(|b| b[0x3a] = 0)),
-        fault("has errors", "not unmounted cleanly", |lab| lab.superblock(|b| b[0x3a] = 3)),
-        fault("orphans", "deleted inodes", |lab| lab.superblock(|b| b[0xe8] = 20)),
-        fault("free blocks", "free blocks, the groups", |lab| lab.superblock(|b| add(b, 0xc, 4, 1))),
-        fault("free inodes", "free inodes, the groups", |lab| lab.superblock(|b| add(b, 0x10, 4, 1))),
-        fault("inodes", "do not make", |lab| lab.superblock(|b| add(b, 0, 4, 8))),
-        fault("copy of the superblock missing", "copy of the ext4 superblock in group 1", |lab| lab.put(8193 * 1024, &[0; BLOCK])),
-        fault("copy of the superblock differs", "copy of the ext4 superblock in group 3", |lab| lab.superblock_at((3 * 8192 + 1) * 1024, |b| b[0x68] ^= 1)),
-        fault("copy of another group", "copy of the ext4 superblock in group 3", |lab| lab.superblock_at((3 * 8192 + 1) * 1024, |b| b[0x5a] ^= 1)),
-        fault("copied descriptors differ", "descriptor of group", |lab| flip(lab, 8194 * 1024 + 64)),
-        fault("descriptor checksum", "descriptor of ext4 group 1: its checksum", |lab| flip(lab, DESCRIPTORS + 64 + 12)),
-        fault("group's free blocks", "free blocks, but has", |lab| lab.descriptor(0, |b| add(b, 12, 2, 1))),
-        fault("group's free inodes", "free inodes, but has", |lab| lab.descriptor(0, |b| add(b, 14, 2, 1))),
-        fault("group's directories", "directories, but has", |lab| lab.descriptor(0, |b| add(b, 16, 2, 1))),
-        fault("group's unused inodes", "says it never was", |lab| lab.descriptor(0, |b| { let count = number(b, 14, 2); b[28..30].copy_from_slice(&u16::try_from(count + 1).expect("small").to_le_bytes()); })),
-        fault("group's inode table", "belongs to|lie", |lab| lab.descriptor(1, |b| add(b, 8, 4, 1))),
-        fault("block bitmap checksum", "block bitmap of ext4 group 0: its checksum", |lab| { let at = number(&lab.get(DESCRIPTORS, 4), 0, 4) * 1024; flip(lab, at + 1000); }),
-        fault("inode bitmap checksum", "inode bitmap of ext4 group 0: its checksum", |lab| { let at = number(&lab.get(DESCRIPTORS + 4, 4), 0, 4) * 1024; flip(lab, at); }),
-        fault("used block marked free", "but it is used", |lab| lab.bitmap(0, |b| b[0] &= !1)),
-        fault("free block marked used", "belongs to nothing", |lab| lab.bitmap(0, |b| { let at = b.iter().position(|byte| *byte != 0xff).expect("free"); b[at] = 0xff; })),
-        fault("used inode marked free", "not in use|not used", |lab| lab.bitmap(1, |b| b[1] &= !8)),
-        fault("inode bitmap's end", "behind its end", |lab| lab.bitmap(1, |b| b[BLOCK - 1] = 0x7f)),
-        fault("journal with changes", "changes to replay", |lab| { let at = lab.journal(); lab.put(at + 28, &[0, 0, 0, 1]); }),
-        fault("journal's length", "in an inode of", |lab| { let at = lab.journal(); flip(lab, at + 19); }),
-        fault("journal's magic", "does not start as a journal", |lab| { let at = lab.journal(); flip(lab, at); }),
-        fault("journal's error", "given up", |lab| { let at = lab.journal(); lab.put(at + 32, &[0, 0, 0, 5]); }),
+        fault(
+            "superblock checksum",
+            "checksum of the ext4 superblock",
+            |lab| flip(lab, SUPERBLOCK + 0x78),
+        ),
+        fault("needs recovery", "journal must be replayed", |lab| {
+            lab.superblock(|b| b[0x60] |= 4)
+        }),
+        fault("unknown feature", "is not read", |lab| {
+            lab.superblock(|b| b[0x62] |= 0x80)
+        }),
+        fault("not clean", "not unmounted cleanly", |lab| {
+            lab.superblock(|b| b[0x3a] = 0)
+        }),
+        fault("has errors", "not unmounted cleanly", |lab| {
+            lab.superblock(|b| b[0x3a] = 3)
+        }),
+        fault("orphans", "deleted inodes", |lab| {
+            lab.superblock(|b| b[0xe8] = 20)
+        }),
+        fault("free blocks", "free blocks, the groups", |lab| {
+            lab.superblock(|b| add(b, 0xc, 4, 1))
+        }),
+        fault("free inodes", "free inodes, the groups", |lab| {
+            lab.superblock(|b| add(b, 0x10, 4, 1))
+        }),
+        fault("inodes", "do not make", |lab| {
+            lab.superblock(|b| add(b, 0, 4, 8))
+        }),
+        fault(
+            "copy of the superblock missing",
+            "copy of the ext4 superblock in group 1",
+            |lab| lab.put(8193 * 1024, &[0; BLOCK]),
+        ),
+        fault(
+            "copy of the superblock differs",
+            "copy of the ext4 superblock in group 3",
+            |lab| lab.superblock_at((3 * 8192 + 1) * 1024, |b| b[0x68] ^= 1),
+        ),
+        fault(
+            "copy of another group",
+            "copy of the ext4 superblock in group 3",
+            |lab| lab.superblock_at((3 * 8192 + 1) * 1024, |b| b[0x5a] ^= 1),
+        ),
+        fault("copied descriptors differ", "descriptor of group", |lab| {
+            flip(lab, 8194 * 1024 + 64)
+        }),
+        fault(
+            "descriptor checksum",
+            "descriptor of ext4 group 1: its checksum",
+            |lab| flip(lab, DESCRIPTORS + 64 + 12),
+        ),
+        fault("group's free blocks", "free blocks, but has", |lab| {
+            lab.descriptor(0, |b| add(b, 12, 2, 1))
+        }),
+        fault("group's free inodes", "free inodes, but has", |lab| {
+            lab.descriptor(0, |b| add(b, 14, 2, 1))
+        }),
+        fault("group's directories", "directories, but has", |lab| {
+            lab.descriptor(0, |b| add(b, 16, 2, 1))
+        }),
+        fault("group's unused inodes", "says it never was", |lab| {
+            lab.descriptor(0, |b| {
+                let count = number(b, 14, 2);
+                b[28..30].copy_from_slice(&u16::try_from(count + 1).expect("small").to_le_bytes());
+            })
+        }),
+        fault("group's inode table", "belongs to|lie", |lab| {
+            lab.descriptor(1, |b| add(b, 8, 4, 1))
+        }),
+        fault(
+            "block bitmap checksum",
+            "block bitmap of ext4 group 0: its checksum",
+            |lab| {
+                let at = number(&lab.get(DESCRIPTORS, 4), 0, 4) * 1024;
+                flip(lab, at + 1000);
+            },
+        ),
+        fault(
+            "inode bitmap checksum",
+            "inode bitmap of ext4 group 0: its checksum",
+            |lab| {
+                let at = number(&lab.get(DESCRIPTORS + 4, 4), 0, 4) * 1024;
+                flip(lab, at);
+            },
+        ),
+        fault("used block marked free", "but it is used", |lab| {
+            lab.bitmap(0, 0, |b| b[0] &= !1)
+        }),
+        fault("free block marked used", "belongs to nothing", |lab| {
+            let group = lab.last_used_group();
+            lab.bitmap(group, 0, |b| {
+                let at = b.iter().position(|byte| *byte != 0xff).expect("free");
+                b[at] = 0xff;
+            });
+        }),
+        fault("used inode marked free", "not in use|not used", |lab| {
+            lab.bitmap(0, 1, |b| b[1] &= !8)
+        }),
+        fault("inode bitmap's end", "behind its end", |lab| {
+            lab.bitmap(0, 1, |b| b[BLOCK - 1] = 0x7f)
+        }),
+        fault("journal with changes", "changes to replay", |lab| {
+            let at = lab.journal();
+            lab.put(at + 28, &[0, 0, 0, 1]);
+        }),
+        fault("journal's length", "in an inode of", |lab| {
+            let at = lab.journal();
+            flip(lab, at + 19);
+        }),
+        fault("journal's magic", "does not start as a journal", |lab| {
+            let at = lab.journal();
+            flip(lab, at);
+        }),
+        fault("journal's error", "given up", |lab| {
+            let at = lab.journal();
+            lab.put(at + 32, &[0, 0, 0, 5]);
+        }),
     ]
 }
 
 fn inode_faults() -> Vec<Fault> {
     vec![
-        fault("inode checksum", "its checksum is wrong", |lab| { let at = lab.inode_position(lab.entry("d2").number); flip(lab, at + 9); }),
-        fault("links of a file", "links, but has", |lab| lab.inode("contents/1", |b| add(b, 0x1a, 2, 1))),
-        fault("links of a directory", "links, but has", |lab| lab.inode("d90", |b| add(b, 0x1a, 2, 1))),
-        fault("blocks of a file", "bytes in blocks, but", |lab| lab.inode("contents/70000", |b| add(b, 0x1c, 4, 2))),
-        fault("size of a file", "behind its end", |lab| lab.inode("contents/70000", |b| add(b, 4, 4, -5000))),
-        fault("size of a directory", "can't have|is a hole", |lab| lab.inode("d2", |b| add(b, 4, 4, 1024))),
-        fault("deleted but named", "not used", |lab| lab.inode("contents/1", |b| b[0x14] = 1)),
-        fault("file type in the mode", "has file type", |lab| lab.inode("specials/pipe", |b| b[1] = 0xc0 | b[1] & 0xf)),
+        fault("inode checksum", "its checksum is wrong", |lab| {
+            let at = lab.inode_position(lab.entry("d2").number);
+            flip(lab, at + 9);
+        }),
+        fault("links of a file", "links, but has", |lab| {
+            lab.inode("contents/1", |b| add(b, 0x1a, 2, 1))
+        }),
+        fault("links of a directory", "links, but has", |lab| {
+            lab.inode("d90", |b| add(b, 0x1a, 2, 1))
+        }),
+        fault("blocks of a file", "bytes in blocks, but", |lab| {
+            lab.inode("contents/70000", |b| add(b, 0x1c, 4, 2))
+        }),
+        fault("size of a file", "behind its end", |lab| {
+            lab.inode("contents/70000", |b| add(b, 4, 4, -5000))
+        }),
+        fault("size of a directory", "can't have|is a hole", |lab| {
+            lab.inode("d2", |b| add(b, 4, 4, 1024))
+        }),
+        fault("deleted but named", "not used", |lab| {
+            lab.inode("contents/1", |b| b[0x14] = 1)
+        }),
+        fault("file type in the mode", "has file type", |lab| {
+            lab.inode("specials/pipe", |b| b[1] = 0xc0 | b[1] & 0xf)
+        }),
         fault("blocks of two files", "belongs to", |lab| {
             let at = lab.inode_position(lab.entry("contents/512").number);
             let map = lab.get(at + 0x28, 60);
             lab.inode("contents/511", |b| b[0x28..0x64].copy_from_slice(&map));
         }),
-        fault("extent beyond the end", "do not lie", |lab| lab.inode("contents/511", |b| b[0x28 + 12 + 10] = 0x7f)),
-        fault("extent header", "levels above the leaves", |lab| lab.inode("contents/511", |b| b[0x28] ^= 1)),
-        fault("extent tree checksum", "its checksum is wrong", |lab| { let at = lab.reader.map(&lab.entry("contents/holes-3000")).expect("map").tree[1]; flip(lab, at + 30); }),
-        fault("extent tree order", "comes after|out of order|instead of", |lab| lab.tree("contents/holes-3000", |b| b[12..16].fill(0x7f))),
-        fault("extent tree depth", "levels above", |lab| lab.tree("contents/holes-3000", |b| b[6] ^= 1)),
-        fault("time", "nanoseconds", |lab| lab.inode("contents/1", |b| b[0x88..0x8c].fill(0xff))),
-        fault("extra size", "more bytes", |lab| lab.inode("contents/1", |b| b[0x80] = 250)),
-        fault("names' checksum", "its checksum is wrong", |lab| { let at = lab.reader.map(&lab.entry("d2")).expect("map").extents[0].position; flip(lab, at + 40); }),
-        fault("names' tail", "does not end with a checksum", |lab| lab.names("d2", 0, |b| b[BLOCK - 8] = 13)),
-        fault("file type of a name", "file type", |lab| lab.names("d2", 0, |b| b[24 + 7] = 2)),
-        fault("length of a name", "bytes", |lab| lab.names("d2", 0, |b| b[24 + 4] += 1)),
-        fault("name of an unused inode", "not in use or damaged", |lab| { let last = lab.reader.facts().inodes; lab.names("d2", 0, |b| b[24..28].copy_from_slice(&last.to_le_bytes())); }),
-        fault("dot", "\".\" is not itself", |lab| lab.names("d2", 0, |b| add(b, 0, 4, 1))),
-        fault("dot dot", "is not where its name is", |lab| { let other = lab.entry("d90").number; lab.names("d2", 0, |b| b[12..16].copy_from_slice(&other.to_le_bytes())); }),
-        fault("name with a slash", "can't be a name", |lab| lab.names("d2", 0, |b| b[32] = b'/')),
-        fault("hash tree's checksum", "hashes: its checksum", |lab| { let at = lab.reader.map(&lab.entry("d3000")).expect("map").extents[0].position; flip(lab, at + 45); }),
-        fault("attributes' checksum", "wrong checksum", |lab| { let at = lab.entry("attributes/v300").attr_block * 1024; flip(lab, at + 900); }),
-        fault("attributes' references", "inodes, but 1 have it", |lab| lab.attributes("attributes/v300", |b| b[4] = 2)),
-        fault("attribute's hash", "the hash of", |lab| lab.attributes("attributes/v300", |b| b[32 + 12] ^= 1)),
-        fault("attribute's value", "cut short", |lab| lab.attributes("attributes/v300", |b| b[32 + 3] = 4)),
-        fault("attribute's prefix", "no prefix", |lab| lab.attributes("attributes/v300", |b| b[33] = 9)),
+        fault("extent beyond the end", "do not lie", |lab| {
+            lab.inode("contents/511", |b| b[0x28 + 12 + 10] = 0x7f)
+        }),
+        fault("extent header", "levels above the leaves", |lab| {
+            lab.inode("contents/511", |b| b[0x28] ^= 1)
+        }),
+        fault("extent tree checksum", "its checksum is wrong", |lab| {
+            let at = lab
+                .reader
+                .map(&lab.entry("contents/holes-3000"))
+                .expect("map")
+                .tree[1];
+            flip(lab, at + 30);
+        }),
+        fault(
+            "extent tree order",
+            "comes after|out of order|instead of",
+            |lab| lab.tree("contents/holes-3000", |b| b[12..16].fill(0x7f)),
+        ),
+        fault("extent tree depth", "levels above", |lab| {
+            lab.tree("contents/holes-3000", |b| b[6] ^= 1)
+        }),
+        fault("time", "nanoseconds", |lab| {
+            lab.inode("contents/1", |b| b[0x88..0x8c].fill(0xff))
+        }),
+        fault("extra size", "more bytes", |lab| {
+            lab.inode("contents/1", |b| b[0x80] = 250)
+        }),
+        fault("names' checksum", "its checksum is wrong", |lab| {
+            let at = lab.reader.map(&lab.entry("d2")).expect("map").extents[0].position;
+            flip(lab, at + 40);
+        }),
+        fault("names' tail", "does not end with a checksum", |lab| {
+            lab.names("d2", 0, |b| b[BLOCK - 8] = 13)
+        }),
+        fault("file type of a name", "file type", |lab| {
+            lab.names("d2", 0, |b| b[24 + 7] = 2)
+        }),
+        fault("length of a name", "bytes", |lab| {
+            lab.names("d2", 0, |b| b[24 + 4] += 1)
+        }),
+        fault("name of an unused inode", "not in use or damaged", |lab| {
+            let last = lab.reader.facts().inodes;
+            lab.names("d2", 0, |b| b[24..28].copy_from_slice(&last.to_le_bytes()));
+        }),
+        fault("dot", "\".\" is not itself", |lab| {
+            lab.names("d2", 0, |b| add(b, 0, 4, 1))
+        }),
+        fault("dot dot", "is not where its name is", |lab| {
+            let other = lab.entry("d90").number;
+            lab.names("d2", 0, |b| b[12..16].copy_from_slice(&other.to_le_bytes()));
+        }),
+        fault("name with a slash", "can't be a name", |lab| {
+            lab.names("d2", 0, |b| b[32] = b'/')
+        }),
+        fault("hash tree's checksum", "hashes: its checksum", |lab| {
+            let at = lab.reader.map(&lab.entry("d3000")).expect("map").extents[0].position;
+            flip(lab, at + 45);
+        }),
+        fault("attributes' checksum", "wrong checksum", |lab| {
+            let at = lab.entry("attributes/v300").attr_block * 1024;
+            flip(lab, at + 900);
+        }),
+        fault("attributes' references", "inodes, but 1 have it", |lab| {
+            lab.attributes("attributes/v300", |b| b[4] = 2)
+        }),
+        fault("attribute's hash", "the hash of", |lab| {
+            lab.attributes("attributes/v300", |b| b[32 + 12] ^= 1)
+        }),
+        fault("attribute's value", "cut short", |lab| {
+            lab.attributes("attributes/v300", |b| b[32 + 3] = 4)
+        }),
+        fault("attribute's prefix", "no prefix", |lab| {
+            lab.attributes("attributes/v300", |b| b[33] = 9)
+        }),
     ]
 }
 
@@ -283,7 +462,17 @@ fn every_fault_is_found() {
         .and_then(|file| file.set_len(200 << 20))
         .expect("create");
     run(Command::new("mke2fs")
-        .args(["-q", "-t", "ext4", "-b", "1024", "-I", "256", "-O", "metadata_csum_seed"])
+        .args([
+            "-q",
+            "-t",
+            "ext4",
+            "-b",
+            "1024",
+            "-I",
+            "256",
+            "-O",
+            "metadata_csum_seed",
+        ])
         .arg(&image));
     {
         let on = folder.path().join("mount");
@@ -291,7 +480,11 @@ fn every_fault_is_found() {
         populate(&on, &LIMITS);
     }
     let mut lab = Lab {
-        file: OpenOptions::new().read(true).write(true).open(&image).expect("open"),
+        file: OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&image)
+            .expect("open"),
         reader: open(&image),
         path: image,
         seed: 0,
@@ -310,7 +503,10 @@ fn every_fault_is_found() {
         total += 1;
         make(&mut lab);
         let found = findings(&lab.path);
-        if !expected.split('|').any(|part| found.iter().any(|fault| fault.contains(part))) {
+        if !expected
+            .split('|')
+            .any(|part| found.iter().any(|fault| fault.contains(part)))
+        {
             missed.push(format!("{name}: {expected:?} is not in {found:#?}"));
         }
         if with_e2fsck && sound(&lab) {

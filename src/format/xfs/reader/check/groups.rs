@@ -3,8 +3,8 @@
 use std::mem::offset_of;
 
 use anyhow::{Context, Result, ensure};
-use zerocopy::big_endian::U32;
 use zerocopy::FromBytes;
+use zerocopy::big_endian::U32;
 
 use super::space::What;
 use super::{Check, known};
@@ -62,12 +62,15 @@ impl Check<'_> {
             }
         }
         let result = self.free_space(group, free, list);
-        self.faults
-            .catch(|| format!("checking the free space of xfs group {group}"), result);
+        self.faults.catch(
+            || format!("checking the free space of xfs group {group}"),
+            result,
+        );
         let result = self.inode_trees(group, inodes);
-        let chunks = self
-            .faults
-            .catch(|| format!("checking the inode trees of xfs group {group}"), result);
+        let chunks = self.faults.catch(
+            || format!("checking the inode trees of xfs group {group}"),
+            result,
+        );
         for chunk in chunks.unwrap_or_default() {
             self.chunk(group, &chunk)?;
         }
@@ -77,7 +80,14 @@ impl Check<'_> {
     fn free_space(&mut self, group: u32, bytes: &[u8], list: &[u8]) -> Result<()> {
         let header: FreeHeader = record(bytes, 0)?;
         let crc = (offset_of!(FreeHeader, crc), header.crc.get());
-        self.header("free space header", group, bytes, crc, &header.uuid, header.lsn.get())?;
+        self.header(
+            "free space header",
+            group,
+            bytes,
+            crc,
+            &header.uuid,
+            header.lsn.get(),
+        )?;
         ensure!(
             header.magic == *b"XAGF" && header.version.get() == 1 && header.number.get() == group,
             "its header is not that of group {group}"
@@ -242,7 +252,14 @@ impl Check<'_> {
     fn inode_trees(&mut self, group: u32, bytes: &[u8]) -> Result<Vec<Chunk>> {
         let header: InodeHeader = record(bytes, 0)?;
         let crc = (offset_of!(InodeHeader, crc), header.crc.get());
-        self.header("inode header", group, bytes, crc, &header.uuid, header.lsn.get())?;
+        self.header(
+            "inode header",
+            group,
+            bytes,
+            crc,
+            &header.uuid,
+            header.lsn.get(),
+        )?;
         ensure!(
             header.magic == *b"XAGI" && header.version.get() == 1 && header.number.get() == group,
             "its header is not that of group {group}"
@@ -382,11 +399,7 @@ impl Check<'_> {
     }
 
     /// Reads all records of a tree, and takes its blocks for used.
-    fn tree<T: FromBytes>(
-        &mut self,
-        group: u32,
-        tree: &Tree,
-    ) -> Result<Records<T>> {
+    fn tree<T: FromBytes>(&mut self, group: u32, tree: &Tree) -> Result<Records<T>> {
         self.read_tree(group, tree)
             .with_context(|| format!("reading the {}", tree.name))
     }

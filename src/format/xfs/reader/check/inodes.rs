@@ -235,9 +235,10 @@ impl Check<'_> {
                     format!("xfs directory {number} can't be reached from the root")
                 });
             }
-            faults.add_unless(directory || !own.contains(number) || inode.found == 1, || {
-                format!("xfs inode {number} is the file system's own, but has a name")
-            });
+            faults.add_unless(
+                directory || !own.contains(number) || inode.found == 1,
+                || format!("xfs inode {number} is the file system's own, but has a name"),
+            );
         }
         self.faults = faults;
     }

@@ -22,19 +22,19 @@ const FORMATS: std::ops::RangeInclusive<u32> = 1..=3;
 #[derive(Clone, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
-    magic: U32,           // 0
-    cycle: U32,           // 4
-    version: U32,         // 8
-    len: U32,             // 12   of the body
-    lsn: U64,             // 16
-    tail: U64,            // 24
-    crc: U32,             // 32
-    previous: U32,        // 36
-    operations: U32,      // 40
-    cycles: [U32; 64],    // 44
-    format: U32,          // 300
-    uuid: [u8; 16],       // 304
-    size: U32,            // 320
+    magic: U32,        // 0
+    cycle: U32,        // 4
+    version: U32,      // 8
+    len: U32,          // 12   of the body
+    lsn: U64,          // 16
+    tail: U64,         // 24
+    crc: U32,          // 32
+    previous: U32,     // 36
+    operations: U32,   // 40
+    cycles: [U32; 64], // 44
+    format: U32,       // 300
+    uuid: [u8; 16],    // 304
+    size: U32,         // 320
 }
 const _: () = assert!(size_of::<Header>() == 324);
 
@@ -42,10 +42,10 @@ const _: () = assert!(size_of::<Header>() == 324);
 #[derive(Clone, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Operation {
-    cycle: U32,    // 0    in place of the transaction
-    len: U32,      // 4
-    client: u8,    // 8
-    flags: u8,     // 9
+    cycle: U32, // 0    in place of the transaction
+    len: U32,   // 4
+    client: u8, // 8
+    flags: u8,  // 9
     reserved: [u8; 2],
 }
 const _: () = assert!(size_of::<Operation>() == 12);

@@ -1,0 +1,132 @@
+//! Damaged and cut images: an answer or an error, never a panic, and soon.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::process::Command;
+
+use super::mounted::{has_tool, run};
+use crate::format::ext4::reader::{Entry, Kind, Reader};
+use crate::tree::Content;
+
+/// Bytes taken of any one file, which may claim to be of any size.
+const TAKEN: u64 = 1 << 20;
+/// Names looked at; damage can make loops.
+const NAMES: usize = 500;
+
+/// Small numbers that look random, the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(self.0 >> 33).expect("31 bits") % below
+    }
+}
+
+/// An image made without any privilege, and where its metadata is.
+fn image() -> Option<(Vec<u8>, Vec<std::ops::Range<usize>>)> {
+    if !has_tool("mke2fs") {
+        return None;
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    let (tree, image) = (folder.path().join("tree"), folder.path().join("image"));
+    fs::create_dir_all(tree.join("a/b")).expect("mkdir");
+    fs::write(tree.join("c"), vec![7; 9000]).expect("write");
+    std::os::unix::fs::symlink("a/../c", tree.join("link")).expect("ln -s");
+    std::os::unix::fs::symlink("t".repeat(300), tree.join("long")).expect("ln -s");
+    for index in 0..60 {
+        fs::write(tree.join(format!("a/{}", "n".repeat(index + 1))), "x").expect("write");
+    }
+    File::create(&image)
+        .and_then(|file| file.set_len(2 << 20))
+        .expect("create");
+    // Without checksums, so that damage is not merely a wrong checksum.
+    run(Command::new("mke2fs")
+        .args(["-q", "-t", "ext4", "-b", "1024", "-N", "128"])
+        .args(["-O", "^metadata_csum,^has_journal,^uninit_bg", "-d"])
+        .arg(&tree)
+        .arg(&image));
+    let mut bytes = Vec::new();
+    File::open(&image)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .expect("read");
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+    // The superblock, the descriptors, then everything.
+    Some((
+        bytes,
+        vec![1024..2048, 2048..2112, 2048..120_000, 1024..used],
+    ))
+}
+
+/// There are no checksums to be made right.
+fn fix(_: &mut [u8], _: &[std::ops::Range<usize>]) {}
+
+/// Looks at everything that an image leads to, as far as it can be read.
+fn use_all(bytes: &[u8]) -> usize {
+    let Ok(reader) = Reader::open(Content::bytes(bytes)) else {
+        return 0;
+    };
+    let _ = reader.lookup("a/b/../../c", super::Follow::Last);
+    let _ = reader.check();
+    let mut open: Vec<Entry> = reader.root().into_iter().collect();
+    let mut seen = 0;
+    while let Some(entry) = open.pop() {
+        seen += 1;
+        if seen > NAMES {
+            break;
+        }
+        let _ = reader.xattrs(&entry);
+        if entry.kind == Kind::Directory {
+            for name in reader.read_dir(&entry).unwrap_or_default() {
+                open.extend(reader.entry_of(&name));
+            }
+        } else if let Ok(file) = reader.read(&entry) {
+            let _ = std::io::copy(&mut file.take(TAKEN), &mut std::io::sink());
+            let _ = reader.extents(&entry);
+        }
+    }
+    seen
+}
+
+#[test]
+fn damage_is_an_error_and_not_a_panic() {
+    let Some((mut image, places)) = image() else {
+        return;
+    };
+    let sound = use_all(&image);
+    assert!(sound > 1);
+    let mut numbers = Numbers(1);
+    for round in 0..400 {
+        let mut undo = Vec::new();
+        for _ in 0..1 + round % 4 {
+            let place = &places[numbers.next(places.len())];
+            let at = place.start + numbers.next(place.len());
+            undo.push((at, image[at]));
+            image[at] = [0, 1, 0x7f, 0xff, image[at] ^ 1 << (round % 8)][numbers.next(5)];
+        }
+        fix(&mut image, &places);
+        use_all(&image);
+        for (at, byte) in undo.into_iter().rev() {
+            image[at] = byte;
+        }
+        fix(&mut image, &places);
+    }
+    assert_eq!(use_all(&image), sound);
+    for len in [
+        0,
+        3,
+        511,
+        512,
+        1023,
+        2047,
+        2048,
+        4096,
+        100_000,
+        image.len() - 1,
+    ] {
+        assert_eq!(use_all(&image[..len]), 0, "{len}");
+    }
+}

@@ -1,0 +1,498 @@
+//! Disk images: clean to everybody's repair tools, the same system as the live root, rebuilt byte for
+//! byte by the installer's own code.
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use libcoreinst::osmet::OsmetUnpacker;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use support::tree::{Mounted, differences};
+use support::{Workshop, find, have, is_root, names, run, run_to_fail, skip, text};
+
+const MIB: u64 = 1 << 20;
+const ALL: &str = "iso,minimal-iso,pxe,metal,metal4k,qcow2";
+const URL: &str = "http://10.0.2.2/rootfs.img";
+
+fn bake(workshop: &Workshop, name: &str, more: &[&str]) -> PathBuf {
+    let output = workshop.output(name);
+    run(workshop
+        .bake_as_nobody()
+        .args(["bake", &workshop.image("layered"), "--compression", "fast"])
+        .args(more)
+        .arg("-o")
+        .arg(&output));
+    output
+}
+
+/// A tool that the sample brings.
+fn tool(name: &str) -> PathBuf {
+    support::sample().unwrap().join("tools").join(name)
+}
+
+fn json(command: &mut Command) -> Value {
+    serde_json::from_slice(&run(command).stdout).unwrap()
+}
+
+fn inspect(workshop: &Workshop, medium: &Path) -> Value {
+    json(
+        workshop
+            .bake_as_nobody()
+            .args(["inspect", "--format", "json"])
+            .arg(medium),
+    )
+}
+
+/// Copies a partition out of a raw image, sparsely.
+fn cut(image: &Path, facts: &Value, name: &str, to: &Path) -> PathBuf {
+    let partition = facts["partitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|partition| partition["name"] == name)
+        .unwrap();
+    let sector = facts["sector-bytes"].as_u64().unwrap();
+    let start = partition["first-sector"].as_u64().unwrap() * sector;
+    let size = partition["size"].as_u64().unwrap();
+    run(Command::new("dd")
+        .arg(format!("if={}", image.display()))
+        .arg(format!("of={}", to.display()))
+        .args(["bs=1M", "conv=sparse", "status=none"])
+        .arg(format!("skip={}", start / MIB))
+        .arg(format!("count={}", size / MIB)));
+    File::options()
+        .write(true)
+        .open(to)
+        .unwrap()
+        .set_len(size)
+        .unwrap();
+    to.to_owned()
+}
+
+/// Everything that `xfs_repair -n` has to say, but for its phases.
+fn assert_xfs_clean(image: &Path) {
+    let output = run(Command::new("xfs_repair").arg("-n").arg(image));
+    let said = text(&output) + &String::from_utf8_lossy(&output.stderr);
+    let complaints: Vec<&str> = said
+        .lines()
+        .filter(|line| {
+            !line.starts_with("Phase")
+                && !line.starts_with("        - ")
+                && !line.starts_with("No modify flag set")
+                // Of every file that does not lie on XFS.
+                && !line.contains("host filesystem geometry")
+                && !line.contains("sector size mismatch between")
+                && !line.contains("the image and the host filesystem")
+        })
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+fn assert_partitions_clean(workshop: &Workshop, image: &Path) {
+    let facts = inspect(workshop, image);
+    let scratch = workshop.output("partitions");
+    fs::create_dir_all(&scratch).unwrap();
+    let part = |name: &str| cut(image, &facts, name, &scratch.join(name));
+    assert_xfs_clean(&part("root"));
+    run(Command::new("e2fsck").arg("-fn").arg(part("boot")));
+    let said = text(&run(Command::new("fsck.fat")
+        .arg("-n")
+        .arg(part("EFI-SYSTEM"))));
+    assert!(!said.contains("differ") && !said.contains("rror"), "{said}");
+    fs::remove_dir_all(&scratch).unwrap();
+}
+
+#[test]
+fn every_image_is_clean_and_has_the_driver() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    if !["sgdisk", "xfs_repair", "e2fsck", "qemu-img"]
+        .iter()
+        .all(|tool| have(tool))
+    {
+        return;
+    }
+    let media = bake(
+        &workshop,
+        "media",
+        &["-f", ALL, "--rootfs-url", URL, "--driver", "megaraid_sas"],
+    );
+    run(Command::new("sha256sum")
+        .args(["--check", "--strict", "--quiet", "sha256sum.txt"])
+        .current_dir(&media));
+
+    let metal = find(&media, "-metal.");
+    let said = text(&run(Command::new("sgdisk").arg("-v").arg(&metal)));
+    assert!(said.contains("No problems found"), "{said}");
+    assert_partitions_clean(&workshop, &metal);
+
+    let metal4k = find(&media, "-metal4k.");
+    let listed = text(&run(Command::new("fdisk")
+        .args(["--sector-size", "4096", "--list"])
+        .arg(&metal4k)));
+    for name in ["EFI System", "gpt"] {
+        assert!(listed.contains(name), "{listed}");
+    }
+    assert_partitions_clean(&workshop, &metal4k);
+
+    let qcow2 = find(&media, ".qcow2");
+    run(Command::new("qemu-img").arg("check").arg(&qcow2));
+    let raw = media.join("qcow2.raw");
+    run(Command::new("qemu-img")
+        .args(["convert", "-O", "raw"])
+        .arg(&qcow2)
+        .arg(&raw));
+    assert_partitions_clean(&workshop, &raw);
+    assert_eq!(
+        fs::metadata(&raw).unwrap().len(),
+        10 << 30,
+        "as image.json says"
+    );
+
+    let mut platforms = Vec::new();
+    for disk in [&metal, &metal4k, &qcow2] {
+        let facts = inspect(&workshop, disk);
+        assert_eq!(facts["disk-guid"], "00000000-0000-4000-a000-000000000001");
+        assert_eq!(
+            facts["boot"]["uuid"],
+            "96d15588-3596-4b3c-adca-a2ff7279ea63"
+        );
+        assert_eq!(
+            facts["root"]["uuid"],
+            "910678ff-f77e-4a7d-8d53-86f2ac47a823"
+        );
+        let options = facts["entry"]["options"].as_str().unwrap();
+        assert!(
+            !options.contains("root=") && !options.contains("boot="),
+            "{options}"
+        );
+        let platform = options
+            .split(' ')
+            .find(|karg| karg.starts_with("ignition.platform.id="));
+        platforms.push(platform.unwrap().rsplit('=').next().unwrap().to_owned());
+
+        let check = |driver: &str| {
+            let mut command = workshop.bake_as_nobody();
+            command
+                .args(["check", "--format", "json", "--driver", driver])
+                .arg(disk);
+            command
+        };
+        let table = json(&mut check("megaraid_sas"));
+        assert_eq!(table["complete"], true, "{table}");
+        assert_eq!(table["drivers"][0]["stage"], "install-initramfs");
+        assert_eq!(table["drivers"][1]["stage"], "install-root");
+        run_to_fail(&mut check("no_such_driver"));
+    }
+    assert_eq!(platforms, ["metal", "metal", "qemu"]);
+}
+
+#[test]
+fn users_and_threads_do_not_show_in_the_bytes() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let options = ["-f", ALL, "--rootfs-url", URL];
+    let first = bake(
+        &workshop,
+        "first",
+        &[&options[..], &["--threads", "1"]].concat(),
+    );
+    let second = workshop.output("second");
+    run(workshop
+        .bake()
+        .current_dir("/")
+        .env("TZ", "Asia/Tokyo")
+        .args(["bake", &workshop.image("layered"), "--compression", "fast"])
+        .args(options)
+        .args(["--threads", "3", "-o"])
+        .arg(&second));
+    let sums = |directory: &Path| {
+        run(Command::new("sha256sum")
+            .args(["--check", "--strict", "--quiet", "sha256sum.txt"])
+            .current_dir(directory));
+        fs::read_to_string(directory.join("sha256sum.txt")).unwrap()
+    };
+    assert_eq!(sums(&first), sums(&second));
+    assert_eq!(names(&first), names(&second));
+}
+
+#[test]
+fn the_installer_rebuilds_each_metal_image() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    if !have("unsquashfs") || !have("bsdtar") {
+        return;
+    }
+    let media = bake(&workshop, "media", &["-f", "pxe,metal,metal4k"]);
+    let rootfs = find(&media, "-live-rootfs.");
+    let live = media.join("live");
+    // Objects keep their owners' permissions, so whoever isn't root may not be able to read one.
+    if !is_root() {
+        return skip("reading every object needs root").unwrap_or(());
+    }
+    run(Command::new("unsquashfs")
+        .args(["-quiet", "-no-progress", "-o", "124", "-d"])
+        .arg(&live)
+        .arg(&rootfs)
+        .arg("ostree/repo"));
+    run(Command::new("bsdtar")
+        .arg("-xf")
+        .arg(&rootfs)
+        .arg("-C")
+        .arg(&media)
+        .arg("*.osmet"));
+    for (kind, sector) in [("metal", 512), ("metal4k", 4096)] {
+        let osmet = find(&media, &format!("-{kind}.x86_64.raw.osmet"));
+        let image = media.join(osmet.file_stem().unwrap());
+        let mut unpacker = OsmetUnpacker::new(&osmet, &live.join("ostree/repo")).unwrap();
+        assert_eq!(unpacker.length(), fs::metadata(&image).unwrap().len());
+        assert_eq!(
+            hash(&mut unpacker),
+            hash(&mut File::open(&image).unwrap()),
+            "{kind}"
+        );
+        // A small part of what it stands for, or nothing is gained.
+        let size = fs::metadata(&osmet).unwrap().len();
+        assert!(size < 40 * MIB, "{kind}: {size}");
+
+        let directory = media.join(format!("only-{kind}"));
+        fs::create_dir(&directory).unwrap();
+        fs::rename(&osmet, directory.join("it.osmet")).unwrap();
+        let found =
+            libcoreinst::osmet::find_matching_osmet_in_dir(&directory, "x86_64", sector).unwrap();
+        assert!(found.is_some(), "{kind}: for sectors of {sector} bytes");
+    }
+}
+
+fn hash(reader: &mut impl Read) -> String {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match reader.read(&mut buffer).unwrap() {
+            0 => return hex::encode(hash.finalize()),
+            count => hash.update(&buffer[..count]),
+        }
+    }
+}
+
+#[test]
+fn the_installed_root_is_the_live_root_and_first_boot_can_change_it() {
+    if !is_root() {
+        return skip("mounting needs root").unwrap_or(());
+    }
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    if !["unsquashfs", "ostree", "xfs_admin", "tune2fs"]
+        .iter()
+        .all(|tool| have(tool))
+    {
+        return;
+    }
+    let media = bake(&workshop, "media", &["-f", "pxe,metal"]);
+    let metal = find(&media, "-metal.");
+    let facts = inspect(&workshop, &metal);
+    let root = cut(&metal, &facts, "root", &media.join("root.img"));
+    let boot = cut(&metal, &facts, "boot", &media.join("boot.img"));
+    assert_xfs_clean(&root);
+    let live = media.join("live");
+    run(Command::new("unsquashfs")
+        .args(["-quiet", "-no-progress", "-xattrs", "-o", "124", "-d"])
+        .arg(&live)
+        .arg(find(&media, "-live-rootfs.")));
+
+    {
+        let mounted = Mounted::new(&root, "xfs", "ro,norecovery,nouuid");
+        // The live one has another repository configuration, and /boot in it.
+        let other =
+            |path: &Path| path.starts_with("boot") || path == Path::new("ostree/repo/config");
+        let found = differences(mounted.path(), &live, other);
+        assert!(
+            found.is_empty(),
+            "{}\n{}",
+            found.len(),
+            found[..found.len().min(20)].join("\n")
+        );
+
+        let repo = mounted.path().join("ostree/repo");
+        let check = run(Command::new("ostree")
+            .arg("fsck")
+            .arg(format!("--repo={}", repo.display())));
+        assert!(!text(&check).contains("corrupt"));
+        let status = run(Command::new("ostree")
+            .args(["admin", "status"])
+            .arg(format!("--sysroot={}", mounted.path().display())));
+        let commit = facts["deployment"]
+            .as_str()
+            .unwrap()
+            .rsplit('/')
+            .next()
+            .unwrap();
+        assert!(text(&status).contains(commit), "{}", text(&status));
+        let list = run(Command::new(tool("ostree-ext-cli"))
+            .args(["container", "image", "list", "--repo"])
+            .arg(&repo));
+        assert!(text(&list).contains("oci:/layered.oci"), "{}", text(&list));
+    }
+    {
+        let mounted = Mounted::new(&boot, "ext4", "ro,noload");
+        let other = |path: &Path| {
+            // Live media have the kernel at the top too; on disks the ESP is mounted there.
+            let top = path.components().count() == 1;
+            let name = path.to_string_lossy();
+            (top && (name.starts_with("vmlinuz") || name.starts_with(".vmlinuz")))
+                || name == "lost+found"
+                || path.starts_with("efi") && !top
+        };
+        let found = differences(mounted.path(), &live.join("boot"), other);
+        assert!(
+            found.is_empty(),
+            "{}\n{}",
+            found.len(),
+            found[..found.len().min(20)].join("\n")
+        );
+    }
+
+    // As `ignition-ostree-uuid-boot`, `-uuid-root` and `-growfs` do.
+    run(Command::new("tune2fs").args(["-U", "random"]).arg(&boot));
+    run(Command::new("e2fsck").arg("-fn").arg(&boot));
+    run(Command::new("xfs_admin")
+        .args(["-U", "generate"])
+        .arg(&root));
+    let size = fs::metadata(&root).unwrap().len();
+    File::options()
+        .write(true)
+        .open(&root)
+        .unwrap()
+        .set_len(2 * size)
+        .unwrap();
+    {
+        let mounted = Mounted::new(&root, "xfs", "rw");
+        run(Command::new("xfs_growfs").arg(mounted.path()));
+        assert_eq!(
+            differences(mounted.path(), &live, |path| path.starts_with("boot")
+                || path == Path::new("ostree/repo/config")),
+            [""; 0]
+        );
+    }
+    assert_xfs_clean(&root);
+    let _ = Command::new("chattr")
+        .args(["-R", "-i"])
+        .arg(live.join("ostree/deploy"))
+        .status();
+}
+
+#[test]
+fn the_minimal_iso_is_the_one_that_coreos_installer_extracts() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let media = bake(
+        &workshop,
+        "media",
+        &["-f", "iso,minimal-iso", "--rootfs-url", URL],
+    );
+    let extracted = media.join("extracted.iso");
+    run(Command::new(tool("coreos-installer"))
+        .args(["iso", "extract", "minimal-iso", "--rootfs-url", URL])
+        .arg(find(&media, "-live-iso."))
+        .arg(&extracted));
+    let minimal = find(&media, "-live-minimal-iso.");
+    assert!(fs::read(&extracted).unwrap() == fs::read(&minimal).unwrap());
+    assert!(fs::metadata(&minimal).unwrap().len() < 64 * MIB);
+    let kargs = text(&run(Command::new(tool("coreos-installer"))
+        .args(["iso", "kargs", "show"])
+        .arg(&minimal)));
+    assert!(
+        kargs.contains(&format!("coreos.live.rootfs_url={URL}")),
+        "{kargs}"
+    );
+    assert!(!kargs.contains("coreos.liveiso="), "{kargs}");
+}
+
+#[test]
+fn packed_images_unpack_to_the_plain_one() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let plain = bake(&workshop, "plain", &["-f", "metal"]);
+    let expected = hash(&mut File::open(find(&plain, "-metal.")).unwrap());
+    for (how, tool, ending) in [
+        ("gzip", "gzip", ".gz"),
+        ("xz", "xz", ".xz"),
+        ("zstd", "zstd", ".zst"),
+    ] {
+        if !have(tool) {
+            continue;
+        }
+        let media = bake(&workshop, how, &["-f", "metal", "--compress", how]);
+        let image = find(&media, "-metal.");
+        assert!(image.to_str().unwrap().ends_with(ending));
+        let mut child = Command::new(tool)
+            .arg("-dc")
+            .arg(&image)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        assert_eq!(hash(child.stdout.as_mut().unwrap()), expected, "{how}");
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_one_sentence() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let output = workshop.output("out");
+    let refuse = |arguments: &[&str], words: &str| {
+        let said = run_to_fail(
+            workshop
+                .bake_as_nobody()
+                .args(["bake", &workshop.image("layered"), "--compression", "fast"])
+                .args(arguments)
+                .arg("-o")
+                .arg(&output),
+        );
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        assert_eq!(names(&output), [""; 0], "{arguments:?}");
+    };
+    refuse(
+        &["-f", "metal", "--disk-size", "100M"],
+        "has no room for a root file system",
+    );
+    refuse(&["-f", "metal", "--disk-size", "900M"], "MiB");
+    refuse(&["-f", "minimal-iso"], "--rootfs-url");
+    refuse(&["-f", "vmdk"], "is no medium");
+    refuse(&["-f", "metal", "--compress", "rar"], "is no way to pack");
+
+    let media = bake(&workshop, "media", &["-f", "metal,qcow2"]);
+    let metal = find(&media, "-metal.");
+    let check = |path: &Path| {
+        run_to_fail(
+            workshop
+                .bake_as_nobody()
+                .args(["check", "--driver", "megaraid_sas"])
+                .arg(path),
+        )
+    };
+    let other = media.join("other");
+    fs::write(&other, vec![7; 1 << 20]).unwrap();
+    assert!(check(&other).contains("neither an ISO nor a disk"));
+    for (medium, length) in [(&metal, 600 * MIB), (&find(&media, ".qcow2"), 100 * MIB)] {
+        let cut = media.join("cut");
+        let mut from = File::open(medium).unwrap();
+        from.seek(SeekFrom::Start(0)).unwrap();
+        let mut to = File::create(&cut).unwrap();
+        std::io::copy(&mut from.take(length), &mut to).unwrap();
+        let said = check(&cut);
+        assert!(said.starts_with("error: reading "), "{said}");
+    }
+}
