@@ -326,6 +326,7 @@ fn the_installed_root_is_the_live_root_and_first_boot_can_change_it() {
             .arg("fsck")
             .arg(format!("--repo={}", repo.display())));
         assert!(!text(&check).contains("corrupt"));
+        let boot = Mounted::at(&mounted.path().join("boot"), &boot, "ext4", "ro,noload");
         let status = run(Command::new("ostree")
             .args(["admin", "status"])
             .arg(format!("--sysroot={}", mounted.path().display())));
@@ -340,6 +341,7 @@ fn the_installed_root_is_the_live_root_and_first_boot_can_change_it() {
             .args(["container", "image", "list", "--repo"])
             .arg(&repo));
         assert!(text(&list).contains("oci:/layered.oci"), "{}", text(&list));
+        drop(boot);
     }
     {
         let mounted = Mounted::new(&boot, "ext4", "ro,noload");

@@ -82,7 +82,8 @@ fn medium_facts(medium: &Medium) -> Result<Value> {
         "kernel": kernel::release_in(medium.root())?,
     });
     match &medium.system {
-        System::Live { iso, root, .. } => {
+        System::Live(live) => {
+            let (iso, root) = (&live.iso, &live.root);
             facts["kind"] = json!(if iso.is_some() { "iso" } else { "pxe" });
             facts["deployment"] = json!(root.deployment);
             facts["root"] = root_facts(root)?;

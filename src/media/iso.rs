@@ -2,7 +2,7 @@
 //!
 //! Tree and names: osbuild `stages/org.osbuild.coreos.live-artifacts.mono`; what installers read
 //! back: coreos-installer `src/live/embed.rs`. UEFI starts the ESP image, by El Torito from a CD
-//! and by the partition table from a USB stick.
+//! and by the partition table from a USB stick; BIOS starts GRUB, by El Torito and by the MBR.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use super::bios::CdLoader;
 use super::disk::ESP_VOLUME_ID;
 use super::menu::{self, KargArea};
 use super::miniso;
@@ -24,6 +25,12 @@ const TEMPLATES: &str = "usr/share/coreos-assembler/live";
 
 /// Room for Ignition configs in bytes; installers take the file's length as the limit.
 pub(super) const IGNITION_AREA: usize = 256 << 10;
+
+/// The ESP as a file, which UEFI starts from CDs.
+const ESP_IMAGE: &str = "images/efiboot.img";
+
+/// What BIOS starts from CDs.
+const BIOS_IMAGE: &str = "images/eltorito.img";
 
 /// Kernel, initramfs and root file system as PXE has them too.
 #[derive(Clone, Debug)]
@@ -43,6 +50,7 @@ pub(super) struct Iso {
     set_id: String,
     time: u64,
     files: BTreeMap<String, Content>,
+    bios: Option<CdLoader>,
 }
 
 /// The volume's name, by which the live system finds it: at most 32 bytes.
@@ -110,11 +118,12 @@ impl Iso {
                 "images/ignition.img".to_owned(),
                 Content::bytes(vec![0; IGNITION_AREA]),
             ),
-            (
-                "images/efiboot.img".to_owned(),
-                esp(facts, vendor, &volume_id)?,
-            ),
+            (ESP_IMAGE.to_owned(), esp(facts, vendor, &volume_id)?),
         ]);
+        let bios = CdLoader::find(tree, facts, &format!("EFI/{vendor}"))?;
+        if let Some(bios) = &bios {
+            files.insert(BIOS_IMAGE.to_owned(), Content::bytes(bios.image.clone()));
+        }
         if let Some(json) = menu::kargs_json(&areas)? {
             files.insert("coreos/kargs.json".to_owned(), text(json));
         }
@@ -123,6 +132,7 @@ impl Iso {
             volume_id,
             time,
             files,
+            bios,
         })
     }
 
@@ -169,15 +179,25 @@ impl Iso {
             set_id: self.set_id.clone(),
             time: i64::try_from(self.time).unwrap_or(0),
             files,
-            boot: vec![iso9660::BootEntry::uefi("images/efiboot.img")],
+            boot: self
+                .bios
+                .iter()
+                .map(|_| iso9660::BootEntry::grub(BIOS_IMAGE))
+                .chain([iso9660::BootEntry::uefi(ESP_IMAGE)])
+                .collect(),
         };
         let layout = volume.layout()?;
         layout.write(out, &|bytes| progress.advance(bytes))?;
-        let (offset, length) = layout
-            .extent("images/efiboot.img")
-            .expect("put there just now");
+        let extent = |path| layout.extent(path).context("put there just now");
+        let (offset, length) = extent(ESP_IMAGE)?;
         gpt::make_hybrid(out, offset, length, &self.volume_id)
-            .context("writing the ISO's partition table")
+            .context("writing the ISO's partition table")?;
+        if let Some(bios) = &self.bios
+            && let Some(code) = bios.boot_code(extent(BIOS_IMAGE)?.0)?
+        {
+            iso9660::write_boot_code(out, &code)?;
+        }
+        Ok(())
     }
 }
 

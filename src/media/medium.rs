@@ -30,16 +30,30 @@ pub struct Medium {
 #[derive(Debug)]
 pub enum System {
     /// A live system.
-    Live {
-        /// The ISO's file system, if it is one.
-        iso: Option<iso9660::Reader>,
-        /// Kernel, initramfs and root file system.
-        payload: Payload,
-        /// The root file system.
-        root: LiveRoot,
-    },
+    Live(Box<Live>),
     /// An installed system.
-    Installed(Installed),
+    Installed(Box<Installed>),
+}
+
+/// A live system.
+#[derive(Debug)]
+pub struct Live {
+    /// The ISO's file system, if it is one.
+    pub iso: Option<iso9660::Reader>,
+    /// Kernel, initramfs and root file system.
+    pub payload: Payload,
+    /// The root file system.
+    pub root: LiveRoot,
+}
+
+impl Live {
+    fn new(iso: Option<iso9660::Reader>, payload: Payload) -> Result<Self> {
+        Ok(Self {
+            root: LiveRoot::open(&payload.rootfs).context("reading its live root")?,
+            iso,
+            payload,
+        })
+    }
 }
 
 /// A PXE set's files, by what their names end in.
@@ -70,7 +84,7 @@ impl Medium {
     /// The initramfs that boots.
     pub fn initrd(&self) -> &Content {
         match &self.system {
-            System::Live { payload, .. } => &payload.initrd,
+            System::Live(live) => &live.payload.initrd,
             System::Installed(installed) => &installed.initrd,
         }
     }
@@ -78,15 +92,15 @@ impl Medium {
     /// The root file system, as the running system sees it.
     pub fn root(&self) -> &dyn Files {
         match &self.system {
-            System::Live { root, .. } => root,
-            System::Installed(installed) => installed,
+            System::Live(live) => &live.root,
+            System::Installed(installed) => &**installed,
         }
     }
 
     /// What its initramfs and its root are called in reports.
     pub fn stages(&self) -> &'static Stages {
         match &self.system {
-            System::Live { .. } => &LIVE,
+            System::Live(_) => &LIVE,
             System::Installed(_) => &INSTALL,
         }
     }
@@ -103,7 +117,7 @@ fn open_file(path: &Path) -> Result<System> {
         return open_iso(content);
     }
     match Table::read(&content)? {
-        Some(table) => Installed::open(&content, table).map(System::Installed),
+        Some(table) => Installed::open(&content, table).map(|it| System::Installed(Box::new(it))),
         None => Err(Failure::new(
             "it is neither an ISO nor a disk with a GUID partition table",
             "an image is named with its transport: oci-archive:FILE, oci:DIR or docker://NAME",
@@ -131,11 +145,7 @@ fn open_iso(content: Content) -> Result<System> {
         initrd: part("initrd.img")?,
         rootfs: part("rootfs.img")?,
     };
-    Ok(System::Live {
-        root: LiveRoot::open(&payload.rootfs).context("reading its live root")?,
-        iso: Some(iso),
-        payload,
-    })
+    Live::new(Some(iso), payload).map(|live| System::Live(Box::new(live)))
 }
 
 fn open_pxe(directory: &Path) -> Result<System> {
@@ -145,11 +155,7 @@ fn open_pxe(directory: &Path) -> Result<System> {
         initrd: whole(&initrd)?,
         rootfs: whole(&rootfs)?,
     };
-    Ok(System::Live {
-        root: LiveRoot::open(&payload.rootfs).context("reading its live root")?,
-        iso: None,
-        payload,
-    })
+    Live::new(None, payload).map(|live| System::Live(Box::new(live)))
 }
 
 fn whole(path: &Path) -> Result<Content> {

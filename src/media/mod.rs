@@ -1,6 +1,7 @@
 //! Which formats make up a medium: the live system, the ISO, the PXE set, disks.
 
 mod bake;
+mod bios;
 mod compress;
 mod compression;
 mod customize;
@@ -25,7 +26,7 @@ pub use compression::Choice;
 pub use customize::Customization;
 pub use drivers::{INSTALL, LIVE, Presence, Stage, Stages, check as check_drivers, repair};
 pub use installed::Installed;
-pub use medium::{LiveRoot, Medium, System};
+pub use medium::{Live, LiveRoot, Medium, System};
 pub use names::Format;
 pub use plan::{Plan, Request};
 pub use record::Artifact;

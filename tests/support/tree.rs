@@ -14,21 +14,35 @@ use super::run;
 
 /// A file system image mounted by the kernel, until dropped. Never one with injected faults: those
 /// can hang the machine.
-pub struct Mounted(TempDir);
+pub struct Mounted {
+    path: PathBuf,
+    /// The mount point, where it is ours.
+    _own: Option<TempDir>,
+}
 
 impl Mounted {
     pub fn new(image: &Path, kind: &str, options: &str) -> Self {
-        let directory = tempfile::tempdir().expect("making a mount point");
+        let own = tempfile::tempdir().expect("making a mount point");
+        let mut mounted = Self::at(own.path(), image, kind, options);
+        mounted._own = Some(own);
+        mounted
+    }
+
+    /// On a directory that exists.
+    pub fn at(path: &Path, image: &Path, kind: &str, options: &str) -> Self {
         run(Command::new("mount")
             .args(["-t", kind, "-o"])
             .arg(format!("loop,{options}"))
             .arg(image)
-            .arg(directory.path()));
-        Self(directory)
+            .arg(path));
+        Self {
+            path: path.to_owned(),
+            _own: None,
+        }
     }
 
     pub fn path(&self) -> &Path {
-        self.0.path()
+        &self.path
     }
 }
 

@@ -138,12 +138,11 @@ pub(super) struct Blocks {
     form: Form,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Block,
     Leaf,
-    /// Where each leaf ends among the hashes.
-    Node(Vec<usize>),
+    Node,
 }
 
 impl Blocks {
@@ -173,7 +172,7 @@ impl Blocks {
         } else if size_of::<NodeHeader>() + hashes_len + 2 * used.len() + 4 <= BLOCK_LEN {
             Form::Leaf
         } else {
-            Form::Node(leaf_ends(&hashes))
+            Form::Node
         };
         Self {
             addresses,
@@ -191,15 +190,16 @@ impl Blocks {
     /// The rows of blocks that the fork needs: first block, count.
     pub(super) fn ranges(&self) -> Vec<(u64, u64)> {
         let data = (0, self.used.len() as u64);
-        match &self.form {
+        match self.form {
             Form::Block => vec![data],
             Form::Leaf => vec![data, (LEAF_AT.into(), 1)],
-            Form::Node(ends) => {
-                let nodes: usize = node_levels(ends.len()).iter().sum();
+            Form::Node => {
+                let leaves = parts(self.hashes.len(), NODE_ENTRIES);
+                let nodes: usize = node_levels(leaves).iter().sum();
                 let free = parts(self.used.len(), FREE_VALUES);
                 vec![
                     data,
-                    (LEAF_AT.into(), (nodes + ends.len()) as u64),
+                    (LEAF_AT.into(), (nodes + leaves) as u64),
                     (FREE_AT.into(), free as u64),
                 ]
             }
@@ -230,7 +230,7 @@ impl Blocks {
             }
             self.finish_data(index, &mut bytes, fork, put)?;
         }
-        match &self.form {
+        match self.form {
             Form::Block => Ok(()),
             Form::Leaf => {
                 let mut bytes = leaf(linked(MAGIC_LEAF, LEAF_AT, 0, 1), &self.hashes);
@@ -242,7 +242,7 @@ impl Blocks {
                 bytes[BLOCK_LEN - 4..].copy_from_slice(&(self.used.len() as u32).to_be_bytes());
                 fork.put_hashed(LEAF_AT.into(), &mut bytes, put)
             }
-            Form::Node(ends) => self.put_tree(ends, fork, put),
+            Form::Node => self.put_tree(fork, put),
         }
     }
 
@@ -291,18 +291,17 @@ impl Blocks {
     }
 
     /// Nodes, leaves and free index.
-    fn put_tree(&self, ends: &[usize], fork: &Fork<'_>, put: &mut Put<'_>) -> Result<()> {
-        let last_hashes: Vec<u32> = ends.iter().map(|end| self.hashes[end - 1].0).collect();
+    fn put_tree(&self, fork: &Fork<'_>, put: &mut Put<'_>) -> Result<()> {
+        // Equal hashes may lie in two leaves.
+        let leaves: Vec<&[(u32, u32)]> = self.hashes.chunks(NODE_ENTRIES).collect();
+        let last_hashes: Vec<u32> = leaves.iter().map(|leaf| leaf[leaf.len() - 1].0).collect();
         put_nodes(&last_hashes, LEAF_AT, fork, put)?;
-        let nodes: usize = node_levels(ends.len()).iter().sum();
+        let nodes: usize = node_levels(leaves.len()).iter().sum();
         let first = LEAF_AT + nodes as u32;
-        let mut start = 0;
-        for (index, end) in ends.iter().enumerate() {
-            let hashes = &self.hashes[start..*end];
-            let header = linked(MAGIC_LEAF_BELOW_NODE, first, index, ends.len());
+        for (index, hashes) in leaves.iter().enumerate() {
+            let header = linked(MAGIC_LEAF_BELOW_NODE, first, index, leaves.len());
             let mut bytes = leaf(header, hashes);
             fork.put_hashed(u64::from(first) + index as u64, &mut bytes, put)?;
-            start = *end;
         }
         let values: Vec<U16> = (0..self.used.len())
             .map(|index| self.free(index).into())
@@ -355,24 +354,4 @@ fn leaf(hashed: HashedHeader, hashes: &[(u32, u32)]) -> Vec<u8> {
     let mut bytes = vec![0; BLOCK_LEN];
     fill(&mut bytes, header.as_bytes(), on_disk(hashes).as_bytes());
     bytes
-}
-
-/// Cuts sorted hashes into leaves. Equal ones stay together where they can, since `xfs_repair` wants
-/// the last hash of each leaf to be larger than that of the leaf before.
-fn leaf_ends(hashes: &[(u32, u32)]) -> Vec<usize> {
-    let mut ends = Vec::new();
-    let mut start = 0;
-    while start < hashes.len() {
-        let mut end = hashes.len().min(start + NODE_ENTRIES);
-        if end < hashes.len() {
-            let same = hashes[end].0;
-            let before = start + hashes[start..end].partition_point(|(hash, _)| *hash < same);
-            if before > start {
-                end = before;
-            }
-        }
-        ends.push(end);
-        start = end;
-    }
-    ends
 }

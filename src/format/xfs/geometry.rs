@@ -232,10 +232,13 @@ pub(super) fn smallest(needed: u64, sector_bytes: u32, groups: u32, headroom: u6
         if short == 0 && geometry.is_ok() {
             return Ok(bytes);
         }
-        // The log may need larger groups than the tree does.
-        bytes = (bytes + (short * BLOCK).max(1)).next_multiple_of(1 << 20);
+        // The log may need larger groups than the tree does. Steps grow, so that what can never be is
+        // soon given up.
+        bytes = (bytes + (short * BLOCK).max(bytes / 256)).next_multiple_of(1 << 20);
         if bytes > MAX_BYTES {
-            return Geometry::new(bytes, sector_bytes, groups).map(|_| bytes);
+            return geometry
+                .and_then(|_| Geometry::new(bytes, sector_bytes, groups))
+                .map(|_| bytes);
         }
     }
 }

@@ -10,6 +10,8 @@
 //! superblock last. The kernel finds it unmounted, with room in each group, and may change and grow
 //! it at once. All times of an inode are its mtime, and generations are 0: same tree, same bytes.
 //!
+//! [`reader`] looks into such a file system and checks it; it shares nothing with the writer.
+//!
 //! Left out on purpose: looking for zeros in contents (holes are what the caller knows of, see
 //! [`Layout::plan_with_holes`]), reverse mapping, large extent counters, quotas, project ids and a
 //! realtime section, none of which CoreOS has at first boot.

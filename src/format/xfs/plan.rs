@@ -192,7 +192,7 @@ impl<'a> Layout<'a> {
             let (shape, has_attributes) = shape(self.tree, *id, holes, wide)?;
             self.has_attributes |= has_attributes;
             ensure!(
-                shape.attribute_blocks() <= extents::MAX_EXTENT_BLOCKS.into(),
+                shape.attribute_blocks() <= u64::from(extents::MAX_EXTENT_BLOCKS),
                 "the attributes of /{} take more than {} GiB",
                 census::path(self.tree, *id),
                 (u64::from(extents::MAX_EXTENT_BLOCKS) * BLOCK) >> 30

@@ -9,6 +9,7 @@ mod mutate;
 mod random;
 mod referee;
 mod refused;
+mod round_trip;
 mod seen;
 
 use std::fs::File;

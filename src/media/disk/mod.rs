@@ -11,7 +11,6 @@
 //! first boot knows pristine file systems by exactly these and gives them new ones
 //! (fedora-coreos-config `40ignition-ostree`).
 
-mod bios;
 mod image;
 mod osmet;
 mod size;
@@ -27,9 +26,9 @@ use uuid::{Uuid, uuid};
 use self::image::{Image, Piece};
 use self::osmet::{Description, Mapped, Mapping};
 use self::table::{BOOT_BYTES, Disk, Role};
+use super::bios::DiskLoader;
 use crate::failure::Failure;
 use crate::format::gpt::SectorSize;
-use crate::format::sparse::SparseRead;
 use crate::format::{ext4, fat, xfs};
 use crate::ostree::Checksum;
 use crate::selinux::{FileKind, Policy};
@@ -69,7 +68,7 @@ pub(super) struct Contents {
     /// File objects of the repository, by their inode in `root`.
     objects: BTreeMap<InodeId, Checksum>,
     /// Boot code for x86_64 disks with sectors of 512 bytes.
-    bios: Option<bios::Loader>,
+    bios: Option<DiskLoader>,
     /// Makes partition GUIDs those of this very system.
     seed: String,
 }
@@ -126,14 +125,9 @@ impl Contents {
             root,
             boot,
             esp,
-            bios: bios::Loader::find(merged, architecture)?,
+            bios: DiskLoader::find(merged, facts)?,
             seed: sysroot.deployment.clone(),
         })
-    }
-
-    /// Length of the disk in bytes.
-    pub(super) fn disk_bytes(&self) -> u64 {
-        self.disk.bytes
     }
 
     /// Composes the disk for a sector size. `scratch` is an empty file that has to stay as it is
@@ -158,8 +152,10 @@ impl Contents {
         }
         let table = self.disk.table(sector_size, &self.seed);
         table.write(&scratch)?;
-        if let Some(bios) = &self.bios {
-            bios.install(&self.disk, sector_size, &scratch)?;
+        if let (Some(bios), Some(part), SectorSize::B512) =
+            (&self.bios, self.disk.part(Role::BiosBoot), sector_size)
+        {
+            bios.install(&scratch, part.offset, part.len)?;
         }
         Ok(Composed {
             image: Image::new(Arc::new(scratch), pieces)?,
@@ -289,11 +285,6 @@ impl Composed {
             architecture: &facts.architecture,
         };
         osmet::write(&self.image, sha256, &description, &self.mapped, out)
-    }
-
-    /// Length of the disk in bytes.
-    pub(super) fn len(&self) -> u64 {
-        self.image.len()
     }
 }
 

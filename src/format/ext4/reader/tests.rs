@@ -2,6 +2,10 @@
 
 mod faults;
 mod foreign;
+#[allow(
+    clippy::duplicate_mod,
+    reason = "the same oracle, compared with another reader's types"
+)]
 #[path = "../../xfs/reader/tests/mounted.rs"]
 mod mounted;
 

@@ -14,6 +14,7 @@ pub(super) fn all() -> Vec<(&'static str, Tree)> {
         ("symlinks", symlinks()),
         ("attributes within inodes", attributes_within()),
         ("attributes outside", attributes_outside()),
+        ("ACLs", acls()),
         ("metadata", metadata()),
         ("sizes", sizes()),
     ]
@@ -97,16 +98,18 @@ fn large_directories() -> Tree {
     add_names(&mut tree, "20000", 20_000, 20);
     // One node has 504 leaves of 504 hashes.
     add_names(&mut tree, "254500", 254_500, 6);
-    for (count, name) in [(256, "equal"), (256, "equal-among-others")] {
-        let directory = tree.create(Tree::ROOT, name, Meta::root(0o755), directory());
+    // Where these are many, equal hashes lie on both sides of where a leaf is full.
+    for others in [0, 300, 600, 900, 1200, 1500, 1800] {
+        let name = format!("equal-among-{others}");
+        let directory = tree.create(Tree::ROOT, &name, Meta::root(0o755), directory());
         let target = tree.add(Meta::root(0o644), Node::Fifo);
-        for index in 0..count {
+        for index in 0..256 {
             tree.link(directory, &equal_hash(index), target);
         }
-        if name != "equal" {
-            for index in 0..2000 {
-                tree.link(directory, format!("other-{index}").as_bytes(), target);
-            }
+        for index in 0..others {
+            // Names whose hashes lie all over.
+            let name = format!("{:016x}", index * 0x9e37_79b9_7f4a_7c15_u128 % (1 << 64));
+            tree.link(directory, name.as_bytes(), target);
         }
     }
     tree
@@ -234,6 +237,40 @@ fn attributes_outside() -> Tree {
         )
     });
     add("many-outside", xattrs.collect());
+    tree
+}
+
+/// As `setfacl -m u:1000:rw,g:70000:r` makes it of mode 644: owner, user, group, group, mask, others.
+fn acl() -> Vec<u8> {
+    let entries: [(u16, u16, u32); 6] = [
+        (0x01, 6, u32::MAX),
+        (0x02, 6, 1000),
+        (0x04, 4, u32::MAX),
+        (0x08, 4, 70_000),
+        (0x10, 6, u32::MAX),
+        (0x20, 4, u32::MAX),
+    ];
+    let mut value = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        value.extend_from_slice(&tag.to_le_bytes());
+        value.extend_from_slice(&permissions.to_le_bytes());
+        value.extend_from_slice(&id.to_le_bytes());
+    }
+    value
+}
+
+/// A file with an ACL, and a directory with one for itself and one for what is made in it.
+pub(super) fn acls() -> Tree {
+    let mut tree = new();
+    let access = Xattrs::new().with(b"system.posix_acl_access", &acl());
+    let both = access.with(b"system.posix_acl_default", &acl());
+    // The group's bits are the mask's.
+    let meta = |xattrs| Meta {
+        xattrs,
+        ..Meta::root(0o664)
+    };
+    tree.create(Tree::ROOT, "file", meta(access), file(vec![1]));
+    tree.create(Tree::ROOT, "directory", meta(both), directory());
     tree
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use super::cases::{file, pattern};
+use super::round_trip::assert_comes_back;
 use super::seen::{assert_same, in_tree, on_disk};
 use super::{Image, Mount, Options, can_mount, small};
 use crate::format::xfs::{Extent, Holes, Layout};
@@ -114,6 +115,7 @@ fn check_holes(tree: &Tree, options: &Options, holes: &BTreeMap<InodeId, Holes>)
         };
         check_extents(&layout, &out, *id, content);
     }
+    assert_comes_back(&image, tree, "holes");
     if image.is_clean() && can_mount() {
         let mount = Mount::read_only(&image);
         assert_same(&on_disk(&mount.0), &in_tree(tree), "holes");

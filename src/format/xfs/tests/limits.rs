@@ -1,6 +1,7 @@
 //! Sizes: of groups, of inode trees, of file systems; and what is left free.
 
-use super::cases::{file, pattern};
+use super::cases::{self, file, pattern};
+use super::round_trip::assert_comes_back;
 use super::seen::{assert_same, in_tree, on_disk};
 use super::{Image, Mount, Options, all_options, can_mount, small};
 use crate::format::xfs::Layout;
@@ -78,6 +79,7 @@ fn inode_numbers_of_more_than_32_bits() {
             .collect();
         assert!(numbers.iter().any(|number| *number > u64::from(u32::MAX)));
         let image = Image::of(&layout);
+        assert_comes_back(&image, &tree, "3 TiB");
         if image.is_clean() && can_mount() {
             let mount = Mount::read_only(&image);
             assert_same(&on_disk(&mount.0), &in_tree(&tree), "3 TiB");
@@ -224,4 +226,45 @@ fn two_runs_give_the_same_bytes() {
         std::fs::read(image.path()).unwrap()
     });
     assert!(first == second);
+}
+
+/// The kernel takes other places, and damages the inode when one of its forks grows.
+#[test]
+fn forks_leave_room_to_each_other() {
+    const FORK_OFFSET_AT: u64 = 0x52;
+    for (what, tree) in cases::all() {
+        let size_bytes = Layout::minimum_bytes(&tree, &small()).unwrap();
+        let options = Options {
+            size_bytes,
+            ..small()
+        };
+        let layout = Layout::plan(&tree, &options).unwrap();
+        let image = Image::of(&layout);
+        let file = std::fs::File::open(image.path()).unwrap();
+        for id in &layout.census.order {
+            let inode = tree.inode(*id);
+            let number = layout.number(*id);
+            let (group, place) = (
+                number >> (layout.geometry.group_bits + 3),
+                number & ((1 << (layout.geometry.group_bits + 3)) - 1),
+            );
+            let start = group * u64::from(layout.geometry.group_blocks) * 4096 + place * 512;
+            let mut found = [0];
+            std::os::unix::fs::FileExt::read_exact_at(&file, &mut found, start + FORK_OFFSET_AT)
+                .unwrap();
+            let is_small = !matches!(
+                inode.node,
+                Node::File(_) | Node::Directory(_) | Node::Symlink(_)
+            );
+            let good = match (inode.meta.xattrs.is_empty(), is_small) {
+                (true, _) => 0..=0,
+                (false, true) => 1..=1,
+                (false, false) => 7..=37,
+            };
+            assert!(
+                good.contains(&found[0]),
+                "{what}: inode {number} has {found:?}"
+            );
+        }
+    }
 }

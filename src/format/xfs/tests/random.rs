@@ -6,6 +6,7 @@ use proptest::prelude::{Strategy, any, prop};
 use proptest::test_runner::{Config, TestRunner};
 
 use super::cases::{directory, file, pattern};
+use super::round_trip::assert_comes_back;
 use super::seen::{assert_same, in_tree, on_disk};
 use super::{Image, Mount, all_options, can_mount};
 use crate::tree::{InodeId, Meta, Node, Tree};
@@ -103,6 +104,7 @@ fn random_trees_come_back() {
         .run(&settings, |(options, steps)| {
             let tree = random_tree(&steps);
             let image = Image::write(&tree, &all_options()[options]);
+            assert_comes_back(&image, &tree, "random tree");
             if image.is_clean() && can_mount() {
                 let mount = Mount::read_only(&image);
                 assert_same(&on_disk(&mount.0), &in_tree(&tree), "random tree");

@@ -147,6 +147,25 @@ fn options_that_make_no_file_system() {
 }
 
 #[test]
+fn the_smallest_size_is_one_that_the_options_allow() {
+    let tree = Tree::new(Meta::root(0o755));
+    let with_groups = |agcount| Options { agcount, ..small() };
+    for agcount in [2, 3, 4, 5, 40] {
+        let options = with_groups(agcount);
+        let size_bytes = Layout::minimum_bytes(&tree, &options).unwrap();
+        let options = Options {
+            size_bytes,
+            ..options
+        };
+        Layout::plan(&tree, &options).unwrap();
+        // The log of 64 MiB fits into a group.
+        assert!(size_bytes < (u64::from(agcount) * 66 + 200) << 20);
+    }
+    let error = Layout::minimum_bytes(&tree, &with_groups(1)).unwrap_err();
+    assert!(error.to_string().contains("at least 2 allocation groups"));
+}
+
+#[test]
 fn too_much_is_refused_with_the_size_that_would_do() {
     let content = Content::range(Arc::new(tempfile::tempfile().unwrap()), 0, 5 << 30);
     let mut tree = with_node("f", Node::File(content));

@@ -10,6 +10,7 @@ use rustix::fs::{IFlags, Mode, OFlags};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::format::xfs::reader::{Kind, Reader};
 use crate::tree::{Node, Tree, Xattrs};
 
 /// What two file systems are compared by: for every path everything that can be seen of it.
@@ -63,6 +64,80 @@ pub(super) fn in_tree(tree: &Tree) -> Seen {
         );
     });
     seen
+}
+
+/// What our reader sees.
+pub(super) fn by_reader(reader: &Reader) -> Seen {
+    let mut first = BTreeMap::new();
+    let mut seen = Seen::new();
+    let mut open = vec![(Vec::new(), reader.root().unwrap())];
+    let mut links = Vec::new();
+    while let Some((path, entry)) = open.pop() {
+        if entry.kind == Kind::Directory {
+            for name in reader.read_dir(&entry).unwrap() {
+                let mut below: Vec<u8> = path.clone();
+                if !below.is_empty() {
+                    below.push(b'/');
+                }
+                below.extend_from_slice(&name.name);
+                // Thousands of names of one inode need not be read thousands of times.
+                if first.contains_key(&name.number) {
+                    links.push((below, name.number));
+                    continue;
+                }
+                first.insert(name.number, below.clone());
+                open.push((below, reader.entry_of(&name).unwrap()));
+            }
+        }
+        let facets = Facets {
+            kind: match &entry.kind {
+                Kind::Directory => "directory".to_owned(),
+                Kind::File { len } => {
+                    let bytes = reader.to_vec(&entry, *len).unwrap();
+                    file_kind(*len, xxh3_128(&bytes))
+                }
+                Kind::Symlink(target) => symlink_kind(target),
+                Kind::CharDevice(major, minor) => format!("char {major}:{minor}"),
+                Kind::BlockDevice(major, minor) => format!("block {major}:{minor}"),
+                Kind::Fifo => "fifo".to_owned(),
+                Kind::Socket => "socket".to_owned(),
+            },
+            mode: entry.mode,
+            owner: (entry.uid, entry.gid),
+            mtime: entry.mtime,
+            links: entry.links,
+            first: path.clone(),
+            xattrs: reader.xattrs(&entry).unwrap(),
+            immutable: entry.immutable,
+        };
+        seen.insert(path, facets);
+    }
+    for (path, number) in links {
+        let facets = seen[&first[&number]].clone();
+        seen.insert(path, facets);
+    }
+    name_first_paths(&mut seen);
+    seen
+}
+
+/// Makes the first of the paths with one inode the one that [`Tree::walk`] meets first. Until now it
+/// may be any of them.
+fn name_first_paths(seen: &mut Seen) {
+    let parts = |path: &[u8]| -> Vec<Vec<u8>> {
+        path.split(|byte| *byte == b'/')
+            .map(<[u8]>::to_vec)
+            .collect()
+    };
+    let mut firsts: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for (path, facets) in &*seen {
+        let first = firsts.entry(facets.first.clone()).or_insert(path.clone());
+        if parts(path) < parts(first) {
+            first.clone_from(path);
+        }
+    }
+    for facets in seen.values_mut() {
+        facets.first.clone_from(&firsts[&facets.first]);
+    }
 }
 
 /// What is seen of a mounted file system.

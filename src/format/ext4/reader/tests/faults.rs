@@ -277,9 +277,11 @@ fn header_faults() -> Vec<Fault> {
                 b[28..30].copy_from_slice(&u16::try_from(count + 1).expect("small").to_le_bytes());
             })
         }),
-        fault("group's inode table", "belongs to|lie", |lab| {
-            lab.descriptor(1, |b| add(b, 8, 4, 1))
-        }),
+        fault(
+            "group's inode table",
+            "descriptor of group 1 differs",
+            |lab| lab.descriptor(1, |b| add(b, 8, 4, 1)),
+        ),
         fault(
             "block bitmap checksum",
             "block bitmap of ext4 group 0: its checksum",
@@ -507,7 +509,8 @@ fn every_fault_is_found() {
             .split('|')
             .any(|part| found.iter().any(|fault| fault.contains(part)))
         {
-            missed.push(format!("{name}: {expected:?} is not in {found:#?}"));
+            let first = found.get(..5).unwrap_or(&found);
+            missed.push(format!("{name}: {expected:?} is not in {first:#?}"));
         }
         if with_e2fsck && sound(&lab) {
             println!("e2fsck -fn does not see: {name}");

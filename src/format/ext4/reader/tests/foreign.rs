@@ -1,8 +1,12 @@
 //! Damaged and cut images: an answer or an error, never a panic, and soon.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use super::mounted::{has_tool, run};
 use crate::format::ext4::reader::{Entry, Kind, Reader};
@@ -27,7 +31,7 @@ impl Numbers {
 }
 
 /// An image made without any privilege, and where its metadata is.
-fn image() -> Option<(Vec<u8>, Vec<std::ops::Range<usize>>)> {
+fn image() -> Option<Image> {
     if !has_tool("mke2fs") {
         return None;
     }
@@ -49,24 +53,52 @@ fn image() -> Option<(Vec<u8>, Vec<std::ops::Range<usize>>)> {
         .args(["-O", "^metadata_csum,^has_journal,^uninit_bg", "-d"])
         .arg(&tree)
         .arg(&image));
-    let mut bytes = Vec::new();
-    File::open(&image)
-        .and_then(|mut file| file.read_to_end(&mut bytes))
-        .expect("read");
-    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
-    // The superblock, the descriptors, then everything.
-    Some((
-        bytes,
-        vec![1024..2048, 2048..2112, 2048..120_000, 1024..used],
-    ))
+    // The superblock, the descriptors, then everything up to the contents.
+    let places = vec![1024..2048, 2048..2112, 2048..120_000];
+    Some(Image::open(&image, places))
 }
 
 /// There are no checksums to be made right.
-fn fix(_: &mut [u8], _: &[std::ops::Range<usize>]) {}
+fn fix(_: &mut [u8], _: &[Range<usize>]) {}
+
+/// An image, in memory as well, and the places in it that are worth damaging.
+struct Image {
+    file: Arc<File>,
+    bytes: Vec<u8>,
+    places: Vec<Range<usize>>,
+}
+
+impl Image {
+    fn open(path: &Path, places: Vec<Range<usize>>) -> Self {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .expect("open");
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("read");
+        Self {
+            file: Arc::new(file),
+            bytes,
+            places,
+        }
+    }
+
+    /// Brings what was changed to the file.
+    fn store(&mut self) {
+        fix(&mut self.bytes, &self.places);
+        for place in &self.places {
+            self.file
+                .write_all_at(&self.bytes[place.clone()], place.start as u64)
+                .expect("write");
+        }
+    }
+}
 
 /// Looks at everything that an image leads to, as far as it can be read.
-fn use_all(bytes: &[u8]) -> usize {
-    let Ok(reader) = Reader::open(Content::bytes(bytes)) else {
+fn use_all(file: &Arc<File>, len: usize) -> usize {
+    let content = Content::range(Arc::clone(file), 0, len as u64);
+    let Ok(reader) = Reader::open(content) else {
         return 0;
     };
     let _ = reader.lookup("a/b/../../c", super::Follow::Last);
@@ -93,40 +125,31 @@ fn use_all(bytes: &[u8]) -> usize {
 
 #[test]
 fn damage_is_an_error_and_not_a_panic() {
-    let Some((mut image, places)) = image() else {
+    let Some(mut image) = image() else {
         return;
     };
-    let sound = use_all(&image);
+    let len = image.bytes.len();
+    let sound = use_all(&image.file, len);
     assert!(sound > 1);
     let mut numbers = Numbers(1);
     for round in 0..400 {
         let mut undo = Vec::new();
         for _ in 0..1 + round % 4 {
-            let place = &places[numbers.next(places.len())];
+            let place = &image.places[numbers.next(image.places.len())];
             let at = place.start + numbers.next(place.len());
-            undo.push((at, image[at]));
-            image[at] = [0, 1, 0x7f, 0xff, image[at] ^ 1 << (round % 8)][numbers.next(5)];
+            let byte = image.bytes[at];
+            undo.push((at, byte));
+            image.bytes[at] = [0, 1, 0x7f, 0xff, byte ^ 1 << (round % 8)][numbers.next(5)];
         }
-        fix(&mut image, &places);
-        use_all(&image);
+        image.store();
+        use_all(&image.file, len);
         for (at, byte) in undo.into_iter().rev() {
-            image[at] = byte;
+            image.bytes[at] = byte;
         }
-        fix(&mut image, &places);
     }
-    assert_eq!(use_all(&image), sound);
-    for len in [
-        0,
-        3,
-        511,
-        512,
-        1023,
-        2047,
-        2048,
-        4096,
-        100_000,
-        image.len() - 1,
-    ] {
-        assert_eq!(use_all(&image[..len]), 0, "{len}");
+    image.store();
+    assert_eq!(use_all(&image.file, len), sound);
+    for len in [0, 3, 511, 512, 1023, 2047, 2048, 4096, 100_000, len - 1] {
+        assert_eq!(use_all(&image.file, len), 0, "{len}");
     }
 }

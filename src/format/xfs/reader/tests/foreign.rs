@@ -1,8 +1,12 @@
 //! Damaged and cut images: an answer or an error, never a panic, and soon.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use super::faults::checksum;
 use super::mounted::{has_tool, run};
@@ -29,7 +33,7 @@ impl Numbers {
 
 /// An image made without any privilege, and where its objects are: position, length and place of
 /// the checksum.
-fn image() -> Option<(Vec<u8>, Vec<std::ops::Range<usize>>)> {
+fn image() -> Option<Image> {
     if !has_tool("mkfs.xfs") {
         return None;
     }
@@ -53,11 +57,7 @@ fn image() -> Option<(Vec<u8>, Vec<std::ops::Range<usize>>)> {
         .args(["-q", "-d", "agcount=2", "-p"])
         .arg(&prototype)
         .arg(&image));
-    let mut bytes = Vec::new();
-    File::open(&image)
-        .and_then(|mut file| file.read_to_end(&mut bytes))
-        .expect("read");
-    let reader = Reader::open(Content::bytes(&bytes[..])).expect("opening");
+    let reader = super::open(&image);
     let mut places = vec![0..512, 512..1024, 1024..1536, 1536..2048];
     places.extend((1..6).map(|block| block * 4096..(block + 1) * 4096));
     let root = reader.root().expect("root").number;
@@ -77,11 +77,11 @@ fn image() -> Option<(Vec<u8>, Vec<std::ops::Range<usize>>)> {
             }
         }
     }
-    Some((bytes, places))
+    Some(Image::open(&image, places))
 }
 
 /// Makes all checksums right, so that damage is not merely a wrong one.
-fn fix(image: &mut [u8], places: &[std::ops::Range<usize>]) {
+fn fix(image: &mut [u8], places: &[Range<usize>]) {
     for place in places {
         let object = &mut image[place.clone()];
         let field = match &object[..4] {
@@ -100,9 +100,44 @@ fn fix(image: &mut [u8], places: &[std::ops::Range<usize>]) {
     }
 }
 
+/// An image, in memory as well, and the places in it that are worth damaging.
+struct Image {
+    file: Arc<File>,
+    bytes: Vec<u8>,
+    places: Vec<Range<usize>>,
+}
+
+impl Image {
+    fn open(path: &Path, places: Vec<Range<usize>>) -> Self {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .expect("open");
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("read");
+        Self {
+            file: Arc::new(file),
+            bytes,
+            places,
+        }
+    }
+
+    /// Brings what was changed to the file.
+    fn store(&mut self) {
+        fix(&mut self.bytes, &self.places);
+        for place in &self.places {
+            self.file
+                .write_all_at(&self.bytes[place.clone()], place.start as u64)
+                .expect("write");
+        }
+    }
+}
+
 /// Looks at everything that an image leads to, as far as it can be read.
-fn use_all(bytes: &[u8]) -> usize {
-    let Ok(reader) = Reader::open(Content::bytes(bytes)) else {
+fn use_all(file: &Arc<File>, len: usize) -> usize {
+    let content = Content::range(Arc::clone(file), 0, len as u64);
+    let Ok(reader) = Reader::open(content) else {
         return 0;
     };
     let _ = reader.lookup("a/b/../../c", super::Follow::Last);
@@ -129,40 +164,31 @@ fn use_all(bytes: &[u8]) -> usize {
 
 #[test]
 fn damage_is_an_error_and_not_a_panic() {
-    let Some((mut image, places)) = image() else {
+    let Some(mut image) = image() else {
         return;
     };
-    let sound = use_all(&image);
+    let len = image.bytes.len();
+    let sound = use_all(&image.file, len);
     assert!(sound > 1);
     let mut numbers = Numbers(1);
     for round in 0..400 {
         let mut undo = Vec::new();
         for _ in 0..1 + round % 4 {
-            let place = &places[numbers.next(places.len())];
+            let place = &image.places[numbers.next(image.places.len())];
             let at = place.start + numbers.next(place.len());
-            undo.push((at, image[at]));
-            image[at] = [0, 1, 0x7f, 0xff, image[at] ^ 1 << (round % 8)][numbers.next(5)];
+            let byte = image.bytes[at];
+            undo.push((at, byte));
+            image.bytes[at] = [0, 1, 0x7f, 0xff, byte ^ 1 << (round % 8)][numbers.next(5)];
         }
-        fix(&mut image, &places);
-        use_all(&image);
+        image.store();
+        use_all(&image.file, len);
         for (at, byte) in undo.into_iter().rev() {
-            image[at] = byte;
+            image.bytes[at] = byte;
         }
-        fix(&mut image, &places);
     }
-    assert_eq!(use_all(&image), sound);
-    for len in [
-        0,
-        3,
-        511,
-        512,
-        1023,
-        2047,
-        2048,
-        4096,
-        100_000,
-        image.len() - 1,
-    ] {
-        assert_eq!(use_all(&image[..len]), 0, "{len}");
+    image.store();
+    assert_eq!(use_all(&image.file, len), sound);
+    for len in [0, 3, 511, 512, 1023, 2047, 2048, 4096, 100_000, len - 1] {
+        assert_eq!(use_all(&image.file, len), 0, "{len}");
     }
 }
