@@ -132,6 +132,7 @@ impl Bake<'_> {
                 image_name: source.origin.name.clone(),
                 image_digest: source.image.manifest_digest.to_string(),
                 platform: "metal".to_owned(),
+                time: source.image.created.unwrap_or(0),
             },
         )
         .context("laying out the deployed system")

@@ -56,7 +56,7 @@ impl Menu<'_> {
         )
     }
 
-    /// A PXELINUX configuration; names are relative to the TFTP root.
+    /// A PXELINUX configuration; names are relative to the directory that `pxelinux.0` came from.
     pub(super) fn pxelinux(&self) -> String {
         format!(
             "DEFAULT live\nPROMPT 0\nTIMEOUT 50\n\nLABEL live\n  MENU LABEL {title}\n  KERNEL {kernel}\n  INITRD {initrds}\n  APPEND {kargs}\n",
@@ -67,21 +67,56 @@ impl Menu<'_> {
         )
     }
 
-    /// A GRUB configuration; names are relative to where GRUB found it.
+    /// A GRUB configuration; the files are taken from beside it, or else from the server's root.
+    ///
+    /// GRUB takes a bare name as one in the server's root, and knows the configuration's own
+    /// directory only while it reads it. What `grub-mknetdir` and distributions' signed GRUB read
+    /// is often below the root, with the kernel above it, so that place is tried too.
     pub(super) fn grub(&self) -> String {
         format!(
-            "set default=0\nset timeout=5\n\nmenuentry \"{title}\" {{\n\tlinux ${{net_prefix}}{kernel} {kargs}\n\tinitrd {initrds}\n}}\n",
+            "set default=0\nset timeout=5\nset beside=\"$config_directory\"\n\n\
+             menuentry \"{title}\" {{\n\
+             \tfor directory in \"$beside\" \"($root)\"; do\n\
+             \t\tif linux \"$directory/{kernel}\" {kargs}; then\n\
+             \t\t\tbreak\n\
+             \t\tfi\n\
+             \tdone\n\
+             \tinitrd {initrds}\n\
+             }}\n",
             title = self.title.replace(['"', '$', '\\', '`'], ""),
             kernel = self.kernel,
-            kargs = self.kargs().replace('$', "\\$"),
+            kargs = grub_words(&self.kargs()),
             initrds = self
                 .initrds()
                 .iter()
-                .map(|name| format!("${{net_prefix}}{name}"))
+                .map(|name| format!("\"$directory/{name}\""))
                 .collect::<Vec<_>>()
                 .join(" "),
         )
     }
+}
+
+/// Kernel arguments as words of GRUB's script language, where `&` in a URL would end the command.
+/// Double quotes mean to GRUB what they mean to the kernel, so they stay.
+fn grub_words(kargs: &str) -> String {
+    let mut words = String::with_capacity(kargs.len());
+    let mut quoted = false;
+    let mut starts_word = true;
+    for letter in kargs.chars() {
+        let special = match letter {
+            '\\' | '$' => true,
+            ';' | '&' | '|' | '<' | '>' | '{' | '}' | '\'' => !quoted,
+            '#' => starts_word,
+            _ => false,
+        };
+        if special {
+            words.push('\\');
+        }
+        words.push(letter);
+        quoted ^= letter == '"';
+        starts_word = !quoted && letter.is_ascii_whitespace();
+    }
+    words
 }
 
 #[cfg(test)]
@@ -106,7 +141,7 @@ mod tests {
         assert!(MENU.pxelinux().contains("INITRD i.img,r.img\n"));
         assert!(
             MENU.grub()
-                .contains("initrd ${net_prefix}i.img ${net_prefix}r.img\n")
+                .contains("initrd \"$directory/i.img\" \"$directory/r.img\"\n")
         );
     }
 
@@ -122,6 +157,22 @@ mod tests {
                 "{text}"
             );
             assert_eq!(text.matches("r.img").count(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn grub_takes_arguments_as_words() {
+        for (kargs, words) in [
+            (
+                "quiet console=ttyS0,115200n8",
+                "quiet console=ttyS0,115200n8",
+            ),
+            ("url=http://h/r?a=1&b=$2;c", r"url=http://h/r?a=1\&b=\$2\;c"),
+            (r#"a="b & c" d'e"#, r#"a="b & c" d\'e"#),
+            (r#"a="$b" c\d"#, r#"a="\$b" c\\d"#),
+            ("a={b}|<c> #d e#f", r"a=\{b\}\|\<c\> \#d e#f"),
+        ] {
+            assert_eq!(grub_words(kargs), words);
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub image_digest: String,
     /// `ignition.platform.id` on the kernel command line.
     pub platform: String,
+    /// When the image was made, in seconds since 1970.
+    pub time: u64,
 }
 
 /// The disk's content, and where its parts are.
@@ -76,6 +78,11 @@ pub fn lay_out(
     if let Some(policy) = policy {
         policy.check().context("labelling the deployed system")?;
     }
+    // libostree reads deployments only when this directory's time differs from the last one it saw,
+    // and begins with 1970: with that, nothing on the machine that asks for them would start.
+    let deployments = plot.directory("ostree/deploy");
+    plot.tree().inode_mut(deployments).meta.mtime = i64::try_from(settings.time)?.max(1);
+
     let mut sysroot = Sysroot {
         tree: plot.finish(),
         deployment: deployment.path,
