@@ -352,6 +352,7 @@ fn the_installed_root_is_the_live_root_and_first_boot_can_change_it() {
         // By itself, where links to it are not taken for the repository's.
         let of_live = media.join("live-boot");
         fs::rename(live.join("boot"), &of_live).unwrap();
+        fs::create_dir(live.join("boot")).unwrap();
         // Live media have the kernel at the top too.
         for name in names(&of_live)
             .iter()

@@ -90,7 +90,9 @@ pub(super) fn mode(tree: &Tree) -> Result<Mode> {
                 "{path} says composefs enabled={value}, which needs fs-verity, and the root's file \
                  system, XFS, does not have it"
             ),
-            format!("write `enabled = yes` in {path} and make the initramfs anew in the same layer"),
+            format!(
+                "write `enabled = yes` in {path} and make the initramfs anew in the same layer"
+            ),
         )
         .into()),
         Some(value) => bail!(
@@ -139,10 +141,7 @@ const XATTR_BYTES_MAX: usize = 64 << 10;
 ///
 /// Takes memory: for each file its image, some 200 bytes, and for a while several times that (files
 /// are described three times on the way).
-pub(super) fn image(
-    tree: &Tree,
-    objects: &dyn Fn(InodeId) -> Option<Checksum>,
-) -> Result<Vec<u8>> {
+pub(super) fn image(tree: &Tree, objects: &dyn Fn(InodeId) -> Option<Checksum>) -> Result<Vec<u8>> {
     let mut builder = Builder {
         tree,
         objects,
@@ -219,9 +218,7 @@ impl Builder<'_> {
                 self.shown()
             );
             let inode = match &tree.inode(child).node {
-                Node::Directory(_) => {
-                    Inode::Directory(Box::new(self.directory(child, depth + 1)?))
-                }
+                Node::Directory(_) => Inode::Directory(Box::new(self.directory(child, depth + 1)?)),
                 node => {
                     let content = self.leaf(child, node)?;
                     let meta = &tree.inode(child).meta;
