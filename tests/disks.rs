@@ -1,6 +1,8 @@
 //! Disk images: clean to everybody's repair tools, the same system as the live root, rebuilt byte for
 //! byte by the installer's own code.
 
+#[path = "support/layout.rs"]
+mod layout;
 mod support;
 
 use std::fs::{self, File};
@@ -8,6 +10,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use layout::{Item, derive, tar};
 use libcoreinst::osmet::OsmetUnpacker;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -392,10 +395,6 @@ fn the_installed_root_is_the_live_root_and_first_boot_can_change_it() {
         );
     }
     assert_xfs_clean(&root);
-    let _ = Command::new("chattr")
-        .args(["-R", "-i"])
-        .arg(live.join("ostree/deploy"))
-        .status();
 }
 
 #[test]
@@ -504,4 +503,142 @@ fn what_cannot_be_is_refused_in_one_sentence() {
         let said = check(&cut);
         assert!(said.starts_with("error: reading "), "{said}");
     }
+}
+
+/// The sample with boot loaders for aarch64 in place of those for x86_64. It can't boot, but every
+/// file has its place.
+#[test]
+fn media_for_aarch64_are_baked_on_any_machine() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    if !["sgdisk", "xorriso", "mdir"].iter().all(|tool| have(tool)) {
+        return;
+    }
+    const EFI: &str = "usr/lib/bootupd/updates/EFI";
+    let file = |path: &str| Item::File(format!("{EFI}/{path}").leak(), path.as_bytes().to_vec());
+    let layer = tar(&[
+        file(".wh.BOOT"),
+        file(".wh.debian"),
+        file("BOOT/BOOTAA64.EFI"),
+        file("BOOT/fbaa64.efi"),
+        file("debian/shimaa64.efi"),
+        file("debian/grubaa64.efi"),
+        file("debian/mmaa64.efi"),
+    ]);
+    derive(&workshop.path("layered.oci"), &layer, "arm64");
+    run(Command::new("chmod")
+        .args(["-R", "a+rX"])
+        .arg(workshop.path("layered.oci")));
+    let media = bake(&workshop, "media", &["-f", "iso,pxe,metal,metal4k,qcow2"]);
+    for name in names(&media) {
+        assert!(!name.contains("x86_64"), "{name}");
+    }
+
+    let metal = find(&media, "-metal.aarch64.raw");
+    let said = text(&run(Command::new("sgdisk").arg("-v").arg(&metal)));
+    assert!(said.contains("No problems found"), "{said}");
+    assert_partitions_clean(&workshop, &metal);
+    let facts = inspect(&workshop, &metal);
+    let found: Vec<(u64, &str)> = facts["partitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| (p["number"].as_u64().unwrap(), p["name"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        found,
+        [(1, "reserved"), (2, "EFI-SYSTEM"), (3, "boot"), (4, "root")]
+    );
+    let mut boot_code = [1; 440];
+    File::open(&metal)
+        .unwrap()
+        .read_exact(&mut boot_code)
+        .unwrap();
+    assert_eq!(boot_code, [0; 440], "there is no BIOS");
+
+    let esp = cut(&metal, &facts, "EFI-SYSTEM", &media.join("esp"));
+    let listed = |image: &Path| {
+        text(&run(Command::new("mdir")
+            .args(["-b", "-/", "-i"])
+            .arg(image)))
+    };
+    let on_disk = listed(&esp);
+    for file in [
+        "BOOT/BOOTAA64.EFI",
+        "debian/shimaa64.efi",
+        "debian/grub.cfg",
+    ] {
+        assert!(on_disk.contains(file), "{file}: {on_disk}");
+    }
+
+    let iso = find(&media, ".iso");
+    let report = run(Command::new("xorriso")
+        .arg("-indev")
+        .arg(&iso)
+        .args(["-report_el_torito", "plain"]));
+    let report = text(&report);
+    assert!(
+        report.contains("UEFI") && !report.contains("BIOS"),
+        "{report}"
+    );
+    run(Command::new("xorriso")
+        .args(["-osirrox", "on", "-indev"])
+        .arg(&iso)
+        .args(["-extract", "/images/efiboot.img"])
+        .arg(media.join("efiboot.img")));
+    let on_iso = listed(&media.join("efiboot.img"));
+    for file in ["BOOT/BOOTAA64.EFI", "BOOT/grubaa64.efi", "BOOT/grub.cfg"] {
+        assert!(on_iso.contains(file), "{file}: {on_iso}");
+    }
+    assert!(!on_iso.contains("fbaa64"), "{on_iso}");
+}
+
+/// The sample for POWER, as far as files go: GRUB in the PReP partition, no ESP. s390x is refused.
+#[test]
+fn disks_for_power_have_grub_and_those_for_s390x_are_refused() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let derived = |architecture: &str, layer: &[u8]| {
+        let name = format!("{architecture}.oci");
+        run(Command::new("cp")
+            .arg("-al")
+            .arg(workshop.path("stock.oci"))
+            .arg(workshop.path(&name)));
+        derive(&workshop.path(&name), layer, architecture);
+        run(Command::new("chmod")
+            .args(["-R", "a+rX"])
+            .arg(workshop.path(&name)));
+        let mut command = workshop.bake_as_nobody();
+        command
+            .args(["bake", &workshop.image(architecture), "-f", "metal"])
+            .arg("-o")
+            .arg(workshop.output(architecture));
+        command
+    };
+    let said = run_to_fail(&mut derived("s390x", &tar(&[])));
+    assert!(said.contains("zipl"), "{said}");
+
+    const MODULES: &str = "/usr/lib/grub/powerpc-ieee1275";
+    if !Path::new(MODULES).exists() {
+        // Debian has them for other architectures than this one only.
+        eprintln!("skipped: no GRUB modules for POWER in {MODULES}");
+        return;
+    }
+    let modules: Vec<Item> = names(Path::new(MODULES))
+        .into_iter()
+        .map(|name| {
+            let bytes = fs::read(Path::new(MODULES).join(&name)).unwrap();
+            Item::File(format!("{}/{name}", &MODULES[1..]).leak(), bytes)
+        })
+        .collect();
+    run(&mut derived("ppc64le", &tar(&modules)));
+    let metal = find(&workshop.path("ppc64le"), "-metal.ppc64le.raw");
+    let said = text(&run(Command::new("sgdisk").arg("-v").arg(&metal)));
+    assert!(said.contains("No problems found"), "{said}");
+    let facts = inspect(&workshop, &metal);
+    let prep = cut(&metal, &facts, "PowerPC-PReP-boot", &workshop.path("prep"));
+    let program = fs::read(prep).unwrap();
+    assert_eq!(program[..6], *b"\x7fELF\x01\x02", "32 bits, big-endian");
 }

@@ -1,4 +1,5 @@
-//! BIOS boot code from the image's own GRUB modules: no GRUB of the host is needed.
+//! Boot code for BIOS, and for the firmware of POWER, from the image's own GRUB modules: no GRUB of the
+//! host is needed.
 //!
 //! On disks as `grub2-install --target i386-pc --modules "mdraid1x part_gpt"` leaves it (bootupd
 //! `src/bios.rs`): boot code in the first sector, the core image in the partition BIOS-BOOT, modules
@@ -12,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use anyhow::{Context, Result, ensure};
 
 use crate::format::grub::{self, BOOT_CODE_BYTES, Kind, Modules};
-use crate::sysroot::{BIOS_MODULES, Facts};
+use crate::sysroot::{BIOS_MODULES, Facts, POWER_MODULES};
 use crate::tree::{Node, Tree};
 
 /// What a disk's core image has to have so that it finds `/boot`; it loads the rest from there.
@@ -69,8 +70,14 @@ const SECTOR: u64 = 512;
 
 /// GRUB's modules for BIOS in the image; none if it has none or its machines have no BIOS.
 fn modules(merged: &Tree, facts: &Facts) -> Result<Option<Modules>> {
-    let directory = merged.lookup(BIOS_MODULES);
-    let Some(directory) = directory.filter(|_| facts.architecture == "x86_64") else {
+    match facts.architecture.as_str() {
+        "x86_64" => modules_in(merged, BIOS_MODULES),
+        _ => Ok(None),
+    }
+}
+
+fn modules_in(merged: &Tree, path: &str) -> Result<Option<Modules>> {
+    let Some(directory) = merged.lookup(path) else {
         return Ok(None);
     };
     let mut files = BTreeMap::new();
@@ -79,13 +86,13 @@ fn modules(merged: &Tree, facts: &Facts) -> Result<Option<Modules>> {
         {
             let bytes = content
                 .to_vec(MODULE_LIMIT)
-                .with_context(|| format!("reading {BIOS_MODULES}/{name}"))?;
+                .with_context(|| format!("reading {path}/{name}"))?;
             files.insert(name.to_owned(), bytes);
         }
     }
     Modules::new(files)
         .map(Some)
-        .with_context(|| format!("reading {BIOS_MODULES}"))
+        .with_context(|| format!("reading {path}"))
 }
 
 /// GRUB for a disk with sectors of 512 bytes; BIOS reads no others.
@@ -122,6 +129,18 @@ impl DiskLoader {
             .and_then(|()| disk.write_all_at(&boot_sector, 0))
             .context("writing GRUB for BIOS")
     }
+}
+
+/// The program that the firmware of POWER machines starts from the PReP partition; none for other
+/// architectures and for images without the modules for it.
+pub(super) fn prep_program(merged: &Tree, facts: &Facts) -> Result<Option<Vec<u8>>> {
+    if facts.architecture != "ppc64le" {
+        return Ok(None);
+    }
+    modules_in(merged, POWER_MODULES)?
+        .map(|modules| grub::prep_image(&modules, &DISK_MODULES[1..], DISK_PREFIX, None))
+        .transpose()
+        .context("making GRUB's core image for POWER")
 }
 
 /// GRUB for an ISO, as CD and as USB stick.

@@ -22,6 +22,9 @@ const UPDATES: &str = "usr/lib/bootupd/updates";
 /// Where images keep GRUB for BIOS.
 pub const BIOS_MODULES: &str = "usr/lib/grub/i386-pc";
 
+/// Where images keep GRUB for POWER.
+pub const POWER_MODULES: &str = "usr/lib/grub/powerpc-ieee1275";
+
 pub(super) fn add(plot: &mut Plot, imported: &Imported, facts: &Facts) -> Result<()> {
     let tree = &imported.tree;
     let has_esp = matches!(
@@ -38,8 +41,10 @@ pub(super) fn add(plot: &mut Plot, imported: &Imported, facts: &Facts) -> Result
     plot.file("boot/grub2/grub.cfg", 0o600, config);
     plot.file("boot/grub2/grubenv", 0o600, grub_environment());
     plot.file(CONSOLE, 0o644, "");
-    if facts.architecture == "x86_64" {
-        add_bios_modules(plot, tree);
+    match facts.architecture.as_str() {
+        "x86_64" => add_modules(plot, tree, BIOS_MODULES),
+        "ppc64le" => add_modules(plot, tree, POWER_MODULES),
+        _ => {}
     }
     if let Some(state) = bootupd_state(tree, facts)? {
         plot.file("boot/bootupd-state.json", 0o644, state);
@@ -99,10 +104,12 @@ fn grub_environment() -> Vec<u8> {
     block
 }
 
-fn add_bios_modules(plot: &mut Plot, tree: &Tree) {
-    let Some(modules) = tree.lookup(BIOS_MODULES) else {
+/// What core images load at run time.
+fn add_modules(plot: &mut Plot, tree: &Tree, path: &str) {
+    let Some(modules) = tree.lookup(path) else {
         return;
     };
+    let platform = path.rsplit('/').next().unwrap_or(path);
     for (name, id) in tree.children(modules) {
         let name = String::from_utf8_lossy(name);
         let Node::File(content) = &tree.inode(id).node else {
@@ -110,7 +117,7 @@ fn add_bios_modules(plot: &mut Plot, tree: &Tree) {
         };
         if name.ends_with(".mod") || name.ends_with(".lst") {
             plot.content(
-                &format!("boot/grub2/i386-pc/{name}"),
+                &format!("boot/grub2/{platform}/{name}"),
                 Meta::root(0o644),
                 content.clone(),
             );

@@ -16,7 +16,7 @@ mod platform;
 mod plot;
 mod repo;
 
-pub use bootloader::BIOS_MODULES;
+pub use bootloader::{BIOS_MODULES, POWER_MODULES};
 pub use facts::{Facts, ImageJson, machine};
 
 use anyhow::{Context, Result};

@@ -1,6 +1,10 @@
 //! Small OCI layouts made by tests: layers from lists of entries.
 
-#![allow(unreachable_pub, reason = "a module of test programs")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses its own part"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -133,4 +137,43 @@ impl Layout {
         .unwrap();
         paths
     }
+}
+
+/// Adds a layer to the one image of a layout, and makes it one for `architecture` (Go's name).
+pub fn derive(layout: &Path, layer: &[u8], architecture: &str) {
+    let blobs = layout.join("blobs/sha256");
+    let load = |digest: &Value| -> Value {
+        let name = &digest.as_str().unwrap()["sha256:".len()..];
+        serde_json::from_slice(&fs::read(blobs.join(name)).unwrap()).unwrap()
+    };
+    let store = |bytes: &[u8]| {
+        let digest = digest(bytes);
+        fs::write(blobs.join(&digest["sha256:".len()..]), bytes).unwrap();
+        (digest, bytes.len())
+    };
+    let index_path = layout.join("index.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(&index_path).unwrap()).unwrap();
+    let mut manifest = load(&index["manifests"][0]["digest"]);
+    let mut config = load(&manifest["config"]["digest"]);
+
+    let (layer, size) = store(layer);
+    config["architecture"] = json!(architecture);
+    let diff_ids = config["rootfs"]["diff_ids"].as_array_mut().unwrap();
+    diff_ids.push(json!(layer));
+    config["history"] = json!([]);
+    let (digest, config_size) = store(config.to_string().as_bytes());
+    manifest["config"]["digest"] = json!(digest);
+    manifest["config"]["size"] = json!(config_size);
+    let layers = manifest["layers"].as_array_mut().unwrap();
+    layers.push(json!({
+        "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": size,
+    }));
+    let (digest, size) = store(manifest.to_string().as_bytes());
+    let entry = &mut index["manifests"][0];
+    entry["digest"] = json!(digest);
+    entry["size"] = json!(size);
+    entry["platform"]["architecture"] = json!(architecture);
+    // A new file: the old one may be a hard link to the sample's.
+    fs::remove_file(&index_path).unwrap();
+    fs::write(index_path, index.to_string()).unwrap();
 }

@@ -18,15 +18,16 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use uuid::{Uuid, uuid};
 
 use self::image::{Image, Piece};
 use self::osmet::{Description, Mapped, Mapping};
 use self::table::{BOOT_BYTES, Disk, Role};
-use super::bios::DiskLoader;
+use super::bios::{self, DiskLoader};
 use crate::failure::Failure;
 use crate::format::gpt::SectorSize;
 use crate::format::{ext4, fat, xfs};
@@ -69,6 +70,8 @@ pub(super) struct Contents {
     objects: BTreeMap<InodeId, Checksum>,
     /// Boot code for x86_64 disks with sectors of 512 bytes.
     bios: Option<DiskLoader>,
+    /// What the PReP partition of a ppc64le disk holds.
+    prep: Option<Vec<u8>>,
     /// Makes partition GUIDs those of this very system.
     seed: String,
 }
@@ -126,6 +129,7 @@ impl Contents {
             boot,
             esp,
             bios: DiskLoader::find(merged, facts)?,
+            prep: bios::prep_program(merged, facts)?,
             seed: sysroot.deployment.clone(),
         })
     }
@@ -156,6 +160,18 @@ impl Contents {
             (&self.bios, self.disk.part(Role::BiosBoot), sector_size)
         {
             bios.install(&scratch, part.offset, part.len)?;
+        }
+        if let (Some(program), Some(part)) = (&self.prep, self.disk.part(Role::Prep)) {
+            ensure!(
+                program.len() as u64 <= part.len,
+                "GRUB's core image has {} bytes, and the partition {} holds {}",
+                program.len(),
+                part.name,
+                part.len
+            );
+            scratch
+                .write_all_at(program, part.offset)
+                .context("writing GRUB for POWER")?;
         }
         Ok(Composed {
             image: Image::new(Arc::new(scratch), pieces)?,
