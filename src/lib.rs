@@ -20,6 +20,8 @@ pub mod kernel;
 pub mod media;
 pub mod ostree;
 pub mod progress;
+#[cfg(test)]
+mod referee;
 pub mod selinux;
 pub mod sysroot;
 pub mod tree;

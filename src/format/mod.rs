@@ -6,6 +6,7 @@ pub mod fat;
 pub mod gpt;
 pub mod grub;
 pub mod iso9660;
+pub mod paths;
 pub mod qcow2;
 pub mod sparse;
 pub mod squashfs;

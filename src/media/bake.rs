@@ -14,6 +14,7 @@ use super::drivers::{self, Presence};
 use super::iso::{self, Iso, Payload};
 use super::live::{self, Osmet};
 use super::medium::Medium;
+use super::miniso;
 use super::names::{CHECKSUMS, Format, RECORD, STREAM};
 use super::plan::{Plan, Request, refuse_missing};
 use super::pxe;
@@ -299,7 +300,7 @@ impl Bake<'_> {
             .and_then(|()| {
                 let minimal = self.staging.scratch_file()?;
                 iso.write_minimal(payload, &minimal)?;
-                super::miniso::pack(&out, &minimal)
+                miniso::pack(&out, &minimal)
             })
             .context("writing the ISO")?;
         self.progress.end();
@@ -308,8 +309,15 @@ impl Bake<'_> {
         if self.wants(Format::MinimalIso) {
             let minimal = self.staging.path(&self.plan.names.minimal_iso);
             let url = self.request.rootfs_url.as_deref();
-            super::miniso::extract(&full, &minimal, url)?;
-            self.request.customization.apply_to_iso(&minimal)?;
+            let customization = &self.request.customization;
+            if customization.is_empty() {
+                miniso::extract(&full, &minimal, url)?;
+            } else {
+                // An ISO is customized once, so the URL comes with the rest.
+                miniso::extract(&full, &minimal, None)?;
+                let url = url.map(|url| format!("coreos.live.rootfs_url={url}"));
+                customization.apply_with_kargs(&minimal, url.as_slice())?;
+            }
         }
         self.request.customization.apply_to_iso(&full)
     }

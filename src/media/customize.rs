@@ -54,12 +54,19 @@ impl Customization {
 
     /// Changes a finished ISO in place.
     pub fn apply_to_iso(&self, iso: &Path) -> Result<()> {
-        if self.is_empty() {
+        self.apply_with_kargs(iso, &[])
+    }
+
+    /// Changes a finished ISO in place, and appends these kernel arguments to its live boot.
+    pub fn apply_with_kargs(&self, iso: &Path, kargs: &[String]) -> Result<()> {
+        if self.is_empty() && kargs.is_empty() {
             return Ok(());
         }
+        let mut live_karg_append = self.live_karg_append.clone();
+        live_karg_append.extend_from_slice(kargs);
         live::iso_customize(IsoCustomizeConfig {
             common: self.common(),
-            live_karg_append: self.live_karg_append.clone(),
+            live_karg_append,
             live_karg_delete: self.live_karg_delete.clone(),
             live_karg_replace: Vec::new(),
             force: false,

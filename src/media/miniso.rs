@@ -4,7 +4,7 @@
 //! is between them. Format and reader: coreos-installer `src/miniso.rs`, whose own code this is.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
@@ -58,7 +58,11 @@ pub(super) fn extract(full: &Path, minimal: &Path, rootfs_url: Option<&str>) -> 
         output: utf8(minimal)?,
         rootfs_url: rootfs_url.map(str::to_owned),
     })
-    .context("making the minimal ISO")
+    .context("making the minimal ISO")?;
+    // The library makes it a temporary file first, which only its owner may read.
+    let permissions =
+        fs::metadata(full).and_then(|full| fs::set_permissions(minimal, full.permissions()));
+    permissions.context("making the minimal ISO readable")
 }
 
 fn open(file: &File) -> Result<IsoFs> {

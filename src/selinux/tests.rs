@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use super::{FileKind, Policy};
+use crate::referee::{have, is_there};
 use crate::tree::{Content, Meta, Node, Tree};
 
 /// Where Debian's selinux-policy-default keeps its texts.
@@ -14,18 +15,6 @@ const DEBIAN_POLICY: &str = "/etc/selinux/default/contexts/files/file_contexts";
 
 /// Most paths of the running system that are compared; libselinux needs 0.2 ms for each.
 const SYSTEM_PATHS: usize = 6000;
-
-/// Missing tools skip on a laptop and fail in CI, which sets REQUIRE_TOOLS.
-fn have(tool: &str, found: bool) -> bool {
-    if !found {
-        assert!(
-            std::env::var_os("REQUIRE_TOOLS").is_none(),
-            "{tool} is not installed"
-        );
-        println!("skipped: {tool} is not installed");
-    }
-    found
-}
 
 /// An administrators' tool, which ordinary users do not have on their path.
 fn matchpathcon() -> Command {
@@ -36,7 +25,7 @@ fn matchpathcon() -> Command {
 }
 
 fn have_matchpathcon() -> bool {
-    have("matchpathcon", matchpathcon().output().is_ok())
+    have("matchpathcon")
 }
 
 const SUFFIXES: [&str; 5] = ["", ".homedirs", ".local", ".subs", ".subs_dist"];
@@ -304,7 +293,7 @@ fn walk(directory: &Path, found: &mut Vec<(PathBuf, FileKind)>) {
 #[test]
 fn this_system_agrees_with_libselinux() {
     let policy_is_there = Path::new(DEBIAN_POLICY).exists();
-    if !have_matchpathcon() || !have("selinux-policy-default", policy_is_there) {
+    if !have_matchpathcon() || !is_there("selinux-policy-default", policy_is_there) {
         return;
     }
     let mut found = Vec::new();

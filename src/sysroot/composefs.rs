@@ -82,7 +82,7 @@ pub(super) fn mode(tree: &Tree) -> Result<Mode> {
     let text = std::str::from_utf8(&bytes)
         .with_context(|| format!("reading {path}, which is not UTF-8"))?;
     match enabled(text) {
-        None | Some("no" | "false" | "0" | "none") => Ok(Mode::No),
+        None | Some("no" | "false" | "0") => Ok(Mode::No),
         Some("maybe") => Ok(Mode::Maybe),
         Some("yes" | "true" | "1") => Ok(Mode::Yes),
         Some(value @ ("signed" | "verity")) => Err(Failure::new(
@@ -108,9 +108,7 @@ fn enabled(text: &str) -> Option<&str> {
     let mut found = None;
     for line in text.lines().map(str::trim) {
         let name = line.strip_prefix('[').and_then(|l| l.strip_suffix(']'));
-        if line.starts_with('#') {
-            continue;
-        } else if let Some(name) = name {
+        if let Some(name) = name {
             group = name;
         } else if let Some((key, value)) = line.split_once('=')
             && (group, key.trim()) == ("composefs", "enabled")
@@ -139,8 +137,8 @@ const XATTR_BYTES_MAX: usize = 64 << 10;
 
 /// A composefs image of the commit's tree; `objects` tells which object a file or symlink is.
 ///
-/// Takes memory: for each file its image, some 200 bytes, and for a while several times that (files
-/// are described three times on the way).
+/// The image has some 200 bytes a file. Making it takes ten times that for a while, 115 MiB for 50 000
+/// files: the crate describes each file three times.
 pub(super) fn image(tree: &Tree, objects: &dyn Fn(InodeId) -> Option<Checksum>) -> Result<Vec<u8>> {
     let mut builder = Builder {
         tree,

@@ -13,20 +13,8 @@ use super::{
     Compression, Entry, Limits, Member, Segment, Writer, describe, header, padding,
     read_first_header, read_initramfs,
 };
+use crate::referee::have;
 use crate::tree::Content;
-
-/// Missing tools skip on a laptop and fail in CI, which sets REQUIRE_TOOLS.
-fn have(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--version").output().is_ok();
-    if !found {
-        assert!(
-            std::env::var_os("REQUIRE_TOOLS").is_none(),
-            "{tool} is not installed"
-        );
-        println!("skipped: {tool} is not installed");
-    }
-    found
-}
 
 /// What `tool` writes when it reads `input`.
 fn run(tool: &str, arguments: &[&str], directory: &Path, input: &[u8]) -> Vec<u8> {

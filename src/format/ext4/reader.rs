@@ -35,7 +35,7 @@ use self::disk::{MAGIC, SUPERBLOCK_POSITION, Superblock, feature};
 pub use self::extents::Extent;
 pub use self::file::FileReader;
 pub use self::inode::{Entry, Kind};
-pub use self::lookup::Follow;
+pub use crate::format::paths::Follow;
 use crate::tree::Content;
 
 /// Number of the root directory.

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 
 use super::{Volume, names, roomy_bytes};
+use crate::referee::have;
 use crate::tree::Content;
 
 const ESP_BYTES: u64 = 127 << 20;
@@ -43,19 +44,6 @@ fn esp_files() -> BTreeMap<String, Content> {
         ("EFI/fedora/shimx64-fedora.efi", 4096),
         ("EFI/fedora/BOOTX64.CSV", 1),
     ])
-}
-
-/// Missing tools skip on a laptop and fail where REQUIRE_TOOLS is set.
-fn have(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--help").output().is_ok();
-    assert!(
-        found || std::env::var_os("REQUIRE_TOOLS").is_none(),
-        "{tool} is not installed"
-    );
-    if !found {
-        println!("skipped: {tool} is not installed");
-    }
-    found
 }
 
 /// What the tool says on stdout and stderr, and whether it was content.

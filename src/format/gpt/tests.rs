@@ -11,24 +11,12 @@ use uuid::{Uuid, Version, uuid};
 
 use super::{Partition, SectorSize, TYPE_ESP, Table, TableError, derive_guid, make_hybrid};
 use crate::format::iso9660;
+use crate::referee::have;
 use crate::tree::Content;
 
 const DISK_GUID: Uuid = uuid!("00000000-0000-4000-a000-000000000001");
 const TYPE_LINUX: Uuid = uuid!("0fc63daf-8483-4772-8e79-3d69d8477de4");
 const MIB: u64 = 1 << 20;
-
-/// Missing tools skip on a laptop and fail where REQUIRE_TOOLS is set.
-fn have(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--version").output().is_ok();
-    assert!(
-        found || std::env::var_os("REQUIRE_TOOLS").is_none(),
-        "{tool} is not installed"
-    );
-    if !found {
-        println!("skipped: {tool} is not installed");
-    }
-    found
-}
 
 fn said(tool: &str, arguments: &[&str], image: &Path) -> String {
     let output = Command::new(tool)

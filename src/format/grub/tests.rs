@@ -7,9 +7,9 @@ mod referees;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use super::Modules;
+use crate::referee::{have, is_there};
 
 /// Where distributions put what we make core images of.
 const DIRECTORY: &str = "/usr/lib/grub/i386-pc";
@@ -29,22 +29,6 @@ const ON_CD: [&str; 10] = [
 ];
 
 const PREFIX: &str = "(,gpt3)/grub2";
-
-/// Missing tools skip on a laptop and fail where REQUIRE_TOOLS is set.
-fn have(tool: &str) -> bool {
-    is_there(tool, Command::new(tool).arg("--version").output().is_ok())
-}
-
-fn is_there(what: &str, found: bool) -> bool {
-    assert!(
-        found || std::env::var_os("REQUIRE_TOOLS").is_none(),
-        "{what} is not installed"
-    );
-    if !found {
-        println!("skipped: {what} is not installed");
-    }
-    found
-}
 
 fn files() -> Option<Files> {
     files_in(DIRECTORY)

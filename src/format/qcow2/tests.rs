@@ -8,22 +8,10 @@ use std::sync::Arc;
 
 use super::{Compression, Reader, write};
 use crate::format::sparse::RawFile;
+use crate::referee::have;
 use crate::tree::Content;
 
 const KINDS: [Compression; 3] = [Compression::None, Compression::Zlib, Compression::Zstd];
-
-/// Whether qemu-img is there; a missing one fails where all referees have to be.
-fn have_qemu_img() -> bool {
-    let found = Command::new("qemu-img").arg("--version").output().is_ok();
-    assert!(
-        found || std::env::var_os("REQUIRE_TOOLS").is_none(),
-        "qemu-img is missing"
-    );
-    if !found {
-        println!("skipped: needs qemu-img");
-    }
-    found
-}
 
 /// A sparse disk of `len` bytes with text, noise and islands.
 fn disk(path: &Path, len: u64) -> Arc<File> {
@@ -71,7 +59,7 @@ fn run(arguments: &[&str]) {
 #[test]
 fn what_is_written_is_read_back_and_qemu_img_agrees() {
     let scratch = tempfile::tempdir().unwrap();
-    let referee = have_qemu_img();
+    let referee = have("qemu-img");
     for (number, (len, size)) in [
         (0, 512),
         (65_536, 65_536),
@@ -136,7 +124,7 @@ fn threads_do_not_change_the_bytes() {
 
 #[test]
 fn images_by_qemu_img_are_read() {
-    if !have_qemu_img() {
+    if !have("qemu-img") {
         return;
     }
     let scratch = tempfile::tempdir().unwrap();

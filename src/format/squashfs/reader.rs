@@ -28,12 +28,12 @@ use self::blocks::{Blocks, Cursor};
 pub use self::directory::{Name, ReadDir};
 pub use self::file::FileReader;
 pub use self::inode::{Entry, Kind};
-pub use self::lookup::Follow;
 use super::compress::{Compressor, Decoder};
 use super::format::{
     BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, GzipOptions, MAGIC, METADATA_SIZE, NO_TABLE, Place, Superblock,
     VERSION, ZstdOptions, flag,
 };
+pub use crate::format::paths::Follow;
 use crate::tree::Content;
 
 /// An open image. Can be used from several threads, which then take turns at decompressing.

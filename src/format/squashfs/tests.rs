@@ -20,6 +20,7 @@ use anyhow::Result;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Compressor, Kind, Options, Reader, Written, write};
+use crate::referee::have;
 use crate::tree::{Content, Node, Tree, Xattrs};
 
 /// Settings that the tables are run with.
@@ -196,22 +197,6 @@ fn assert_same(found: &Seen, expected: &Seen, what: &str) {
         .filter(|path| !expected.contains_key(*path))
         .collect();
     assert!(more.is_empty(), "{what}: unexpected {more:?}");
-}
-
-/// Whether a tool is installed. Missing tools skip on a laptop and fail in CI, which sets
-/// `REQUIRE_TOOLS`.
-fn have(tool: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|directory| directory.join(tool).is_file())
-    });
-    assert!(
-        found || std::env::var_os("REQUIRE_TOOLS").is_none(),
-        "{tool} is not installed"
-    );
-    if !found {
-        println!("skipped: {tool} is not installed");
-    }
-    found
 }
 
 /// Runs a tool to its end and returns what it printed; its failure is ours.

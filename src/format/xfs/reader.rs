@@ -36,7 +36,7 @@ use self::disk::{Superblock, feature};
 pub use self::extents::Extent;
 pub use self::file::FileReader;
 pub use self::inode::{Entry, Kind};
-pub use self::lookup::Follow;
+pub use crate::format::paths::Follow;
 use crate::tree::Content;
 
 /// An open file system.

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use super::{Holes, Layout, Options};
 use crate::progress::Progress;
+use crate::referee::have;
 use crate::tree::{InodeId, Tree};
 
 /// A UUID without meaning; images with it are mounted with `nouuid`.
@@ -183,22 +184,6 @@ fn can_mount() -> bool {
         println!("skipped: needs a kernel with XFS and loop devices");
     }
     can && have("mount") && have("xfs_repair")
-}
-
-/// Whether a tool is installed. Missing tools skip on a laptop and fail in CI, which sets
-/// `REQUIRE_TOOLS`.
-fn have(tool: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|directory| directory.join(tool).is_file())
-    });
-    assert!(
-        found || std::env::var_os("REQUIRE_TOOLS").is_none(),
-        "{tool} is not installed"
-    );
-    if !found {
-        println!("skipped: {tool} is not installed");
-    }
-    found
 }
 
 /// Runs a tool to its end and returns what it printed; its failure is ours.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::image::digest::Digest;
 use crate::image::media_type::{DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::image::{Access, Image, hint, open};
+pub(super) use crate::referee::have;
 
 pub(super) const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 pub(super) const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -237,19 +238,6 @@ pub(super) fn told<T: std::fmt::Debug>(outcome: anyhow::Result<T>) -> String {
     let error = outcome.unwrap_err();
     let hint = hint(&error).unwrap_or_default();
     format!("{error:#}\n{hint}")
-}
-
-/// Runs a program that we did not write. Missing ones skip at home and fail in CI.
-pub(super) fn have(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--version").output().is_ok();
-    assert!(
-        found || std::env::var_os("REQUIRE_TOOLS").is_none(),
-        "{tool} is not installed"
-    );
-    if !found {
-        println!("skipped: {tool} is not installed");
-    }
-    found
 }
 
 pub(super) fn run(tool: &str, arguments: &[&str]) -> Vec<u8> {

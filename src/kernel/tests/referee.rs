@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use super::{MODULES, RELEASE, module};
 use crate::kernel::{Dependencies, Files, Finding, ModuleInfo, look_up};
+use crate::referee::have;
 
 /// Administrators' tools, which ordinary users do not have on their path.
 fn command(tool: &str) -> Command {
@@ -16,19 +17,6 @@ fn command(tool: &str) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     command
-}
-
-/// Missing tools skip on a laptop and fail in CI, which sets REQUIRE_TOOLS.
-fn have(tool: &str) -> bool {
-    let found = command(tool).arg("--version").output().is_ok();
-    if !found {
-        assert!(
-            std::env::var_os("REQUIRE_TOOLS").is_none(),
-            "{tool} is not installed"
-        );
-        println!("skipped: {tool} is not installed");
-    }
-    found
 }
 
 fn have_kmod() -> bool {

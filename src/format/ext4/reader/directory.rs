@@ -61,7 +61,7 @@ impl Reader {
     }
 
     /// The inode called `name` in a directory.
-    pub(super) fn find(&self, directory: &Entry, name: &[u8]) -> Result<Option<Entry>> {
+    pub(super) fn child(&self, directory: &Entry, name: &[u8]) -> Result<Option<Entry>> {
         let names = self.read_dir(directory)?;
         names
             .binary_search_by(|found| (*found.name).cmp(name))

@@ -11,19 +11,7 @@ use tempfile::NamedTempFile;
 use super::super::names::level_1;
 use super::super::{Reader, Volume};
 use super::{Files, ID, TIME, bytes, files, live_volume, noise, opened, written};
-
-/// Missing tools skip on a laptop and fail where REQUIRE_TOOLS is set.
-pub(super) fn have(tool: &str) -> bool {
-    let found = Command::new(tool).arg("-version").output().is_ok();
-    assert!(
-        found || std::env::var_os("REQUIRE_TOOLS").is_none(),
-        "{tool} is not installed"
-    );
-    if !found {
-        println!("skipped: {tool} is not installed");
-    }
-    found
-}
+pub(super) use crate::referee::have;
 
 fn run(tool: &str, arguments: &[&str]) -> Output {
     let output = Command::new(tool).args(arguments).output().unwrap();

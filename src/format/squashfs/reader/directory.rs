@@ -59,7 +59,7 @@ impl Reader {
     }
 
     /// The inode called `name` in a directory; through the index, if it has one.
-    pub(super) fn find(&self, directory: &Entry, name: &[u8]) -> Result<Option<Entry>> {
+    pub(super) fn child(&self, directory: &Entry, name: &[u8]) -> Result<Option<Entry>> {
         let Detail::Directory {
             listing,
             size,
