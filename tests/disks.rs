@@ -594,27 +594,76 @@ fn media_for_aarch64_are_baked_on_any_machine() {
     assert!(!on_iso.contains("fbaa64"), "{on_iso}");
 }
 
+/// A bake of one of the sample's images with one more layer, into the directory `name`.
+fn derived(
+    workshop: &Workshop,
+    image: &str,
+    name: &str,
+    architecture: &str,
+    layer: &[u8],
+) -> Command {
+    let copy = workshop.path(&format!("{name}.oci"));
+    run(Command::new("cp")
+        .arg("-al")
+        .arg(workshop.path(&format!("{image}.oci")))
+        .arg(&copy));
+    derive(&copy, layer, architecture);
+    run(Command::new("chmod").args(["-R", "a+rX"]).arg(&copy));
+    let mut command = workshop.bake_as_nobody();
+    command
+        .args(["bake", &workshop.image(name), "-o"])
+        .arg(workshop.output(name));
+    command
+}
+
+#[test]
+fn a_system_that_wants_composefs_gets_its_image() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    const CONFIG: &str = "usr/lib/ostree/prepare-root.conf";
+    let bake_with = |name: &'static str, config: &str| {
+        let layer = tar(&[layout::file(CONFIG, config)]);
+        let mut command = derived(&workshop, "layered", name, "amd64", &layer);
+        command.args(["-f", "metal"]);
+        command
+    };
+    let said = run_to_fail(&mut bake_with("signed", "[composefs]\nenabled = signed\n"));
+    assert!(said.contains("signed"), "{said}");
+
+    run(&mut bake_with("wanted", "[composefs]\nenabled = yes\n"));
+    if !is_root() {
+        return skip("mounting needs root").unwrap_or(());
+    }
+    if !have("fsck.erofs") || !have("dump.erofs") {
+        return;
+    }
+    let metal = find(&workshop.path("wanted"), "-metal.");
+    let facts = inspect(&workshop, &metal);
+    let root = cut(&metal, &facts, "root", &workshop.path("root.img"));
+    assert_xfs_clean(&root);
+    let mounted = Mounted::new(&root, "xfs", "ro,norecovery,nouuid");
+    let deployment = mounted.path().join(facts["deployment"].as_str().unwrap());
+    let image = deployment.join(".ostree.cfs");
+    run(Command::new("fsck.erofs").arg(&image));
+    let entry = text(&run(Command::new("dump.erofs")
+        .arg("--path=/usr/lib/os-release")
+        .arg(&image)));
+    let size = fs::metadata(deployment.join("usr/lib/os-release"))
+        .unwrap()
+        .len();
+    assert!(entry.contains(&format!("Size: {size} ")), "{entry}");
+}
+
 /// The sample for POWER, as far as files go: GRUB in the PReP partition, no ESP. s390x is refused.
 #[test]
 fn disks_for_power_have_grub_and_those_for_s390x_are_refused() {
     let Some(workshop) = Workshop::new() else {
         return;
     };
-    let derived = |architecture: &str, layer: &[u8]| {
-        let name = format!("{architecture}.oci");
-        run(Command::new("cp")
-            .arg("-al")
-            .arg(workshop.path("stock.oci"))
-            .arg(workshop.path(&name)));
-        derive(&workshop.path(&name), layer, architecture);
-        run(Command::new("chmod")
-            .args(["-R", "a+rX"])
-            .arg(workshop.path(&name)));
-        let mut command = workshop.bake_as_nobody();
-        command
-            .args(["bake", &workshop.image(architecture), "-f", "metal"])
-            .arg("-o")
-            .arg(workshop.output(architecture));
+    let derived = |architecture: &'static str, layer: &[u8]| {
+        let mut command = derived(&workshop, "stock", architecture, architecture, layer);
+        command.args(["-f", "metal"]);
         command
     };
     let said = run_to_fail(&mut derived("s390x", &tar(&[])));

@@ -14,8 +14,8 @@
 //! to `ff` that hide the objects' directories from kernels which cannot do so themselves (before
 //! 6.5).
 //!
-//! Left out on purpose: fs-verity. Its digests can be checked only where the disk's file system has
-//! it turned on, and XFS cannot; without, they would be read by nobody.
+//! Left out on purpose: fs-verity digests, as libostree leaves them out unless the system demands
+//! them (`signed`, `verity`), which XFS cannot give.
 //!
 //! Truth: libostree `ostree-repo-composefs.c` (`ostree_repo_checkout_composefs`), which is also what
 //! `ostree checkout --composefs-noverity` writes; `otcore-prepare-root.c` for the configuration. The
@@ -122,9 +122,9 @@ fn enabled(text: &str) -> Option<&str> {
 /// Directories of the root that prepare-root mounts others on; made where the commit has none.
 const MOUNT_POINTS: [&str; 5] = ["usr", "etc", "boot", "var", "sysroot"];
 
-/// Deepest directory. Longer paths than this many `/x` cannot be named in one system call
-/// (`PATH_MAX`), and trees are walked by recursion here and in the crate.
-const DEPTH_MAX: usize = 2048;
+/// Deepest directory; real ones end at some thirty. Trees are walked by recursion here and in the
+/// crate, which a thread's stack must bear in a build that is not optimised, too.
+const DEPTH_MAX: usize = 512;
 
 /// Longest target of a symlink in bytes, which is also XFS's; the importer takes longer ones.
 const SYMLINK_MAX: usize = 1024;

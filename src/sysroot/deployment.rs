@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
+use super::composefs;
 use super::plot::Plot;
 use super::repo::FileObjects;
 use super::{Facts, Settings};
@@ -40,6 +41,7 @@ pub(super) fn add(
     let path = format!("ostree/deploy/{stateroot}/deploy/{commit}.0");
 
     check_out(plot, imported, objects, &path);
+    add_composefs(plot, imported, &path)?;
     copy_etc(plot, imported, &path);
     add_var(plot, imported, facts, stateroot);
     plot.file(
@@ -104,6 +106,29 @@ fn check_out(plot: &mut Plot, imported: &Imported, objects: &FileObjects, path: 
             plot.tree().link(to, name, id);
         }
     }
+}
+
+/// The image that the root is mounted from where `prepare-root.conf` says so. Without it, such a
+/// system would stop in the initramfs.
+fn add_composefs(plot: &mut Plot, imported: &Imported, deployment: &str) -> Result<()> {
+    if composefs::mode(&imported.tree)? == composefs::Mode::No {
+        return Ok(());
+    }
+    let image = composefs::image(&imported.tree, &|id| imported.file_checksum(id))
+        .context("making the deployment's composefs image")?;
+    let meta = Meta {
+        // As bootc labels it.
+        xattrs: plot.label("usr", FileKind::Directory),
+        ..Meta::root(0o644)
+    };
+    let directory = plot.directory(deployment);
+    plot.tree().create(
+        directory,
+        composefs::NAME,
+        meta,
+        Node::File(Content::bytes(image)),
+    );
+    Ok(())
 }
 
 /// `/etc` is a copy of `usr/etc`, labelled by its new path.

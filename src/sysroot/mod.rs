@@ -10,6 +10,7 @@
 
 mod boot;
 mod bootloader;
+mod composefs;
 mod deployment;
 mod facts;
 mod platform;

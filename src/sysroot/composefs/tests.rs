@@ -220,6 +220,7 @@ fn the_configuration_is_read_as_prepare_root_reads_it() {
         ("[composefs]\nenabled=yes\n", Mode::Yes),
         ("[composefs]\nenabled = true", Mode::Yes),
         ("[composefs]\n enabled=1 \n", Mode::Yes),
+        (" [composefs] \nenabled=yes\n", Mode::Yes),
         ("[composefs]\nenabled=maybe\n", Mode::Maybe),
         ("[composefs]\nenabled=no\n", Mode::No),
         ("[composefs]\nenabled=false\n", Mode::No),
