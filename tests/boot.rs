@@ -10,6 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use base64::Engine;
 use support::{Workshop, find, have, run, skip};
 
 /// Written by the Ignition config that the tests embed; the mini OS reports the file's content.
@@ -348,4 +349,93 @@ fn bios_starts_sticks_and_a_minimal_iso_fetches_its_root() {
         &port,
     ];
     assert_live(&boot(&[&cd[..], &disk].concat()), "live-pxe");
+}
+
+/// What the first boots and years of use do to a root file system, all at once, by the guest's own
+/// kernel and tools.
+const HARD_USE: &str = r#"
+say() { echo "MINI-REPORT: root-use $*" > /dev/console; }
+trap 'say failed in line $LINENO' ERR
+set -eE
+part=$(readlink -f /dev/disk/by-label/root)
+disk=/dev/$(lsblk --noheadings --output PKNAME "$part")
+mkdir /run/root
+xfs_admin -U generate "$part"
+sgdisk --move-second-header "$disk"
+echo ', +' | sfdisk --no-reread --force -N 4 "$disk"
+partx --update "$disk"
+mount -t xfs -o prjquota "$part" /run/root
+say "mounted $(grep -o 'prjquota' /proc/mounts)"
+before=$(stat --file-system --format=%b /run/root)
+chattr -i /run/root/ostree/deploy/*/deploy/*.0
+find /run/root -type f | awk 'NR % 3 == 0' | xargs --delimiter='\n' rm
+mkdir /run/root/new
+cd /run/root/new
+seq --format='a-file-with-a-name-%05g' 10000 | xargs touch
+xfs_growfs /run/root
+seq --format='another-%05g' 10000 | xargs touch
+head --bytes=64M /dev/urandom > large
+say "grown by $(($(stat --file-system --format=%b /run/root) * 100 / before))"
+cd /
+umount /run/root
+xfs_repair -n "$part" || { say "xfs_repair -n ended with $?"; exit; }
+say done
+"#;
+
+#[test]
+fn a_root_with_quotas_survives_hard_use_in_a_guest() {
+    let Some(workshop) = able() else { return };
+    let output = workshop.output("media");
+    let config = output.join("use.ign");
+    let unit = "[Unit]\nAfter=multi-user.target\n[Service]\nType=simple\n\
+                ExecStart=/bin/bash /etc/hard-use\n";
+    let script = base64::engine::general_purpose::STANDARD.encode(HARD_USE);
+    let text = serde_json::json!({
+        "ignition": { "version": "3.3.0" },
+        "storage": {
+            "files": [{
+                "path": "/etc/hard-use",
+                "contents": { "source": format!("data:;base64,{script}") },
+            }],
+            // Enabled by its link: the stand-in's presets come before Ignition's.
+            "links": [{
+                "path": "/etc/systemd/system/multi-user.target.wants/hard-use.service",
+                "target": "/etc/systemd/system/hard-use.service",
+            }],
+        },
+        "systemd": { "units": [{ "name": "hard-use.service", "contents": unit }]},
+    });
+    fs::write(&config, text.to_string()).unwrap();
+    run(workshop
+        .bake_as_nobody()
+        .args(["bake", &workshop.image("layered"), "-f", "iso,metal"])
+        .args(["--live-karg-append", "console=ttyS0", "--live-ignition"])
+        .arg(&config)
+        .arg("-o")
+        .arg(&output));
+    let metal = find(&output, "-metal.");
+    let size = fs::metadata(&metal).unwrap().len();
+    let file = fs::File::options().write(true).open(&metal).unwrap();
+    file.set_len(size + size).unwrap();
+    let (iso, metal) = (find(&output, ".iso"), metal.display().to_string());
+    let report = boot(&[
+        "--iso",
+        iso.to_str().unwrap(),
+        "--disk",
+        &metal,
+        "--disk-controller",
+        "megasas",
+        "--writable",
+        "--until",
+        "MINI-REPORT: root-use (done|failed|xfs_repair)",
+    ]);
+    let steps = lines(&report, "root-use ");
+    assert_eq!(
+        steps.first(),
+        Some(&"root-use mounted prjquota"),
+        "{report}"
+    );
+    assert_eq!(steps.last(), Some(&"root-use done"), "{report}");
+    let grown: u64 = steps[1].rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(grown >= 200, "{report}");
 }
