@@ -14,7 +14,12 @@ use super::{Files, ID, TIME, bytes, files, live_volume, noise, opened, written};
 pub(super) use crate::referee::have;
 
 fn run(tool: &str, arguments: &[&str]) -> Output {
-    let output = Command::new(tool).args(arguments).output().unwrap();
+    // Names that are not ASCII come out as they are only where the locale says how.
+    let output = Command::new(tool)
+        .args(arguments)
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{tool} {arguments:?}: {output:?}");
     output
 }
