@@ -433,16 +433,23 @@ fn xorriso_and_unsquashfs_agree_with_inspect() {
         report.contains(&format!("'{volume}'")) || report.contains(volume),
         "{report}"
     );
-    let boot = &facts["iso"]["boot"][0];
-    let line = report
-        .lines()
-        .find(|line| line.contains("UEFI"))
-        .expect("an El Torito entry for UEFI");
-    let sector = boot["offset"].as_u64().unwrap() / 2048;
-    assert!(
-        line.trim_end().ends_with(&format!(" {sector}")),
-        "{line} and {boot}"
-    );
+    for (platform, word) in [("bios", "BIOS"), ("uefi", "UEFI")] {
+        let boot = facts["iso"]["boot"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|boot| boot["platform"] == platform)
+            .unwrap_or_else(|| panic!("an entry for {platform} in {}", facts["iso"]));
+        let line = report
+            .lines()
+            .find(|line| line.contains("boot img") && line.contains(word))
+            .unwrap_or_else(|| panic!("an El Torito entry for {word} in {report}"));
+        let sector = boot["offset"].as_u64().unwrap() / 2048;
+        assert!(
+            line.trim_end().ends_with(&format!(" {sector}")),
+            "{line} and {boot}"
+        );
+    }
 
     let listing = run(Command::new("unsquashfs")
         .args(["-s", "-o", "124"])
