@@ -3,6 +3,7 @@
 pub mod cpio;
 pub mod ext4;
 pub mod fat;
+mod faults;
 pub mod gpt;
 pub mod grub;
 pub mod iso9660;

@@ -7,57 +7,17 @@ mod space;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use self::inodes::Inode;
 use self::space::{Use, What};
 use super::Reader;
 use super::disk::{NULL32, Superblock, feature};
+use crate::format::faults::Faults;
 
-/// Faults reported; a badly damaged image has one per inode.
-const FAULTS_MAX: usize = 200;
 /// Runs of blocks and inodes that a check keeps in memory, a hundred times those of a system's disk:
 /// what a crafted image can cost.
 const USES_MAX: usize = 1 << 24;
-
-/// Faults as sentences.
-#[derive(Debug, Default)]
-struct Faults {
-    list: Vec<String>,
-    more: u64,
-}
-
-impl Faults {
-    fn add(&mut self, fault: impl Into<String>) {
-        if self.list.len() < FAULTS_MAX {
-            self.list.push(fault.into());
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn add_unless(&mut self, right: bool, fault: impl FnOnce() -> String) {
-        if !right {
-            self.add(fault());
-        }
-    }
-
-    /// Takes down an error, which is a fault of `what`.
-    fn catch<T>(&mut self, what: impl FnOnce() -> String, result: Result<T>) -> Option<T> {
-        result
-            .with_context(what)
-            .map_err(|error| self.add(format!("{error:#}")))
-            .ok()
-    }
-
-    fn into_list(mut self) -> Vec<String> {
-        if self.more > 0 {
-            self.list
-                .push(format!("there are {} more faults", self.more));
-        }
-        self.list
-    }
-}
 
 /// A check under way.
 struct Check<'a> {
