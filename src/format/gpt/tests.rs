@@ -66,7 +66,8 @@ fn disk() -> Table {
 }
 
 fn written(table: &Table) -> NamedTempFile {
-    let image = NamedTempFile::new().unwrap();
+    // fdisk puts a `p` between a name that ends with a digit and the number of a partition.
+    let image = tempfile::Builder::new().suffix(".raw").tempfile().unwrap();
     image.as_file().set_len(table.disk_bytes).unwrap();
     table.write(image.as_file()).unwrap();
     image
