@@ -41,14 +41,6 @@ impl RawFile {
         let len = file.metadata()?.len();
         Ok(Self { file, len })
     }
-
-    /// Where the data at `offset` ends: the next hole, or the end.
-    pub fn hole_from(&self, offset: u64) -> u64 {
-        match seek(&self.file, SeekFrom::Hole(offset)) {
-            Ok(at) => at.clamp(offset, self.len),
-            Err(_) => self.len,
-        }
-    }
 }
 
 impl SparseRead for RawFile {

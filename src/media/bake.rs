@@ -359,8 +359,7 @@ impl Bake<'_> {
         let out = self.staging.create(name)?;
         let image = &disk.composed.image;
         let advance = |bytes| self.progress.advance(bytes);
-        self.progress
-            .begin(&format!("writing {name}"), self.plan.content_bytes);
+        self.progress.begin(&format!("writing {name}"), image.len());
         match self.request.archive.is_none() {
             true => image.write_raw(&out, &advance),
             false => self.request.archive.write(image, &out, &advance),

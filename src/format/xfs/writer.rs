@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::{mem, panic, thread};
 
-use anyhow::{Context, Result};
-use rustix::fs::copy_file_range;
-use rustix::io::Errno;
+use anyhow::{Context, Result, bail};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::attributes;
@@ -19,17 +19,17 @@ use super::group::Group;
 use super::hashed::{Fork, Purpose, Run, fill};
 use super::inode::{self, Body, Stored};
 use super::log;
-use super::plan::{Layout, OWN_INODES, shape};
+use super::plan::{Extent, Layout, OWN_INODES, shape};
 use super::shape::{Attributes, Data, Holes};
 use super::superblock;
 use crate::progress::Progress;
 use crate::tree::{Content, InodeId, Node, Tree};
 
-/// How much metadata is gathered before it is written, and how much content is copied at a time
-/// through memory.
-const BUFFER_LEN: usize = 1 << 20;
-/// How much the kernel is asked to copy at a time, so that progress shows.
-const COPY_BYTES: u64 = 16 << 20;
+/// How much is gathered before it is written. Files are mostly small and follow each other, so this
+/// is faster than having the kernel copy each between the two files, in its steps of 64 KiB.
+const BUFFER_LEN: usize = 256 << 10;
+/// How many such buffers may wait for being written.
+const WAITING_BUFFERS: usize = 4;
 
 /// Who watches contents being copied; nobody copies them if there is none.
 type Watcher<'a> = Option<&'a dyn Progress>;
@@ -58,21 +58,46 @@ impl Layout<'_> {
             out.set_len(end).context("growing the image")?;
         }
         let image = Image { out, offset };
+        // One thread reads contents and builds metadata while another writes.
+        thread::scope(|scope| {
+            let (full, waiting) = sync_channel::<(u64, Vec<u8>)>(WAITING_BUFFERS);
+            let (used, spare) = channel();
+            let writing = scope.spawn(move || -> Result<()> {
+                for (at, mut bytes) in waiting {
+                    image.write(&bytes, at)?;
+                    bytes.clear();
+                    // Nobody wants it at the end.
+                    let _ = used.send(bytes);
+                }
+                Ok(())
+            });
+            let sink = Sink { image, full, spare };
+            let built = self.build(&sink, progress);
+            drop(sink);
+            let written = writing.join();
+            // Where writing failed, that is the reason for what building says.
+            written.unwrap_or_else(|cause| panic::resume_unwind(cause))?;
+            built
+        })?;
+        image.write(&superblock::sector(self), 0)
+    }
+
+    /// Everything but the first superblock.
+    fn build(&self, sink: &Sink<'_>, progress: Watcher<'_>) -> Result<()> {
         for group in 0..self.geometry.groups {
-            self.write_group(group, image, progress)?;
+            self.write_group(group, sink, progress)?;
         }
-        let mut log = Gather::new(image);
+        let mut log = Gather::new(sink);
         log.put(self.geometry.log_start().offset(), &self.log())?;
-        log.flush()?;
-        let superblock = superblock::sector(self);
-        image.write(&superblock, 0)
+        log.flush()
     }
 
     fn log(&self) -> Vec<u8> {
         log::start(self.options.uuid, self.geometry.sector_bytes)
     }
 
-    fn write_group(&self, number: u32, image: Image<'_>, progress: Watcher<'_>) -> Result<()> {
+    fn write_group(&self, number: u32, sink: &Sink<'_>, progress: Watcher<'_>) -> Result<()> {
+        let image = sink.image;
         let group = Group {
             geometry: &self.geometry,
             uuid: self.options.uuid,
@@ -95,18 +120,18 @@ impl Layout<'_> {
         for (place, bytes) in tree {
             image.write(&bytes, self.geometry.block(number, place).offset())?;
         }
-        self.write_inodes(number, image, progress)
+        self.write_inodes(number, sink, progress)
     }
 
-    fn write_inodes(&self, group: u32, image: Image<'_>, progress: Watcher<'_>) -> Result<()> {
+    fn write_inodes(&self, group: u32, sink: &Sink<'_>, progress: Watcher<'_>) -> Result<()> {
         let first = self.geometry.block(group, self.geometry.first_chunk(group));
         let place = |slot: u32| first.offset() + u64::from(slot) * INODE_LEN as u64;
         let uuid = self.options.uuid;
-        let mut inodes = Gather::new(image);
+        let mut inodes = Gather::new(sink);
         let mut writer = InodeWriter {
             layout: self,
-            blocks: Gather::new(image),
-            copier: Copier::new(image),
+            blocks: Gather::new(sink),
+            contents: Gather::new(sink),
             progress,
         };
         let mut slot = 0;
@@ -131,6 +156,7 @@ impl Layout<'_> {
         }
         debug_assert_eq!(slots % INODES_PER_BLOCK, 0);
         inodes.flush()?;
+        writer.contents.flush()?;
         writer.blocks.flush()
     }
 
@@ -158,7 +184,7 @@ impl Layout<'_> {
 struct InodeWriter<'w> {
     layout: &'w Layout<'w>,
     blocks: Gather<'w>,
-    copier: Copier<'w>,
+    contents: Gather<'w>,
     progress: Watcher<'w>,
 }
 
@@ -181,8 +207,7 @@ impl InodeWriter<'_> {
             Node::File(content) => {
                 if let Some(progress) = self.progress {
                     for extent in layout.extents(id) {
-                        let (from, to) = (extent.file_offset, extent.image_offset);
-                        self.copier.copy(content, from, to, extent.len, progress)?;
+                        self.contents.copy(content, &extent, progress)?;
                     }
                 }
                 (content.len(), Vec::new())
@@ -298,19 +323,27 @@ impl Image<'_> {
     }
 }
 
+/// Where buffers go to be written, by another thread.
+struct Sink<'a> {
+    image: Image<'a>,
+    full: SyncSender<(u64, Vec<u8>)>,
+    /// Buffers that were written, to be filled again.
+    spare: Receiver<Vec<u8>>,
+}
+
 /// Gathers pieces that follow each other, to write them at once.
 struct Gather<'a> {
-    image: Image<'a>,
+    sink: &'a Sink<'a>,
     bytes: Vec<u8>,
     /// Where the gathered bytes belong, as an offset in the file system.
     at: u64,
 }
 
 impl<'a> Gather<'a> {
-    fn new(image: Image<'a>) -> Self {
+    fn new(sink: &'a Sink<'a>) -> Self {
         Self {
-            image,
-            bytes: Vec::with_capacity(BUFFER_LEN),
+            sink,
+            bytes: Vec::new(),
             at: 0,
         }
     }
@@ -329,94 +362,41 @@ impl<'a> Gather<'a> {
         |block, bytes| self.put(block.offset(), bytes)
     }
 
-    fn flush(&mut self) -> Result<()> {
-        self.image.write(&self.bytes, self.at)?;
-        self.bytes.clear();
-        Ok(())
-    }
-}
-
-/// Copies contents, within the kernel where it can.
-struct Copier<'a> {
-    image: Image<'a>,
-    buffer: Vec<u8>,
-    /// Until the kernel says that it can't.
-    in_kernel: bool,
-}
-
-impl<'a> Copier<'a> {
-    fn new(image: Image<'a>) -> Self {
-        Self {
-            image,
-            buffer: Vec::new(),
-            in_kernel: true,
-        }
-    }
-
-    /// Copies `len` bytes of `content` from `from` on to offset `to` of the file system.
-    fn copy(
-        &mut self,
-        content: &Content,
-        from: u64,
-        to: u64,
-        len: u64,
-        progress: &dyn Progress,
-    ) -> Result<()> {
+    /// Copies the content of a file to its place, to the end of a block.
+    fn copy(&mut self, content: &Content, extent: &Extent, progress: &dyn Progress) -> Result<()> {
         let mut done = 0;
-        while done < len {
-            let (from, to, left) = (from + done, to + done, len - done);
-            let count = match self.copy_in_kernel(content, from, to, left)? {
-                Some(count) => count,
-                None => self.copy_through_memory(content, from, to, left)?,
-            };
+        while done < extent.len {
+            let at = extent.image_offset + done;
+            if at != self.at + self.bytes.len() as u64 || self.bytes.len() == BUFFER_LEN {
+                self.flush()?;
+                self.at = at;
+            }
+            let start = self.bytes.len();
+            let room = (BUFFER_LEN - start) as u64;
+            let count = (extent.len - done).min(room);
+            // Both are at most the buffer's length.
+            self.bytes.resize(start + count as usize, 0);
+            content
+                .read_at(extent.file_offset + done, &mut self.bytes[start..])
+                .context("reading its contents")?;
+            self.bytes
+                .resize(self.bytes.len().next_multiple_of(BLOCK_LEN), 0);
             progress.advance(count);
             done += count;
         }
         Ok(())
     }
 
-    /// How much was copied; `None` if the kernel can't copy between these files.
-    fn copy_in_kernel(
-        &mut self,
-        content: &Content,
-        from: u64,
-        to: u64,
-        len: u64,
-    ) -> Result<Option<u64>> {
-        let Some((file, start)) = content.file_range().filter(|_| self.in_kernel) else {
-            return Ok(None);
-        };
-        let mut from = start + from;
-        let mut to = self.image.offset + to;
-        let count = usize::try_from(len.min(COPY_BYTES))?;
-        match copy_file_range(file, Some(&mut from), self.image.out, Some(&mut to), count) {
-            // The end of the file, which reading reports as such; or, in some file systems, no
-            // support.
-            Ok(0) => Ok(None),
-            Ok(count) => Ok(Some(count as u64)),
-            Err(Errno::INTR) => Ok(Some(0)),
-            // Other file systems, kernels, or files opened for appending.
-            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BADF) => {
-                self.in_kernel = false;
-                Ok(None)
-            }
-            Err(error) => Err(error).context("copying its contents"),
+    fn flush(&mut self) -> Result<()> {
+        if self.bytes.is_empty() {
+            return Ok(());
         }
-    }
-
-    fn copy_through_memory(
-        &mut self,
-        content: &Content,
-        from: u64,
-        to: u64,
-        len: u64,
-    ) -> Result<u64> {
-        self.buffer.resize(BUFFER_LEN, 0);
-        let part = &mut self.buffer[..BUFFER_LEN.min(usize::try_from(len).unwrap_or(BUFFER_LEN))];
-        content
-            .read_at(from, part)
-            .context("reading its contents")?;
-        self.image.write(part, to)?;
-        Ok(part.len() as u64)
+        let next = self.sink.spare.try_recv();
+        let next = next.unwrap_or_else(|_| Vec::with_capacity(BUFFER_LEN));
+        let bytes = mem::replace(&mut self.bytes, next);
+        if self.sink.full.send((self.at, bytes)).is_err() {
+            bail!("writing the image has ended early");
+        }
+        Ok(())
     }
 }

@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::format::sparse::{RawFile, SparseRead};
+use crate::format::sparse::{RawFile, Run, SparseRead, runs};
 use crate::tree::Content;
 
-/// Copied at a time where the kernel can't copy between files itself.
-const CHUNK: usize = 1 << 20;
+/// Zeros are left out of raw files in pieces of this length.
+const GRAIN: usize = 64 << 10;
 
 /// A piece of a file's content on the disk.
 #[derive(Clone, Debug)]
@@ -45,7 +45,6 @@ impl Piece {
 #[derive(Clone, Debug)]
 pub(in crate::media) struct Image {
     metadata: Arc<RawFile>,
-    file: Arc<File>,
     /// In the order of the disk.
     pieces: Arc<Vec<Piece>>,
 }
@@ -55,7 +54,7 @@ impl Image {
     pub(in crate::media) fn new(metadata: Arc<File>, mut pieces: Vec<Piece>) -> Result<Self> {
         pieces.retain(|piece| piece.len > 0);
         pieces.sort_by_key(|piece| piece.offset);
-        let raw = RawFile::new(Arc::clone(&metadata)).context("looking at the disk image")?;
+        let raw = RawFile::new(metadata).context("looking at the disk image")?;
         let mut end = 0;
         for piece in &pieces {
             ensure!(
@@ -67,38 +66,28 @@ impl Image {
         }
         Ok(Self {
             metadata: Arc::new(raw),
-            file: metadata,
             pieces: Arc::new(pieces),
         })
     }
 
-    /// Writes the disk into the empty file `out`, which stays sparse.
+    /// Writes the disk into the empty file `out`, which stays sparse. `advance` is told of every byte
+    /// of the disk.
     pub(in crate::media) fn write_raw(&self, out: &File, advance: &dyn Fn(u64)) -> Result<()> {
         out.set_len(self.len()).context("making room")?;
         let mut at = 0;
-        while let Some(start) = self.metadata.data_from(at) {
-            let end = self.metadata.hole_from(start);
-            copy(&self.file, start, out, start, end - start).context("copying metadata")?;
-            advance(end - start);
-            at = end;
-        }
-        let mut buffer = Vec::new();
-        for piece in self.pieces.iter() {
-            let len = piece.content_len();
-            match piece.content.file_range() {
-                Some((file, base)) => copy(file, base + piece.from, out, piece.offset, len),
-                None => {
-                    buffer.resize(usize::try_from(len)?, 0);
-                    piece
-                        .content
-                        .read_at(piece.from, &mut buffer)
-                        .and_then(|()| out.write_all_at(&buffer, piece.offset))
+        runs(self, 0, self.len(), &mut |run| {
+            let len = match run {
+                Run::Hole(len) => len,
+                Run::Data(bytes) => {
+                    write_sparse(out, at, bytes)?;
+                    bytes.len() as u64
                 }
-            }
-            .context("copying file contents")?;
+            };
+            at += len;
             advance(len);
-        }
-        Ok(())
+            Ok(())
+        })
+        .context("writing the disk image")
     }
 
     /// The pieces that overlap with `start..`.
@@ -115,17 +104,19 @@ impl SparseRead for Image {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let end = offset + buffer.len() as u64;
-        let pieces = self.from(offset);
-        // Contents cover most of what is read, and then the scratch file has only holes there.
-        let covered = pieces
-            .first()
-            .is_some_and(|piece| piece.offset <= offset && piece.end() >= end);
-        if !covered {
-            self.metadata.read_at(offset, buffer)?;
-        }
-        for piece in pieces.iter().take_while(|piece| piece.offset < end) {
+        let mut at = offset;
+        // The scratch file is read between contents only: holes cost as much as data to read.
+        let between = |from: u64, to: u64, buffer: &mut [u8]| match from < to {
+            true => {
+                let part = &mut buffer[(from - offset) as usize..(to - offset) as usize];
+                self.metadata.read_at(from, part)
+            }
+            false => Ok(()),
+        };
+        for piece in self.from(offset).iter().take_while(|p| p.offset < end) {
             let start = piece.offset.max(offset);
             let stop = piece.end().min(end);
+            between(at, start, buffer)?;
             let part = &mut buffer[(start - offset) as usize..(stop - offset) as usize];
             let from = start - piece.offset;
             let here = (piece.content_len().saturating_sub(from)).min(part.len() as u64);
@@ -134,8 +125,9 @@ impl SparseRead for Image {
                 piece.content.read_at(piece.from + from, bytes)?;
             }
             zeros.fill(0);
+            at = stop;
         }
-        Ok(())
+        between(at, end, buffer)
     }
 
     fn data_from(&self, offset: u64) -> Option<u64> {
@@ -147,24 +139,18 @@ impl SparseRead for Image {
     }
 }
 
-/// Copies bytes between files, by the kernel alone where it can.
-fn copy(from: &File, mut source: u64, to: &File, mut target: u64, len: u64) -> io::Result<()> {
-    let mut left = len;
-    let mut buffer = Vec::new();
-    while left > 0 {
-        let count = usize::try_from(left).unwrap_or(usize::MAX);
-        match rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), count) {
-            Ok(done) if done > 0 => left -= done as u64,
-            // Different file systems, or one that can't.
-            _ => {
-                buffer.resize(CHUNK.min(count), 0);
-                from.read_exact_at(&mut buffer, source)?;
-                to.write_all_at(&buffer, target)?;
-                source += buffer.len() as u64;
-                target += buffer.len() as u64;
-                left -= buffer.len() as u64;
-            }
+/// Writes bytes at `offset` where they are not all zero.
+fn write_sparse(out: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    let is_empty = |part: &[u8]| part.iter().all(|byte| *byte == 0);
+    let mut at = 0;
+    while at < bytes.len() {
+        let mut end = at;
+        for part in bytes[at..].chunks(GRAIN).take_while(|part| !is_empty(part)) {
+            end += part.len();
         }
+        out.write_all_at(&bytes[at..end], offset + at as u64)?;
+        // Zeros ended the run, or there is nothing more.
+        at = (end + GRAIN).min(bytes.len());
     }
     Ok(())
 }

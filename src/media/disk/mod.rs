@@ -206,7 +206,8 @@ impl Contents {
             for extent in layout.extents(id) {
                 pieces.push(Piece {
                     offset: part.offset + extent.image_offset,
-                    len: extent.len,
+                    // Whole blocks, so that there is nothing between files that follow each other.
+                    len: extent.len.next_multiple_of(ROOT_BLOCK),
                     content: content.clone(),
                     from: extent.file_offset,
                 });

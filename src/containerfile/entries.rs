@@ -1,0 +1,60 @@
+//! The list `spec.containerFile` of a MachineOSConfig.
+
+use super::{Architecture, Entry, Remark};
+
+/// `content` of an entry, as the API's schema limits it.
+const MAX_CHARACTERS: usize = 4096;
+
+/// The content that ends up in the build, if any.
+pub(super) fn read_by_the_build<'a>(entries: &[Entry<'a>]) -> Option<&'a [u8]> {
+    let no_arch = entries.iter().find(|e| e.architecture == Architecture::NoArch);
+    no_arch.map(|entry| entry.content)
+}
+
+pub(super) fn check(entries: &[Entry<'_>]) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let no_arch = read_by_the_build(entries).is_some();
+    for (index, entry) in entries.iter().enumerate() {
+        let name = entry.architecture.name();
+        if entries[..index].iter().any(|e| e.architecture == entry.architecture) {
+            remarks.push(Remark::error(
+                "duplicate-entry",
+                None,
+                format!("two entries have containerfileArch {name}; the API takes one of each"),
+            ));
+        } else if no_arch && entry.architecture != Architecture::NoArch {
+            remarks.push(
+                Remark::warning(
+                    "entry-ignored",
+                    None,
+                    format!("the entry for {name} is never read: builds take only the entry for NoArch"),
+                )
+                .hint("put everything into the entry for NoArch"),
+            );
+        }
+        let characters = String::from_utf8_lossy(entry.content).chars().count();
+        if characters > MAX_CHARACTERS {
+            remarks.push(
+                Remark::error(
+                    "entry-too-long",
+                    None,
+                    format!(
+                        "the entry for {name} has {characters} characters; the API takes {MAX_CHARACTERS}"
+                    ),
+                )
+                .hint("move files and scripts into an image and fetch them with COPY --from"),
+            );
+        }
+    }
+    if !entries.is_empty() && !no_arch {
+        remarks.push(
+            Remark::error(
+                "no-noarch-entry",
+                None,
+                "no entry is for NoArch: the build takes no other, and makes an image without this content and without an error",
+            )
+            .hint("set containerfileArch to NoArch"),
+        );
+    }
+    remarks
+}

@@ -1,0 +1,8 @@
+//! Agreement with depmod: over a distribution's kernel, over trees made by hand, and where depmod
+//! has nothing to say.
+
+mod distribution;
+mod elf;
+mod handmade;
+mod refusal;
+mod scratch;
