@@ -5,14 +5,17 @@
 //! ```text
 //! cli ─► media ─► sysroot ─► ostree ─► image
 //!          │         │          └────► selinux
-//!          ├─► kernel └──────► tree ◄── format
+//!  │       ├─► kernel └──────► tree ◄── format
+//!  └─► containerfile
 //! ```
 //!
 //! `image` reads and verifies layers, `ostree` merges them into one tree with labels and checksums,
 //! `sysroot` lays out the deployed disk, `format` writes bytes, and `media` knows which formats make
-//! up a medium. [`tree`] is the shape in which a file system travels between them.
+//! up a medium. [`tree`] is the shape in which a file system travels between them. `containerfile`
+//! reads what the cluster will build for day 2.
 
 pub mod cli;
+pub mod containerfile;
 pub mod failure;
 pub mod format;
 pub mod image;

@@ -83,3 +83,54 @@ fn manual_pages_and_completions_come_from_the_same_definition() {
         assert!(script.contains("target-imgref"), "{shell}");
     }
 }
+
+#[test]
+fn a_containerfile_is_read_as_the_cluster_would_build_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |name: &str, content: &str, more: &[&str]| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let output = program()
+            .args(["check", "--driver", "mydisk", "--containerfile"])
+            .arg(&path)
+            .args(more)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let right = "FROM quay.example.com/drivers@sha256:\
+                 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 AS drivers\n\
+                 FROM configs AS final\n\
+                 COPY --from=drivers /mydisk.ko /usr/lib/modules/5.14.0-1.el9.x86_64/extra/mydisk.ko\n\
+                 RUN kver=$(ls /usr/lib/modules) && depmod -a \"$kver\" && DRACUT_NO_XATTR=1 \
+                 dracut --force --no-hostonly --reproducible --add-drivers mydisk --kver \"$kver\" \
+                 \"/usr/lib/modules/$kver/initramfs.img\" && ostree container commit\n";
+    let (code, said) = check("right", right, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        !said.contains("error") && !said.contains("warning"),
+        "{said}"
+    );
+
+    // The mistake that this program exists for.
+    let forgot = &right[..right.find("RUN").unwrap()];
+    let (code, said) = check("forgot", forgot, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("/forgot:3: error: "), "{said}");
+    assert!(said.contains("(dracut-missing)"), "{said}");
+
+    let (code, said) = check("forgot", forgot, &["--format", "json"]);
+    assert_eq!(code, Some(1), "{said}");
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["complete"], false);
+    let rules: Vec<_> = said["containerfile"]["remarks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|remark| remark["rule"].as_str().unwrap())
+        .collect();
+    assert!(rules.contains(&"depmod-missing"), "{rules:?}");
+}

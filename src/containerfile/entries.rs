@@ -4,19 +4,36 @@ use super::{Architecture, Entry, Remark};
 
 /// `content` of an entry, as the API's schema limits it.
 const MAX_CHARACTERS: usize = 4096;
+/// How many entries it allows.
+const MAX_ENTRIES: usize = 4;
 
 /// The content that ends up in the build, if any.
 pub(super) fn read_by_the_build<'a>(entries: &[Entry<'a>]) -> Option<&'a [u8]> {
-    let no_arch = entries.iter().find(|e| e.architecture == Architecture::NoArch);
+    let no_arch = entries
+        .iter()
+        .find(|e| e.architecture == Architecture::NoArch);
     no_arch.map(|entry| entry.content)
 }
 
 pub(super) fn check(entries: &[Entry<'_>]) -> Vec<Remark> {
     let mut remarks = Vec::new();
+    if entries.len() > MAX_ENTRIES {
+        remarks.push(Remark::error(
+            "too-many-entries",
+            None,
+            format!(
+                "there are {} entries; the API takes {MAX_ENTRIES}",
+                entries.len()
+            ),
+        ));
+    }
     let no_arch = read_by_the_build(entries).is_some();
     for (index, entry) in entries.iter().enumerate() {
         let name = entry.architecture.name();
-        if entries[..index].iter().any(|e| e.architecture == entry.architecture) {
+        if entries[..index]
+            .iter()
+            .any(|e| e.architecture == entry.architecture)
+        {
             remarks.push(Remark::error(
                 "duplicate-entry",
                 None,
@@ -27,7 +44,9 @@ pub(super) fn check(entries: &[Entry<'_>]) -> Vec<Remark> {
                 Remark::warning(
                     "entry-ignored",
                     None,
-                    format!("the entry for {name} is never read: builds take only the entry for NoArch"),
+                    format!(
+                        "the entry for {name} is never read: builds take only the entry for NoArch"
+                    ),
                 )
                 .hint("put everything into the entry for NoArch"),
             );

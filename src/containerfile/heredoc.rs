@@ -21,7 +21,11 @@ pub(super) struct Document {
 
 /// Finds here-documents; `escape` is what continues a line.
 pub(super) fn blank(text: &str, escape: char) -> Result<Blanked, Refusal> {
-    let mut lines = Lines { text, position: 0, number: 0 };
+    let mut lines = Lines {
+        text,
+        position: 0,
+        number: 0,
+    };
     let mut documents = BTreeMap::new();
     let mut blanked = String::with_capacity(text.len());
     let mut copied = 0;
@@ -56,7 +60,9 @@ pub(super) fn blank(text: &str, escape: char) -> Result<Blanked, Refusal> {
         }
         let (keyword, arguments) = split_keyword(&logical);
         let is_run = keyword.eq_ignore_ascii_case("RUN");
-        let is_copy = ["ADD", "COPY"].iter().any(|k| keyword.eq_ignore_ascii_case(k));
+        let is_copy = ["ADD", "COPY"]
+            .iter()
+            .any(|k| keyword.eq_ignore_ascii_case(k));
         let exec = arguments.starts_with('[');
         if exec || !(is_run || is_copy) {
             continue;
@@ -101,7 +107,10 @@ pub(super) fn blank(text: &str, escape: char) -> Result<Blanked, Refusal> {
         }
     }
     blanked.push_str(&text[copied..]);
-    Ok(Blanked { text: blanked, documents })
+    Ok(Blanked {
+        text: blanked,
+        documents,
+    })
 }
 
 /// A word of the file, short enough for a message.
@@ -145,6 +154,25 @@ fn without_options(mut arguments: &str) -> &str {
     arguments
 }
 
+/// The word at the beginning of `text` without its quotes, and what is behind it.
+fn delimiter(text: &str) -> (String, &str) {
+    let mut word = String::new();
+    let mut quote = None;
+    let mut characters = text.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match (quote, c) {
+            (Some(q), c) if q == c => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '\\') => word.extend(characters.next().map(|(_, c)| c)),
+            (None, c) if c.is_ascii_whitespace() || "<>;&|()".contains(c) => {
+                return (word, &text[at..]);
+            }
+            (_, c) => word.push(c),
+        }
+    }
+    (word, "")
+}
+
 /// Here-documents a command line asks for: what each ends at, and whether leading tabs go.
 fn delimiters(arguments: &str) -> Vec<(String, bool)> {
     let mut found = Vec::new();
@@ -163,15 +191,12 @@ fn delimiters(arguments: &str) -> Vec<(String, bool)> {
                 rest = &rest[1..];
                 let tabs = rest.starts_with('-');
                 rest = rest.strip_prefix('-').unwrap_or(rest);
-                let end = rest
-                    .find(|c: char| c.is_ascii_whitespace() || "<>;&|()".contains(c))
-                    .unwrap_or(rest.len());
-                let word: String = rest[..end].chars().filter(|c| !"'\"\\".contains(*c)).collect();
+                let (word, behind) = delimiter(rest.trim_start_matches([' ', '\t']));
                 // `1<<3` is arithmetic.
                 if word.starts_with(|c: char| c.is_alphabetic() || c == '_') {
                     found.push((word, tabs));
                 }
-                rest = &rest[end..];
+                rest = behind;
             }
             _ => {}
         }

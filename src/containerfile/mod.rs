@@ -3,6 +3,7 @@
 //! ```text
 //! parse     stages and steps of a Containerfile (crate `parse-dockerfile`), limits
 //! heredoc   here-documents that the crate doesn't know
+//! script    shell text with its lines, and variables
 //! shell     the commands in a RUN
 //! entries   spec.containerFile[] of a MachineOSConfig
 //! stages    FROM, build context, ARG and ENV
@@ -28,6 +29,7 @@ mod modules;
 mod packages;
 mod parse;
 mod paths;
+mod script;
 mod shell;
 mod stages;
 #[cfg(test)]
@@ -66,15 +68,30 @@ pub struct Remark {
 }
 
 impl Remark {
-    fn new(severity: Severity, rule: &'static str, line: impl Into<Option<u32>>, message: impl Into<String>) -> Self {
-        Self { line: line.into(), severity, rule, message: message.into(), hint: None }
+    fn new(
+        severity: Severity,
+        rule: &'static str,
+        line: impl Into<Option<u32>>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            line: line.into(),
+            severity,
+            rule,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     fn error(rule: &'static str, line: impl Into<Option<u32>>, message: impl Into<String>) -> Self {
         Self::new(Severity::Error, rule, line, message)
     }
 
-    fn warning(rule: &'static str, line: impl Into<Option<u32>>, message: impl Into<String>) -> Self {
+    fn warning(
+        rule: &'static str,
+        line: impl Into<Option<u32>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self::new(Severity::Warning, rule, line, message)
     }
 
@@ -107,8 +124,15 @@ pub enum Architecture {
 impl Architecture {
     /// Parses `containerfileArch`, in any case.
     pub fn parse(name: &str) -> Option<Self> {
-        let all = [Self::NoArch, Self::Amd64, Self::Arm64, Self::Ppc64le, Self::S390x];
-        all.into_iter().find(|a| a.name().eq_ignore_ascii_case(name))
+        let all = [
+            Self::NoArch,
+            Self::Amd64,
+            Self::Arm64,
+            Self::Ppc64le,
+            Self::S390x,
+        ];
+        all.into_iter()
+            .find(|a| a.name().eq_ignore_ascii_case(name))
     }
 
     /// The name as the API writes it.
@@ -148,12 +172,19 @@ pub fn lint_entries(entries: &[Entry<'_>], wanted: &Wanted<'_>) -> Vec<Remark> {
     if let Some(content) = entries::read_by_the_build(entries) {
         remarks.extend(read(content, wanted));
     }
+    if remarks.iter().any(|remark| remark.rule == "too-large") {
+        // That says it already.
+        remarks.retain(|remark| remark.rule != "entry-too-long");
+    }
     sorted(remarks)
 }
 
 /// Remarks about one Containerfile, sorted by line.
 pub fn lint(content: &[u8], wanted: &Wanted<'_>) -> Vec<Remark> {
-    let entry = Entry { architecture: Architecture::NoArch, content };
+    let entry = Entry {
+        architecture: Architecture::NoArch,
+        content,
+    };
     lint_entries(&[entry], wanted)
 }
 
@@ -178,7 +209,7 @@ fn sorted(mut remarks: Vec<Remark>) -> Vec<Remark> {
 }
 
 /// Every rule, sorted.
-pub const RULES: [&str; 46] = [
+pub const RULES: [&str; 47] = [
     "arg-before-from",
     "arg-without-value",
     "builder-kernel",
@@ -223,6 +254,7 @@ pub const RULES: [&str; 46] = [
     "stage-name-taken",
     "syntax",
     "too-large",
+    "too-many-entries",
     "unterminated-heredoc",
     "var-content",
 ];

@@ -9,7 +9,14 @@ use super::shell::Command;
 /// 4.14 to 4.21.
 const EXTENSIONS: [(&str, &[&str]); 8] = [
     ("two-node-ha", &["pacemaker", "pcs", "fence-agents-all"]),
-    ("ipsec", &["NetworkManager-libreswan", "libreswan", "openvswitch3.5-ipsec"]),
+    (
+        "ipsec",
+        &[
+            "NetworkManager-libreswan",
+            "libreswan",
+            "openvswitch3.5-ipsec",
+        ],
+    ),
     ("usbguard", &["usbguard"]),
     ("kerberos", &["krb5-workstation", "libkadm5"]),
     ("kernel-devel", &["kernel-devel", "kernel-headers"]),
@@ -20,8 +27,20 @@ const EXTENSIONS: [(&str, &[&str]); 8] = [
 
 /// Options whose value is the next word.
 const VALUED: [&str; 14] = [
-    "-c", "-x", "--arch", "--config", "--disablerepo", "--enablerepo", "--exclude", "--experimental-from", "--forcearch",
-    "--from", "--installroot", "--releasever", "--repo", "--setopt",
+    "-c",
+    "-x",
+    "--arch",
+    "--config",
+    "--disablerepo",
+    "--enablerepo",
+    "--exclude",
+    "--experimental-from",
+    "--forcearch",
+    "--from",
+    "--installroot",
+    "--releasever",
+    "--repo",
+    "--setopt",
 ];
 
 /// An installation of packages.
@@ -49,24 +68,41 @@ pub(super) fn install(command: &Command) -> Option<Install<'_>> {
     }
     let packages = match command.name() {
         "dnf" | "dnf5" | "microdnf" | "yum" => {
-            let verbs = ["install", "localinstall", "reinstall", "swap", "update", "upgrade", "downgrade"];
+            let verbs = [
+                "install",
+                "localinstall",
+                "reinstall",
+                "swap",
+                "update",
+                "upgrade",
+                "downgrade",
+            ];
             let (verb, packages) = plain.split_first()?;
             verbs.contains(verb).then(|| packages.to_vec())?
         }
         "rpm-ostree" => match plain.as_slice() {
-            ["install", packages @ ..] | ["override", "replace", packages @ ..] => packages.to_vec(),
+            ["install", packages @ ..] | ["override", "replace", packages @ ..] => {
+                packages.to_vec()
+            }
             _ => return None,
         },
         "rpm" => {
             let installs = |word: &String| match word.strip_prefix("--") {
                 Some(long) => ["install", "upgrade", "freshen", "reinstall"].contains(&long),
-                None => word.starts_with('-') && word.contains(['i', 'U', 'F']) && !word.contains(['q', 'V', 'e']),
+                None => {
+                    word.starts_with('-')
+                        && word.contains(['i', 'U', 'F'])
+                        && !word.contains(['q', 'V', 'e'])
+                }
             };
             command.arguments().iter().any(installs).then_some(plain)?
         }
         _ => return None,
     };
-    Some(Install { packages, rpm_ostree })
+    Some(Install {
+        packages,
+        rpm_ostree,
+    })
 }
 
 /// The name of a package in `NAME`, `NAME-VERSION…` or the path or URL of an rpm.
@@ -112,7 +148,12 @@ pub(super) fn check(file: &File) -> Vec<Remark> {
                     let Some(install) = install(command) else {
                         continue;
                     };
-                    remarks.extend(install.packages.iter().filter_map(|p| extension(command.line, p)));
+                    remarks.extend(
+                        install
+                            .packages
+                            .iter()
+                            .filter_map(|p| extension(command.line, p)),
+                    );
                     if command.name() != "rpm" && !cached {
                         uncleaned.get_or_insert(command.line);
                     }
@@ -126,8 +167,12 @@ pub(super) fn check(file: &File) -> Vec<Remark> {
     }
     if let Some(line) = uncleaned {
         remarks.push(
-            Remark::note("package-caches", line, "what the package manager downloaded stays in /var of the image")
-                .hint("end the RUN with: && dnf clean all && rm -rf /var/cache/*"),
+            Remark::note(
+                "package-caches",
+                line,
+                "what the package manager downloaded stays in /var of the image",
+            )
+            .hint("end the RUN with: && dnf clean all && rm -rf /var/cache/*"),
         );
     }
     if changed.is_some() && !committed {
@@ -144,7 +189,11 @@ pub(super) fn check(file: &File) -> Vec<Remark> {
 }
 
 fn finishes(command: &Command) -> bool {
-    let first = command.arguments().iter().map(String::as_str).filter(|w| !w.starts_with('-'));
+    let first = command
+        .arguments()
+        .iter()
+        .map(String::as_str)
+        .filter(|w| !w.starts_with('-'));
     let first: Vec<&str> = first.take(2).collect();
     match command.name() {
         "ostree" => first == ["container", "commit"],
@@ -158,7 +207,10 @@ fn cleans(command: &Command) -> bool {
     match command.name() {
         "dnf" | "dnf5" | "microdnf" | "yum" => has("clean"),
         "rpm-ostree" => has("cleanup"),
-        "rm" => command.arguments().iter().any(|w| w.starts_with("/var/cache") || w == "/var" || w == "/var/*"),
+        "rm" => command
+            .arguments()
+            .iter()
+            .any(|w| w.starts_with("/var/cache") || w == "/var" || w == "/var/*"),
         // It empties /var/cache itself.
         "ostree" => finishes(command),
         _ => false,
@@ -171,7 +223,9 @@ fn caches_elsewhere(run: &Run) -> bool {
         let parts = || mount.split(',');
         let kept = parts().any(|o| matches!(o, "type=cache" | "type=tmpfs"));
         kept && parts().any(|o| {
-            let target = ["target=", "dst=", "destination="].iter().find_map(|p| o.strip_prefix(p));
+            let target = ["target=", "dst=", "destination="]
+                .iter()
+                .find_map(|p| o.strip_prefix(p));
             target.is_some_and(|t| t == "/var" || t.starts_with("/var/cache"))
         })
     })
@@ -184,12 +238,17 @@ fn extension(line: u32, package: &str) -> Option<Remark> {
             Remark::warning(
                 "kernel-type-package",
                 line,
-                format!("{} changes the kind of kernel, which is for the MachineConfig to say", excerpt(wanted)),
+                format!(
+                    "{} changes the kind of kernel, which is for the MachineConfig to say",
+                    excerpt(wanted)
+                ),
             )
             .hint("set spec.kernelType of a MachineConfig to realtime or 64k-pages"),
         );
     }
-    let (name, _) = EXTENSIONS.iter().find(|(_, packages)| packages.contains(&wanted))?;
+    let (name, _) = EXTENSIONS
+        .iter()
+        .find(|(_, packages)| packages.contains(&wanted))?;
     Some(
         Remark::warning(
             "extension-package",
@@ -201,14 +260,18 @@ fn extension(line: u32, package: &str) -> Option<Remark> {
 }
 
 fn entitled(command: &Command) -> Option<Remark> {
-    let red_hat = |id: &str| id.starts_with("rhel-") || id.starts_with("codeready-builder-for-rhel");
+    let red_hat =
+        |id: &str| id.starts_with("rhel-") || id.starts_with("codeready-builder-for-rhel");
     let by_option = command.words.iter().enumerate().find_map(|(at, word)| {
         let (option, value) = word.split_once('=').unwrap_or((word, ""));
         let value = match value {
             "" => command.words.get(at + 1).map_or("", String::as_str),
             value => value,
         };
-        let chooses = matches!(option, "--enablerepo" | "--repo" | "--repoid" | "--enable-repo");
+        let chooses = matches!(
+            option,
+            "--enablerepo" | "--repo" | "--repoid" | "--enable-repo"
+        );
         (chooses && value.split(',').any(red_hat)).then_some(value)
     });
     let what = match command.name() {

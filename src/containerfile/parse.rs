@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use parse_dockerfile::{Command as Arguments, Flag, HereDoc, Instruction, RunInstruction, Source};
 
 use super::heredoc::{Blanked, blank};
-use super::shell::{Command, Script, Variables, assignment, words};
+use super::script::{Script, Variables};
+use super::shell::{Command, assignment, commands, words};
 
 /// The API takes 4096 characters; whoever hands over more than this has named the wrong file.
 const MAX_BYTES: usize = 1 << 20;
@@ -89,7 +90,12 @@ impl File {
             line: u32::try_from(error.line()).ok().filter(|&line| line > 0),
             message: one_line(&format!("{error:#}")),
         })?;
-        let reader = Reader { text, blanked: &blanked, escape, starts: starts(text) };
+        let reader = Reader {
+            text,
+            blanked: &blanked,
+            escape,
+            starts: starts(text),
+        };
         let global_arguments = parsed
             .instructions
             .iter()
@@ -114,18 +120,31 @@ impl File {
             stages.push(Stage {
                 line: reader.line(stage.from.from.span.start),
                 base,
-                platform: stage.from.options.iter().any(|f| f.name.value == "platform"),
-                name: stage.from.as_.as_ref().map(|(_, name)| name.value.to_string()),
+                platform: stage
+                    .from
+                    .options
+                    .iter()
+                    .any(|f| f.name.value == "platform"),
+                name: stage
+                    .from
+                    .as_
+                    .as_ref()
+                    .map(|(_, name)| name.value.to_string()),
                 steps,
                 variables: variables.values().clone(),
             });
         }
-        Ok(Self { global_arguments, stages })
+        Ok(Self {
+            global_arguments,
+            stages,
+        })
     }
 
     /// An earlier stage by its name.
     pub(super) fn stage_before(&self, end: usize, name: &str) -> Option<usize> {
-        self.stages[..end].iter().rposition(|stage| stage.is_named(name))
+        self.stages[..end]
+            .iter()
+            .rposition(|stage| stage.is_named(name))
     }
 
     /// Stages that make up the last one, from its base on, by index.
@@ -143,22 +162,37 @@ impl File {
 
 impl Stage {
     fn is_named(&self, name: &str) -> bool {
-        self.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(name))
+        self.name
+            .as_deref()
+            .is_some_and(|n| n.eq_ignore_ascii_case(name))
     }
 }
 
 fn checked(bytes: &[u8]) -> Result<&str, Refusal> {
-    let refuse = |rule, message| Refusal { rule, line: None, message };
+    let refuse = |rule, message| Refusal {
+        rule,
+        line: None,
+        message,
+    };
     if bytes.len() > MAX_BYTES {
-        let message = format!("{} bytes are no Containerfile; {MAX_BYTES} are read at most", bytes.len());
+        let message = format!(
+            "{} bytes are no Containerfile; {MAX_BYTES} are read at most",
+            bytes.len()
+        );
         return Err(refuse("too-large", message));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let message = format!("the byte at offset {} is not UTF-8 text", error.valid_up_to());
+        let message = format!(
+            "the byte at offset {} is not UTF-8 text",
+            error.valid_up_to()
+        );
         refuse("not-text", message)
     })?;
     if let Some(offset) = text.find('\0') {
-        return Err(refuse("not-text", format!("the byte at offset {offset} is NUL, this is not text")));
+        return Err(refuse(
+            "not-text",
+            format!("the byte at offset {offset} is NUL, this is not text"),
+        ));
     }
     let lines = text.lines().count();
     if lines > MAX_LINES {
@@ -198,7 +232,9 @@ fn one_line(message: &str) -> String {
 /// Offsets at which lines begin.
 fn starts(text: &str) -> Vec<usize> {
     let ends = text.bytes().enumerate().filter(|&(_, b)| b == b'\n');
-    std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect()
+    std::iter::once(0)
+        .chain(ends.map(|(at, _)| at + 1))
+        .collect()
 }
 
 struct Reader<'a> {
@@ -215,16 +251,33 @@ impl Reader<'_> {
     }
 
     /// Appends the steps of one instruction: an `ENV` or `ARG` may be several.
-    fn steps(&self, instruction: &Instruction<'_>, variables: &mut Variables, steps: &mut Vec<Step>) {
+    fn steps(
+        &self,
+        instruction: &Instruction<'_>,
+        variables: &mut Variables,
+        steps: &mut Vec<Step>,
+    ) {
         let (at, action) = match instruction {
             Instruction::Run(run) => (run.run.span.start, Action::Run(self.run(run, variables))),
             Instruction::Copy(copy) => (
                 copy.copy.span.start,
-                Action::Copy(transfer("COPY", &copy.options, &copy.src, &copy.dest.value, variables)),
+                Action::Copy(transfer(
+                    "COPY",
+                    &copy.options,
+                    &copy.src,
+                    &copy.dest.value,
+                    variables,
+                )),
             ),
             Instruction::Add(add) => (
                 add.add.span.start,
-                Action::Copy(transfer("ADD", &add.options, &add.src, &add.dest.value, variables)),
+                Action::Copy(transfer(
+                    "ADD",
+                    &add.options,
+                    &add.src,
+                    &add.dest.value,
+                    variables,
+                )),
             ),
             Instruction::Env(env) => {
                 let pairs = pairs(&env.arguments.value, variables);
@@ -243,7 +296,10 @@ impl Reader<'_> {
                         variables.set(name, value);
                     }
                     let action = Action::Arg(name.to_owned(), value);
-                    steps.push(Step { line: self.line(arg.arg.span.start), action });
+                    steps.push(Step {
+                        line: self.line(arg.arg.span.start),
+                        action,
+                    });
                 }
                 return;
             }
@@ -252,11 +308,17 @@ impl Reader<'_> {
                 Action::User(user.arguments.value.to_string()),
             ),
             Instruction::Cmd(i) => (i.cmd.span.start, Action::Container("CMD")),
-            Instruction::Entrypoint(i) => (i.entrypoint.span.start, Action::Container("ENTRYPOINT")),
+            Instruction::Entrypoint(i) => {
+                (i.entrypoint.span.start, Action::Container("ENTRYPOINT"))
+            }
             Instruction::Expose(i) => (i.expose.span.start, Action::Container("EXPOSE")),
-            Instruction::Healthcheck(i) => (i.healthcheck.span.start, Action::Container("HEALTHCHECK")),
+            Instruction::Healthcheck(i) => {
+                (i.healthcheck.span.start, Action::Container("HEALTHCHECK"))
+            }
             Instruction::Onbuild(i) => (i.onbuild.span.start, Action::Container("ONBUILD")),
-            Instruction::Stopsignal(i) => (i.stopsignal.span.start, Action::Container("STOPSIGNAL")),
+            Instruction::Stopsignal(i) => {
+                (i.stopsignal.span.start, Action::Container("STOPSIGNAL"))
+            }
             Instruction::Volume(i) => (i.volume.span.start, Action::Container("VOLUME")),
             Instruction::Label(i) => (i.label.span.start, Action::Other),
             Instruction::Maintainer(i) => (i.maintainer.span.start, Action::Other),
@@ -265,7 +327,10 @@ impl Reader<'_> {
             // A kind of instruction that a later release of the crate may know.
             _ => return,
         };
-        steps.push(Step { line: self.line(at), action });
+        steps.push(Step {
+            line: self.line(at),
+            action,
+        });
     }
 
     fn run(&self, run: &RunInstruction<'_>, variables: &mut Variables) -> Run {
@@ -280,13 +345,18 @@ impl Reader<'_> {
         let commands = match &run.arguments {
             Arguments::Exec(list) => self.exec(
                 self.line(list.span.start),
-                list.value.iter().map(|word| word.value.to_string()).collect(),
+                list.value
+                    .iter()
+                    .map(|word| word.value.to_string())
+                    .collect(),
                 variables,
             ),
             Arguments::Shell(shell) => match run.here_docs.first() {
-                Some(document) => self.script(document).commands(variables),
-                None => self.shell(run.run.span.start, shell.span.start, shell.value)
-                    .commands(variables),
+                Some(document) => commands(&self.script(document), variables),
+                None => {
+                    let script = self.shell(run.run.span.start, shell.span.start, shell.value);
+                    commands(&script, variables)
+                }
             },
             _ => Vec::new(),
         };
@@ -295,10 +365,14 @@ impl Reader<'_> {
     }
 
     fn exec(&self, line: u32, words: Vec<String>, variables: &mut Variables) -> Vec<Command> {
-        let command = Command { line, words, ..Command::default() };
+        let command = Command {
+            line,
+            words,
+            ..Command::default()
+        };
         let inner = command
             .inline_script()
-            .map(|text| Script::verbatim(text, line).commands(variables))
+            .map(|text| commands(&Script::verbatim(text, line), variables))
             .unwrap_or_default();
         std::iter::once(command).chain(inner).collect()
     }
@@ -339,7 +413,13 @@ fn transfer(
             _ => {}
         }
     }
-    Copy { name, from, sources: paths, texts, destination: expand(destination) }
+    Copy {
+        name,
+        from,
+        sources: paths,
+        texts,
+        destination: expand(destination),
+    }
 }
 
 /// `NAME=value …`, or the old `NAME value`.

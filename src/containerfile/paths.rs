@@ -78,7 +78,10 @@ pub(super) fn copied(copy: &Copy) -> Vec<String> {
 pub(super) fn written(command: &Command) -> Vec<String> {
     let mut paths: Vec<&str> = command.writes.iter().map(String::as_str).collect();
     let arguments = command.arguments();
-    let plain = arguments.iter().map(String::as_str).filter(|w| !w.starts_with('-'));
+    let mut plain = arguments
+        .iter()
+        .map(String::as_str)
+        .filter(|w| !w.starts_with('-'));
     let after = |flags: &[&str]| {
         arguments
             .iter()
@@ -90,10 +93,14 @@ pub(super) fn written(command: &Command) -> Vec<String> {
     match command.name() {
         "cp" | "install" | "ln" | "mv" | "rsync" => match after(&["-t", "--target-directory"]) {
             into if !into.is_empty() => paths.extend(into),
-            _ => paths.extend(plain.last()),
+            _ => paths.extend(plain.next_back()),
         },
         "mkdir" | "tee" | "touch" | "truncate" => paths.extend(plain),
-        "sed" if arguments.iter().any(|w| w.starts_with("-i") || w == "--in-place") => {
+        "sed"
+            if arguments
+                .iter()
+                .any(|w| w.starts_with("-i") || w == "--in-place") =>
+        {
             paths.extend(plain.skip(1));
         }
         "curl" => paths.extend(after(&["-o", "--output"])),
@@ -110,7 +117,11 @@ pub(super) fn written(command: &Command) -> Vec<String> {
 }
 
 pub(super) fn check(file: &File) -> Vec<Remark> {
-    let steps = || file.chain().into_iter().flat_map(|index| &file.stages[index].steps);
+    let steps = || {
+        file.chain()
+            .into_iter()
+            .flat_map(|index| &file.stages[index].steps)
+    };
     let removed: Vec<String> = steps()
         .filter_map(|step| match &step.action {
             Action::Run(run) => Some(removed_by(run)),

@@ -5,16 +5,10 @@
 //! between. Where a value is known only at the build (`$(ls /usr/lib/modules)`), its text stays in
 //! the word.
 
-use std::collections::BTreeMap;
+use super::script::{Script, Variables};
 
 /// `$(` and `sh -c` inside each other: each level reads its text again.
 const MAX_DEPTH: usize = 8;
-/// What variables may add to the texts of one Containerfile: a few values that double would not
-/// end.
-const MAX_EXPANDED_BYTES: usize = 256 * 1024;
-/// A `RUN` copies the variables it begins with.
-const MAX_VARIABLES: usize = 256;
-
 /// Words that only introduce the command behind them.
 const PREFIXES: [&str; 20] = [
     "!", "{", "}", "builtin", "command", "do", "done", "elif", "else", "env", "exec", "fi", "if",
@@ -64,110 +58,18 @@ impl Command {
             .clone()
             .position(|w| !w.starts_with("--") && w.contains('c'))?;
         let rest = self.arguments().get(at + 1..)?;
-        rest.iter().find(|w| !w.starts_with('-')).map(String::as_str)
+        rest.iter()
+            .find(|w| !w.starts_with('-'))
+            .map(String::as_str)
     }
 }
 
-/// Variables that have a value known from the text.
-#[derive(Clone, Debug)]
-pub(super) struct Variables {
-    values: BTreeMap<String, String>,
-    budget: usize,
-}
-
-impl Variables {
-    pub(super) fn new() -> Self {
-        Self {
-            values: BTreeMap::new(),
-            budget: MAX_EXPANDED_BYTES,
-        }
-    }
-
-    pub(super) fn set(&mut self, name: &str, value: &str) {
-        if self.values.len() < MAX_VARIABLES || self.values.contains_key(name) {
-            self.values.insert(name.to_owned(), value.to_owned());
-        }
-    }
-
-    /// Forgets values, but not what was expanded so far.
-    pub(super) fn restore(&mut self, values: BTreeMap<String, String>) {
-        self.values = values;
-    }
-
-    pub(super) fn values(&self) -> &BTreeMap<String, String> {
-        &self.values
-    }
-
-    fn expand(&mut self, name: &str) -> Option<String> {
-        let value = self.values.get(name)?;
-        self.budget = self.budget.checked_sub(value.len())?;
-        Some(value.clone())
-    }
-}
-
-/// Shell text, with the lines of the Containerfile that it came from.
-pub(super) struct Script {
-    text: String,
-    /// From which offset on the text is of which line.
-    lines: Vec<(usize, u32)>,
-}
-
-impl Script {
-    /// Text that stands in the Containerfile as it is.
-    pub(super) fn verbatim(text: &str, first_line: u32) -> Self {
-        let mut script = Self::at(String::new(), first_line);
-        script.append(text, first_line);
-        script
-    }
-
-    /// Text all of one line.
-    fn at(text: String, line: u32) -> Self {
-        Self {
-            text,
-            lines: vec![(0, line)],
-        }
-    }
-
-    /// A shell-form instruction: lines that end in `escape` are joined, and comments and empty
-    /// lines between them left out.
-    pub(super) fn joined(text: &str, first_line: u32, escape: char) -> Self {
-        let mut script = Self::at(String::new(), first_line);
-        let mut continued = false;
-        for (line, number) in text.lines().zip(first_line..) {
-            let trimmed = line.trim();
-            if continued && (trimmed.is_empty() || trimmed.starts_with('#')) {
-                continue;
-            }
-            script.lines.push((script.text.len(), number));
-            match line.trim_end().strip_suffix(escape) {
-                Some(head) => script.text.push_str(head),
-                None => script.text.push_str(line),
-            }
-            continued = true;
-        }
-        script
-    }
-
-    /// Appends lines as they stand.
-    pub(super) fn append(&mut self, text: &str, first_line: u32) {
-        for (line, number) in text.split_inclusive('\n').zip(first_line..) {
-            self.lines.push((self.text.len(), number));
-            self.text.push_str(line);
-        }
-    }
-
-    fn line(&self, offset: usize) -> u32 {
-        let next = self.lines.partition_point(|&(start, _)| start <= offset);
-        self.lines[next.saturating_sub(1)].1
-    }
-
-    /// All commands in the order of the text; those of a substitution come before the command they
-    /// are part of.
-    pub(super) fn commands(&self, variables: &mut Variables) -> Vec<Command> {
-        let mut out = Vec::new();
-        read(self, 0, variables, &mut out);
-        out
-    }
+/// All commands in the order of the text; those of a substitution come before the command they are
+/// part of.
+pub(super) fn commands(script: &Script, variables: &mut Variables) -> Vec<Command> {
+    let mut out = Vec::new();
+    read(script, 0, variables, &mut out);
+    out
 }
 
 /// Words of a text, as the shell would split them.
@@ -431,11 +333,12 @@ impl<'a> Reader<'a> {
         if !self.only_words {
             self.strip_prefixes(&mut command);
         }
-        if command.words.is_empty() {
+        if command.words.is_empty() || command.words == ["export"] {
             for (name, value) in &command.assignments {
                 self.variables.set(name, value);
             }
-            if command.writes.is_empty() && delimiters.is_empty() {
+            let nothing = command.words.is_empty() && command.writes.is_empty();
+            if nothing && delimiters.is_empty() {
                 return;
             }
         }
@@ -450,7 +353,12 @@ impl<'a> Reader<'a> {
         let line = command.line;
         self.out.push(command);
         if let Some(text) = nested {
-            read(&Script::at(text, line), self.depth + 1, self.variables, self.out);
+            read(
+                &Script::at(text, line),
+                self.depth + 1,
+                self.variables,
+                self.out,
+            );
         }
     }
 
@@ -459,7 +367,9 @@ impl<'a> Reader<'a> {
         let mut exported = false;
         for word in &command.words {
             if let Some((name, value)) = assignment(word) {
-                command.assignments.push((name.to_owned(), value.to_owned()));
+                command
+                    .assignments
+                    .push((name.to_owned(), value.to_owned()));
             } else if PREFIXES.contains(&&**word) {
                 exported |= word == "export";
             } else {
@@ -469,8 +379,8 @@ impl<'a> Reader<'a> {
         }
         command.words.drain(..kept);
         if exported {
-            // `export A B` names variables; it calls nothing.
-            command.words.clear();
+            // `export A B` names variables, and these hold for all that follows.
+            command.words = vec!["export".to_owned()];
         }
     }
 

@@ -10,12 +10,32 @@ const OPERATOR_STAGES: [&str; 2] = ["configs", "extract"];
 const BASE: &str = "configs";
 /// Build arguments that buildah knows without a default.
 const GIVEN_ARGUMENTS: [&str; 14] = [
-    "ALL_PROXY", "BUILDARCH", "BUILDOS", "BUILDPLATFORM", "BUILDVARIANT", "FTP_PROXY", "HTTPS_PROXY",
-    "HTTP_PROXY", "NO_PROXY", "SOURCE_DATE_EPOCH", "TARGETARCH", "TARGETOS", "TARGETPLATFORM", "TARGETVARIANT",
+    "ALL_PROXY",
+    "BUILDARCH",
+    "BUILDOS",
+    "BUILDPLATFORM",
+    "BUILDVARIANT",
+    "FTP_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "SOURCE_DATE_EPOCH",
+    "TARGETARCH",
+    "TARGETOS",
+    "TARGETPLATFORM",
+    "TARGETVARIANT",
 ];
 /// Parts of names whose values are usually secret.
 const SECRET_PARTS: [&str; 9] = [
-    "ACCESSKEY", "APIKEY", "CREDENTIAL", "PASSPHRASE", "PASSWD", "PASSWORD", "PRIVATEKEY", "SECRET", "TOKEN",
+    "ACCESSKEY",
+    "APIKEY",
+    "CREDENTIAL",
+    "PASSPHRASE",
+    "PASSWD",
+    "PASSWORD",
+    "PRIVATEKEY",
+    "SECRET",
+    "TOKEN",
 ];
 
 pub(super) fn check(file: &File) -> Vec<Remark> {
@@ -54,7 +74,9 @@ pub(super) fn check(file: &File) -> Vec<Remark> {
 
 fn from(stage: &Stage) -> Option<Remark> {
     if let Some(name) = &stage.name
-        && OPERATOR_STAGES.iter().any(|taken| taken.eq_ignore_ascii_case(name))
+        && OPERATOR_STAGES
+            .iter()
+            .any(|taken| taken.eq_ignore_ascii_case(name))
     {
         return Some(
             Remark::warning(
@@ -102,7 +124,9 @@ fn last_stage(file: &File) -> Vec<Remark> {
                 Remark::note(
                     "container-instruction",
                     step.line,
-                    format!("{name} is for containers; a node that boots the image does not know it"),
+                    format!(
+                        "{name} is for containers; a node that boots the image does not know it"
+                    ),
                 )
                 .hint("use a systemd unit if something has to run"),
             ),
@@ -112,8 +136,12 @@ fn last_stage(file: &File) -> Vec<Remark> {
             }
             Action::Run(_) if !root => {
                 remarks.push(
-                    Remark::error("run-not-as-root", step.line, "this RUN is not run as root, so that it cannot change the system")
-                        .hint("put USER 0 before it"),
+                    Remark::error(
+                        "run-not-as-root",
+                        step.line,
+                        "this RUN is not run as root, so that it cannot change the system",
+                    )
+                    .hint("put USER 0 before it"),
                 );
                 // One is enough.
                 root = true;
@@ -127,8 +155,14 @@ fn last_stage(file: &File) -> Vec<Remark> {
 fn copy_source(file: &File, index: usize, line: u32, copy: &Copy) -> Option<Remark> {
     let Some(from) = &copy.from else {
         let remote = |s: &String| s.contains("://") || s.starts_with("git@");
-        let local = copy.sources.iter().find(|s| copy.name == "COPY" || !remote(s))?;
-        return Some(no_context(line, &format!("{} of {}", copy.name, excerpt(local))));
+        let local = copy
+            .sources
+            .iter()
+            .find(|s| copy.name == "COPY" || !remote(s))?;
+        return Some(no_context(
+            line,
+            &format!("{} of {}", copy.name, excerpt(local)),
+        ));
     };
     if from.chars().all(|c| c.is_ascii_digit()) {
         return Some(
@@ -146,7 +180,10 @@ fn copy_source(file: &File, index: usize, line: u32, copy: &Copy) -> Option<Rema
         Remark::error(
             "copy-from-short-name",
             line,
-            format!("{} is no earlier stage, and no full name of an image", excerpt(from)),
+            format!(
+                "{} is no earlier stage, and no full name of an image",
+                excerpt(from)
+            ),
         )
         .hint("name an earlier stage, or the image with its registry")
     })
@@ -183,7 +220,11 @@ fn argument(line: u32, name: &str, has_default: bool) -> Option<Remark> {
 }
 
 fn secret(kind: &str, line: u32, name: &str, value: Option<&String>) -> Option<Remark> {
-    let letters: String = name.to_ascii_uppercase().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    let letters: String = name
+        .to_ascii_uppercase()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric())
+        .collect();
     let named = SECRET_PARTS.iter().any(|part| letters.contains(part));
     let value = value.filter(|v| !v.is_empty() && !v.starts_with('/'))?;
     // A variable that stands for another is looked at where that one is set.

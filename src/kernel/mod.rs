@@ -7,6 +7,7 @@
 //! modules    names, modules.dep, modules.builtin, modules.softdep
 //! modinfo    what a module says about itself
 //! presence   a driver looked up in the files of a stage, with evidence or the reason why not
+//! depmod     module indexes, made anew after modules were added
 //! image      the one kernel of an image
 //! mount      can an initramfs mount the live root that we write
 //! ```
@@ -19,6 +20,7 @@
 //! Semantics: kmod 30 (`modules.dep(5)`, `depmod.d(5)`, libkmod), Linux `kernel/module/`. Checked
 //! against depmod, modprobe and modinfo.
 
+mod depmod;
 mod files;
 mod image;
 mod initramfs;
@@ -29,6 +31,7 @@ mod presence;
 #[cfg(test)]
 mod tests;
 
+pub use depmod::{BuildFiles, Cycle, Depmod, Indexes};
 pub use files::Files;
 pub use image::{Kernel, kernel_in, release_in};
 pub use initramfs::Initramfs;

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::Cycle;
 use super::config::Config;
 use super::hash::HashOrdered;
 use super::module::Facts;
 use crate::kernel::modules::module_name;
+
+/// Most dependencies of all modules, direct or not; a distribution has some 30 000.
+const DEPENDENCIES_MAX: usize = 1 << 22;
 
 /// A module that counts.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ impl Catalog {
                 .map(|at| modules[at].name.clone())
                 .collect(),
         })?;
-        for (at, dependencies) in all_dependencies(&direct, &ranks).into_iter().enumerate() {
+        for (at, dependencies) in all_dependencies(&direct, &ranks)?.into_iter().enumerate() {
             modules[at].dependencies = dependencies;
         }
         Ok(Self { modules, owners })
@@ -65,6 +68,8 @@ impl Catalog {
 /// One module of each name.
 fn choose(config: &Config, found: BTreeMap<String, Facts>) -> Result<Vec<Module>> {
     let mut chosen: HashOrdered<Module> = HashOrdered::new(HashOrdered::<Module>::MODULES);
+    let mut found: Vec<(String, Facts)> = found.into_iter().collect();
+    found.sort_by_key(|(path, _)| config.visit(path));
     for (path, facts) in found {
         let name = module_name(&path).context("a module's path has no name of a module")?;
         let key = name.clone().into_bytes();
@@ -175,7 +180,8 @@ fn circle(direct: &[Vec<usize>], ranks: &[usize], left: usize) -> Vec<usize> {
 }
 
 /// Everything that each depends on, directly or not, by rank.
-fn all_dependencies(direct: &[Vec<usize>], ranks: &[usize]) -> Vec<Vec<usize>> {
+fn all_dependencies(direct: &[Vec<usize>], ranks: &[usize]) -> Result<Vec<Vec<usize>>> {
+    let mut count = 0;
     let mut seen_for = vec![usize::MAX; direct.len()];
     let mut all = Vec::with_capacity(direct.len());
     for at in 0..direct.len() {
@@ -189,7 +195,12 @@ fn all_dependencies(direct: &[Vec<usize>], ranks: &[usize]) -> Vec<Vec<usize>> {
             }
         }
         found.sort_unstable_by_key(|dependency| ranks[*dependency]);
+        count += found.len();
+        ensure!(
+            count <= DEPENDENCIES_MAX,
+            "modules have more than {DEPENDENCIES_MAX} dependencies"
+        );
         all.push(found);
     }
-    all
+    Ok(all)
 }

@@ -6,14 +6,20 @@
 //! external RELEASE DIRECTORY     absolute
 //! make_map_files yes|no          of kernels before 2.6; passed over
 //! ```
+//!
+//! `RELEASE` is `*` or a regular expression for some part of the release.
 
 use anyhow::{Result, ensure};
+use regex::RegexBuilder;
 
-/// Most entries of one kind.
+/// Most entries of all kinds, which every path of a name that is there twice is compared with.
 const ENTRIES_MAX: usize = 4096;
 
-/// Where a module may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Most memory for the pattern of a release.
+const PATTERN_MAX_BYTES: usize = 1 << 20;
+
+/// A word of `search`.
+#[derive(Clone, Debug)]
 enum Search {
     /// Below this directory.
     Directory(String),
@@ -23,6 +29,13 @@ enum Search {
     External,
 }
 
+/// A place of the search list, as modules are compared.
+enum Place<'a> {
+    Directory(&'a str),
+    External(&'a str),
+    BuiltIn,
+}
+
 /// What depmod.d says for one kernel.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
@@ -30,7 +43,7 @@ pub(super) struct Config {
     search: Vec<Search>,
     /// Paths of modules without the ending, the latest line first.
     overrides: Vec<String>,
-    /// Absolute directories.
+    /// Absolute directories, the latest line first.
     pub(super) external: Vec<String>,
 }
 
@@ -57,11 +70,17 @@ impl Config {
         }
         config.search.reverse();
         config.overrides.reverse();
+        config.external.reverse();
         Ok(config)
     }
 
     fn take(&mut self, release: &str, line: &str) {
-        let matches = |pattern: &str| pattern == "*" || pattern == release;
+        let matches = |pattern: &str| {
+            let mut builder = RegexBuilder::new(pattern);
+            let regex = builder.size_limit(PATTERN_MAX_BYTES).build();
+            // depmod as well takes a pattern that is none for one that does not match.
+            pattern == "*" || regex.is_ok_and(|regex| regex.is_match(release))
+        };
         let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
         match words.next() {
             Some("search") => self.search.extend(words.map(|word| match word {
@@ -99,18 +118,53 @@ impl Config {
                 return false;
             }
         }
-        self.rank(new) > self.rank(old)
+        let (mut best_new, mut best_old, mut built_in) = (None, None, None);
+        for (rank, place) in self.places().enumerate() {
+            match place {
+                Place::Directory(directory) if below(new, directory) => best_new = Some(rank),
+                // As in depmod, what is in the same directory does not get its rank.
+                Place::Directory(directory) if below(old, directory) => best_old = Some(rank),
+                Place::Directory(_) => {}
+                Place::External(directory) => {
+                    if below(new, directory) {
+                        best_new = Some(rank);
+                    }
+                    if below(old, directory) {
+                        best_old = Some(rank);
+                    }
+                }
+                Place::BuiltIn => built_in = Some(rank),
+            }
+        }
+        best_new.or(built_in) > best_old.or(built_in)
     }
 
-    /// Place of a path in the search list, the higher the better.
-    fn rank(&self, path: &str) -> Option<usize> {
-        let found = self.search.iter().rposition(|place| match place {
-            Search::Directory(directory) => below(path, directory),
-            Search::BuiltIn => false,
-            Search::External => self.external.iter().any(|directory| below(path, directory)),
-        });
-        let built_in = || self.search.iter().rposition(|at| *at == Search::BuiltIn);
-        found.or_else(built_in)
+    /// The search list with every external directory, the best last.
+    fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        let external = || self.external.iter().map(|at| Place::External(at));
+        self.search.iter().flat_map(move |search| {
+            let (one, several) = match search {
+                Search::Directory(directory) => (Some(Place::Directory(directory)), None),
+                Search::BuiltIn => (Some(Place::BuiltIn), None),
+                Search::External => (None, Some(external())),
+            };
+            one.into_iter().chain(several.into_iter().flatten())
+        })
+    }
+
+    /// When depmod comes to the directory of a path: the kernel's own first.
+    pub(super) fn visit(&self, path: &str) -> usize {
+        let found = self.external.iter().position(|at| below(path, at));
+        found.map_or(0, |at| at + 1)
+    }
+
+    /// The path from the directory on in which modules are looked for. None if it is in none.
+    pub(super) fn below_top<'a>(&self, path: &'a str) -> Option<&'a str> {
+        if !path.starts_with('/') {
+            return Some(path);
+        }
+        let mut external = self.external.iter();
+        external.find_map(|at| path.strip_prefix(at.as_str())?.strip_prefix('/'))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The order in which depmod comes across modules and symbols: that of a hash table with a fixed
-//! number of buckets, each sorted by name. It shows in `modules.symbols`, and in the order of modules that `modules.order` does not
-//! have.
+//! number of buckets, each sorted by name. It shows in `modules.symbols`, and in the order of the
+//! modules that `modules.order` does not have.
 //!
 //! The function is Paul Hsieh's SuperFastHash (<http://www.azillionmonkeys.com/qed/hash.html>), on
 //! numbers in the order of a little endian machine.

@@ -13,11 +13,11 @@
 //! [`Depmod::add`] is given one module after the other and keeps names only; nothing is run, no
 //! directory is walked, and modules may be of any architecture. The files are those of
 //! `depmod -b DIRECTORY RELEASE`, byte for byte, except where depmod goes by the order of a
-//! directory on disk (two modules of one name and one priority): here the first path counts.
+//! directory on disk (two modules of one name and one priority): here they come sorted by path.
 //!
-//! Left out on purpose: the map files that kernels before 2.6 had (`modules.pcimap`), `System.map` and `Module.symvers`
-//! (`-F`, `-E`; they only add warnings), versions of symbols, which depmod compares for warnings
-//! only. Where depmod passes over a module that it cannot read, this is an error.
+//! Left out on purpose: the map files that kernels before 2.6 had (`modules.pcimap`), `System.map`
+//! and `Module.symvers` (`-F`, `-E`; they add warnings), versions of symbols, which depmod compares
+//! for warnings only. Where depmod passes over a module that it cannot read, this is an error.
 //!
 //! Semantics: kmod 30, `depmod(8)`, `depmod.d(5)`, `modules.dep(5)`. Checked against depmod.
 
@@ -97,14 +97,18 @@ impl Depmod {
         })
     }
 
-    /// Directories outside of the kernel's own that modules are to be taken from.
+    /// Absolute directories outside of the kernel's own that modules are to be taken from, too.
     pub fn external_directories(&self) -> impl Iterator<Item = &str> {
         self.config.external.iter().map(String::as_str)
     }
 
-    /// Whether depmod would look at the file: by its name it is a module, and it is not below
-    /// `build` or `source`. Paths are as for [`Depmod::add`].
-    pub fn wants(path: &str) -> bool {
+    /// Whether depmod would look at the file: by its name it is a module, it is not below `build` or
+    /// `source`, and if the path is absolute, it is in an external directory. Paths are as for
+    /// [`Depmod::add`].
+    pub fn wants(&self, path: &str) -> bool {
+        let Some(path) = self.config.below_top(path) else {
+            return false;
+        };
         let mut names = path.rsplit('/');
         names.next();
         module_name(path).is_some() && !names.any(|name| name == "build" || name == "source")
@@ -115,7 +119,7 @@ impl Depmod {
     /// the bytes are those of its target. The order of calls does not matter.
     pub fn add(&mut self, path: &str, file: &mut dyn Read) -> Result<()> {
         ensure!(
-            Self::wants(path) && path.len() <= PATH_MAX_BYTES && !path.contains(['\n', '\0']),
+            self.wants(path) && path.len() <= PATH_MAX_BYTES && !path.contains(['\n', '\0']),
             "{path:?} is no path of a module"
         );
         ensure!(

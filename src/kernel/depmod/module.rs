@@ -66,10 +66,14 @@ impl Facts {
         facts.take_symbols(&file)?;
         if let Some(info) = section(&file, ".modinfo")? {
             for field in info.split(|byte| *byte == 0) {
-                if let Some(value) = field.strip_prefix(b"alias=") {
-                    facts.aliases.push(value);
-                } else if let Some(value) = field.strip_prefix(b"softdep=") {
-                    facts.soft_dependencies.push(value);
+                // A key without a value has an empty one to depmod.
+                let equals = field.iter().position(|byte| *byte == b'=');
+                let (key, value) = field.split_at(equals.unwrap_or(field.len()));
+                let value = value.get(1..).unwrap_or_default();
+                match key {
+                    b"alias" => facts.aliases.push(value),
+                    b"softdep" => facts.soft_dependencies.push(value),
+                    _ => {}
                 }
             }
         }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::catalog::{Catalog, Module};
 use super::trie::Trie;
 use super::{BuildFiles, Indexes};
-use crate::kernel::modules::canonical_name;
+
+/// Largest `modules.dep`, which is what fits in a binary index; a distribution's has some 0.7 MB.
+const DEPENDENCY_LINES_MAX_BYTES: usize = 256 << 20;
 
 /// All indexes.
 pub(super) fn indexes(catalog: &Catalog, build: &BuildFiles<'_>) -> Result<Indexes> {
@@ -17,9 +19,17 @@ pub(super) fn indexes(catalog: &Catalog, build: &BuildFiles<'_>) -> Result<Index
         files.insert(name, content.with_context(|| format!("making {name}"))?);
         Ok(())
     };
-    let lines: Vec<Vec<u8>> = (catalog.modules.iter())
-        .map(|module| dependency_line(catalog, module))
-        .collect();
+    let mut lines = Vec::with_capacity(catalog.modules.len());
+    let mut lines_bytes = 0;
+    for module in &catalog.modules {
+        let line = dependency_line(catalog, module);
+        lines_bytes += line.len();
+        ensure!(
+            lines_bytes <= DEPENDENCY_LINES_MAX_BYTES,
+            "modules.dep would have more than {DEPENDENCY_LINES_MAX_BYTES} bytes"
+        );
+        lines.push(line);
+    }
     add("modules.dep", Ok(text("", &lines)))?;
     add("modules.dep.bin", dependency_trie(catalog, lines))?;
     add("modules.alias", Ok(aliases(catalog)))?;
@@ -27,13 +37,11 @@ pub(super) fn indexes(catalog: &Catalog, build: &BuildFiles<'_>) -> Result<Index
     add("modules.softdep", Ok(soft_dependencies(catalog)))?;
     add("modules.symbols", Ok(symbols(catalog)))?;
     add("modules.symbols.bin", symbol_trie(catalog))?;
-    if let Some(builtin) = build.builtin {
-        add("modules.builtin.bin", builtin_trie(builtin, &mut warnings))?;
-    }
-    if let Some(modinfo) = build.builtin_modinfo {
-        let trie = builtin_alias_trie(modinfo, &mut warnings);
-        add("modules.builtin.alias.bin", trie)?;
-    }
+    // Without its source, such a file is there and empty.
+    let trie = build.builtin.map(|text| builtin_trie(text, &mut warnings));
+    add("modules.builtin.bin", trie.unwrap_or(Ok(Vec::new())))?;
+    let trie = (build.builtin_modinfo).map(|text| builtin_alias_trie(text, &mut warnings));
+    add("modules.builtin.alias.bin", trie.unwrap_or(Ok(Vec::new())))?;
     add("modules.devname", Ok(devices(catalog, &mut warnings)))?;
     Ok(Indexes { files, warnings })
 }
@@ -137,10 +145,7 @@ fn symbols(catalog: &Catalog) -> Vec<u8> {
         let module = catalog.modules[*owner].name.as_bytes();
         lines.push([b"alias symbol:", symbol, b" ", module].concat());
     }
-    text(
-        "# Aliases for symbols, used by symbol_request().\n",
-        &lines,
-    )
+    text("# Aliases for symbols, used by symbol_request().\n", &lines)
 }
 
 fn symbol_trie(catalog: &Catalog) -> Result<Vec<u8>> {
@@ -155,13 +160,11 @@ fn symbol_trie(catalog: &Catalog) -> Result<Vec<u8>> {
 
 fn builtin_trie(builtin: &[u8], warnings: &mut Vec<String>) -> Result<Vec<u8>> {
     let mut trie = Trie::default();
-    let lines = builtin.strip_suffix(b"\n").unwrap_or(builtin);
-    for line in lines.split(|byte| *byte == b'\n') {
-        if builtin.is_empty() {
-            break;
-        }
+    // As in depmod, the end of the line is part of a name that has no dot.
+    for line in builtin.split_inclusive(|byte| *byte == b'\n') {
         let line = String::from_utf8_lossy(line);
         if !line.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            let line = line.trim_end();
             warnings.push(format!("line {line:?} of modules.builtin is no path"));
             continue;
         }
@@ -172,17 +175,21 @@ fn builtin_trie(builtin: &[u8], warnings: &mut Vec<String>) -> Result<Vec<u8>> {
     trie.bytes()
 }
 
-/// `modules.builtin.modinfo` is strings `MODULE.KEY=VALUE`, each with a zero after it.
+/// `modules.builtin.modinfo` is strings `MODULE.KEY=VALUE`, each with a zero after it; one without
+/// does not count.
 fn builtin_alias_trie(modinfo: &[u8], warnings: &mut Vec<String>) -> Result<Vec<u8>> {
     let mut trie = Trie::default();
-    for field in modinfo.split(|byte| *byte == 0) {
+    for field in modinfo.split_inclusive(|byte| *byte == 0) {
+        let Some(field) = field.strip_suffix(&[0]) else {
+            continue;
+        };
         let Some(dot) = field.iter().position(|byte| *byte == b'.') else {
             continue;
         };
         let Some(alias) = field[dot + 1..].strip_prefix(b"alias=") else {
             continue;
         };
-        let module = canonical_name(&String::from_utf8_lossy(&field[..dot]));
+        let module = String::from_utf8_lossy(&field[..dot]).into_owned();
         match normalized(alias) {
             Some(key) => trie.insert(key, module.into(), 0)?,
             None => warnings.push(unmatched(alias, &module)),
@@ -230,9 +237,17 @@ fn device_numbers(alias: &str) -> Option<(char, u32, u32)> {
         Some(rest) => ('c', rest),
         None => ('b', alias.strip_prefix("block-major-")?),
     };
-    let (major, rest) = rest.split_once('-')?;
-    let end = rest.find(|c: char| !c.is_ascii_digit());
-    let minor = &rest[..end.unwrap_or(rest.len())];
-    let all_digits = major.bytes().all(|byte| byte.is_ascii_digit());
-    all_digits.then_some((kind, major.parse().ok()?, minor.parse().ok()?))
+    let (major, rest) = scan_number(rest)?;
+    let (minor, _) = scan_number(rest.strip_prefix('-')?)?;
+    Some((kind, major, minor))
+}
+
+/// A number as C's `scanf` takes one, and what follows it. Those that fit no device number are
+/// none.
+fn scan_number(text: &str) -> Option<(u32, &str)> {
+    let text = text.trim_ascii_start();
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    let (digits, rest) = text.split_at(end.unwrap_or(text.len()));
+    Some((digits.parse().ok()?, rest))
 }

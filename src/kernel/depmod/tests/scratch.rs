@@ -84,7 +84,7 @@ impl Scratch {
         let directory = self.directory();
         for path in walk(&directory, DEPTH_MAX) {
             let path = path.strip_prefix(&directory).unwrap().to_str().unwrap();
-            if Depmod::wants(path) {
+            if depmod.wants(path) {
                 depmod.add(path, &mut File::open(directory.join(path)).unwrap())?;
             }
         }
@@ -94,7 +94,7 @@ impl Scratch {
             .flat_map(|at| walk(Path::new(at), DEPTH_MAX))
         {
             let path = path.to_str().unwrap();
-            if Depmod::wants(path) {
+            if depmod.wants(path) {
                 depmod.add(path, &mut File::open(path).unwrap())?;
             }
         }
