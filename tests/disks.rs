@@ -691,3 +691,37 @@ fn disks_for_power_have_grub_and_those_for_s390x_are_refused() {
     let program = fs::read(prep).unwrap();
     assert_eq!(program[..6], *b"\x7fELF\x01\x02", "32 bits, big-endian");
 }
+
+/// Boot loaders that are missing, too many, or without their configuration.
+#[test]
+fn disks_that_firmware_could_not_start_are_refused() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    const BOOTUPD: &str = "usr/lib/bootupd";
+    let cases = [
+        (
+            "missing",
+            "updates/EFI/.wh.debian",
+            "the image has no EFI boot loader",
+        ),
+        (
+            "double",
+            "updates/EFI/other/shimx64.efi",
+            "the EFI payload has 2 shims, in debian and other",
+        ),
+        (
+            "unconfigured",
+            "grub2-static/.wh.grub-static-efi.cfg",
+            "the image has no usr/lib/bootupd/grub2-static/grub-static-efi.cfg",
+        ),
+    ];
+    for (name, path, words) in cases {
+        let path = format!("{BOOTUPD}/{path}").leak();
+        let layer = tar(&[layout::file(path, "")]);
+        let mut command = derived(&workshop, "layered", name, "amd64", &layer);
+        let said = run_to_fail(command.args(["-f", "metal", "--compression", "fast"]));
+        assert!(said.contains(words), "{name}: {said}");
+        assert_eq!(names(&workshop.path(name)), [""; 0], "{name}");
+    }
+}

@@ -96,6 +96,8 @@ fn name_lengths() -> Tree {
 fn large_directories() -> Tree {
     let mut tree = new();
     add_names(&mut tree, "20000", 20_000, 20);
+    // As many names as some file systems allow for one file.
+    add_names(&mut tree, "65000", 65_000, 8);
     // One node has 504 leaves of 504 hashes.
     add_names(&mut tree, "254500", 254_500, 6);
     // Where these are many, equal hashes lie on both sides of where a leaf is full.
