@@ -5,6 +5,7 @@
 //! files      what a stage of the boot has for a file system: initramfs, tree, squashfs
 //! initramfs  an initramfs stream, read into such a file system
 //! modules    names, modules.dep, modules.builtin, modules.softdep
+//! compressed module files without their compression
 //! modinfo    what a module says about itself
 //! presence   a driver looked up in the files of a stage, with evidence or the reason why not
 //! depmod     module indexes, made anew after modules were added
@@ -20,6 +21,7 @@
 //! Semantics: kmod 30 (`modules.dep(5)`, `depmod.d(5)`, libkmod), Linux `kernel/module/`. Checked
 //! against depmod, modprobe and modinfo.
 
+mod compressed;
 mod depmod;
 mod files;
 mod image;

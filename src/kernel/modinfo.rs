@@ -1,17 +1,9 @@
 //! What a module says about itself: the `.modinfo` section of its object file.
 
-use std::borrow::Cow;
-use std::io::Read;
-
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection, ObjectSymbol};
 
-/// Largest module that is taken, in bytes without compression; the largest ones of a distribution
-/// have some 20 MB.
-const MODULE_MAX_BYTES: u64 = 256 << 20;
-
-/// Most memory that decompressing xz may take; `xz -9` needs 65 MiB.
-const XZ_MEMORY_MAX: u64 = 96 << 20;
+use super::compressed::decompressed;
 
 /// Largest section of fields; modules that name hundreds of firmware files have 0.1 MB.
 const FIELDS_MAX_BYTES: usize = 4 << 20;
@@ -37,8 +29,8 @@ pub struct ModuleInfo {
 
 impl ModuleInfo {
     /// Reads a module file, compressed or not.
-    pub fn read(file: &[u8]) -> Result<Self> {
-        let bytes = decompressed(file)?;
+    pub fn read(mut file: &[u8]) -> Result<Self> {
+        let bytes = decompressed(&mut file)?;
         let object = object::File::parse(&*bytes).context("reading the object file")?;
         let section = object
             .section_by_name(".modinfo")
@@ -102,31 +94,4 @@ impl ModuleInfo {
             .flat_map(|names| names.split(','))
             .filter(|name| !name.is_empty())
     }
-}
-
-/// The module without compression, which is told by what the file begins with.
-fn decompressed(file: &[u8]) -> Result<Cow<'_, [u8]>> {
-    let (decoder, name): (Box<dyn Read + '_>, _) = match file {
-        [0x1f, 0x8b, ..] => (Box::new(flate2::bufread::GzDecoder::new(file)), "gzip"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            let stream = xz2::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, 0)?;
-            let decoder = xz2::bufread::XzDecoder::new_stream(file, stream);
-            (Box::new(decoder), "xz")
-        }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(file)?;
-            (Box::new(decoder), "zstd")
-        }
-        _ => return Ok(Cow::Borrowed(file)),
-    };
-    let mut bytes = Vec::new();
-    decoder
-        .take(MODULE_MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("decompressing it ({name})"))?;
-    ensure!(
-        bytes.len() as u64 <= MODULE_MAX_BYTES,
-        "it expands to more than {MODULE_MAX_BYTES} bytes"
-    );
-    Ok(Cow::Owned(bytes))
 }

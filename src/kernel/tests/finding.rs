@@ -163,7 +163,7 @@ fn ways_of_not_being_there() {
         (
             "built for another kernel",
             |c| {
-                let other = super::elf::Module::new(&["vermagic=6.1.0-test2 SMP"]);
+                let other = super::object::module(&["vermagic=6.1.0-test2 SMP"]);
                 insert(c, "kernel/disk.ko", other.bytes());
             },
             "usr/lib/modules/6.1.0-test/kernel/disk.ko was built for kernel 6.1.0-test2, \
@@ -172,7 +172,7 @@ fn ways_of_not_being_there() {
         (
             "dependency built for another kernel",
             |c| {
-                let other = super::elf::Module::new(&["vermagic=6 SMP"]);
+                let other = super::object::module(&["vermagic=6 SMP"]);
                 insert(c, "kernel/bus.ko", other.bytes());
             },
             "its dependency bus: usr/lib/modules/6.1.0-test/kernel/bus.ko was built for kernel 6, \
@@ -184,7 +184,7 @@ fn ways_of_not_being_there() {
                 insert(
                     c,
                     "kernel/disk.ko",
-                    super::elf::Module::new(&["name=disk"]).bytes(),
+                    super::object::module(&["name=disk"]).bytes(),
                 )
             },
             "usr/lib/modules/6.1.0-test/kernel/disk.ko does not say for which kernel it was built",

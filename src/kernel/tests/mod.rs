@@ -3,6 +3,7 @@
 mod elf;
 mod finding;
 mod index;
+pub(super) mod object;
 mod referee;
 
 use std::collections::BTreeMap;
@@ -20,10 +21,10 @@ const MODULES: &str = "usr/lib/modules/6.1.0-test";
 type Contents = BTreeMap<String, Vec<u8>>;
 
 /// A module for that kernel, with further fields.
-fn module(fields: &[&str]) -> elf::Module {
+fn module(fields: &[&str]) -> object::Module {
     let mut all = vec!["vermagic=6.1.0-test SMP mod_unload "];
     all.extend(fields);
-    elf::Module::new(&all)
+    object::module(&all)
 }
 
 /// A driver `disk`, its two dependencies, and a built-in `core`; indexes as depmod writes them.

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use super::elf::module;
 use super::scratch::{INDEXES, Scratch};
 use crate::kernel::depmod::Indexes;
+use crate::kernel::tests::object::module;
 use crate::referee::{have, is_there};
 
 /// Modules and release of a kernel that is unpacked here: below KERNEL_ROOT, among what the sample

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::Write;
 
-use super::elf::{EM_SPARCV9, EM_X86_64, Module, STT_SPARC_REGISTER, module};
 use super::scratch::{RELEASE, Scratch};
 use crate::kernel::depmod::{Cycle, Indexes};
+use crate::kernel::tests::object::{EM_SPARCV9, EM_X86_64, Module, STT_SPARC_REGISTER, module};
 use crate::referee::have;
 
 /// A tree with these modules, and what the build leaves beside them.

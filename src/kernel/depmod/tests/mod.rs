@@ -2,7 +2,6 @@
 //! has nothing to say.
 
 mod distribution;
-mod elf;
 mod handmade;
 mod refusal;
 mod scratch;

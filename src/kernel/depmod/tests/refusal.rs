@@ -2,9 +2,9 @@
 
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
-use super::elf::{EM_X86_64, Module, module};
 use super::scratch::RELEASE;
 use crate::kernel::depmod::{BuildFiles, Depmod};
+use crate::kernel::tests::object::{EM_X86_64, Module, module};
 
 fn add(path: &str, bytes: &[u8]) -> Result<Depmod, String> {
     let mut depmod = Depmod::new(RELEASE, &[]).unwrap();

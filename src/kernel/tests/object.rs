@@ -1,4 +1,4 @@
-//! Object files by hand, of either class and byte order, with what depmod looks at.
+//! Object files by hand, of either class and byte order, with what depmod and modinfo look at.
 
 /// Section types (ELF gABI).
 const SHT_PROGBITS: u64 = 1;
@@ -6,13 +6,13 @@ const SHT_SYMTAB: u64 = 2;
 const SHT_STRTAB: u64 = 3;
 
 /// Machines, and the type of a symbol that is none (SPARC ABI supplement).
-pub(super) const EM_X86_64: u64 = 62;
-pub(super) const EM_SPARCV9: u64 = 43;
-pub(super) const STT_SPARC_REGISTER: u8 = 13;
+pub(in crate::kernel) const EM_X86_64: u64 = 62;
+pub(in crate::kernel) const EM_SPARCV9: u64 = 43;
+pub(in crate::kernel) const STT_SPARC_REGISTER: u8 = 13;
 
 /// A module to be written as an object file.
 #[derive(Clone)]
-pub(super) struct Module {
+pub(in crate::kernel) struct Module {
     machine: u64,
     wide: bool,
     little: bool,
@@ -22,7 +22,7 @@ pub(super) struct Module {
 }
 
 /// A module with these fields.
-pub(super) fn module(fields: &[&str]) -> Module {
+pub(in crate::kernel) fn module(fields: &[&str]) -> Module {
     let mut module = Module {
         machine: EM_X86_64,
         wide: true,
@@ -41,24 +41,24 @@ fn strings(all: &[&str]) -> Vec<u8> {
 }
 
 impl Module {
-    pub(super) fn of(mut self, machine: u64, wide: bool, little: bool) -> Self {
+    pub(in crate::kernel) fn of(mut self, machine: u64, wide: bool, little: bool) -> Self {
         (self.machine, self.wide, self.little) = (machine, wide, little);
         self
     }
 
     /// With a section of these bytes.
-    pub(super) fn section(mut self, name: &str, content: Vec<u8>) -> Self {
+    pub(in crate::kernel) fn section(mut self, name: &str, content: Vec<u8>) -> Self {
         self.sections.push((name.to_owned(), content));
         self
     }
 
     /// With these symbols for others, as kernels without versions of symbols note them.
-    pub(super) fn exports(self, symbols: &[&str]) -> Self {
+    pub(in crate::kernel) fn exports(self, symbols: &[&str]) -> Self {
         self.section("__ksymtab_strings", strings(symbols))
     }
 
     /// With these symbols for others, as kernels with versions of symbols note them.
-    pub(super) fn exports_versions(mut self, symbols: &[&str]) -> Self {
+    pub(in crate::kernel) fn exports_versions(mut self, symbols: &[&str]) -> Self {
         let names = symbols
             .iter()
             .map(|name| (format!("__crc_{name}"), 0, true));
@@ -67,20 +67,20 @@ impl Module {
     }
 
     /// With these symbols of others.
-    pub(super) fn needs(self, symbols: &[&str]) -> Self {
+    pub(in crate::kernel) fn needs(self, symbols: &[&str]) -> Self {
         symbols
             .iter()
             .fold(self, |module, name| module.undefined(name, 0))
     }
 
     /// With a symbol of that type that is not defined here.
-    pub(super) fn undefined(mut self, name: &str, kind: u8) -> Self {
+    pub(in crate::kernel) fn undefined(mut self, name: &str, kind: u8) -> Self {
         self.symbols.push((name.to_owned(), kind, false));
         self
     }
 
     /// With versions of these symbols. Call after `of`.
-    pub(super) fn versions(self, symbols: &[&str]) -> Self {
+    pub(in crate::kernel) fn versions(self, symbols: &[&str]) -> Self {
         let mut table = Vec::new();
         for name in symbols {
             let end = table.len() + 64;
@@ -104,7 +104,7 @@ impl Module {
     }
 
     /// The object file.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(in crate::kernel) fn bytes(&self) -> Vec<u8> {
         let symbol_len = if self.wide { 24 } else { 16 };
         let mut names = vec![0];
         let mut symbols = vec![0; symbol_len];
