@@ -1,5 +1,7 @@
 //! Executes a plan: from an image to a directory of media.
 
+mod disks;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -9,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::disk::{Composed, Contents};
+use self::disks::Disk;
 use super::drivers::{self, Presence};
 use super::iso::{self, Iso, Payload};
 use super::live::{self, Osmet};
@@ -21,9 +23,7 @@ use super::pxe;
 use super::record::{self, Artifact};
 use super::source::Source;
 use super::staging::Staging;
-use crate::format::gpt::SectorSize;
-use crate::format::sparse::SparseRead;
-use crate::format::{qcow2, squashfs};
+use crate::format::squashfs;
 use crate::progress::Progress;
 use crate::sysroot::{self, Settings, Sysroot};
 
@@ -38,6 +38,9 @@ pub struct Baked {
     pub record: Value,
 }
 
+/// Ignition's name of machines that are nobody's platform.
+const METAL: &str = "metal";
+
 /// Everything that the steps of a bake have in common.
 struct Bake<'a> {
     plan: &'a Plan,
@@ -45,14 +48,6 @@ struct Bake<'a> {
     request: &'a Request,
     staging: &'a Staging,
     progress: &'a dyn Progress,
-}
-
-/// The metal images, composed, and what is known of them. Live media rebuild them from osmet files;
-/// an image of one's own is written only if it was asked for.
-struct Disk {
-    format: Format,
-    composed: Composed,
-    sha256: [u8; 32],
 }
 
 impl Plan {
@@ -85,16 +80,9 @@ impl Bake<'_> {
 
     fn run(&self) -> Result<Baked> {
         let mut sysroot = self.lay_out()?;
-        let disks = self.compose_disks(&sysroot)?;
+        let disks = self.write_disks(&mut sysroot)?;
         if self.plan.has_live() {
             self.write_live_media(&sysroot, &disks)?;
-        }
-        for disk in &disks {
-            self.write_metal(disk)?;
-        }
-        if self.wants(Format::Qcow2) {
-            sysroot.set_platform(&self.source.facts, "qemu")?;
-            self.write_qcow2(&sysroot)?;
         }
 
         let drivers = self.verify()?;
@@ -132,106 +120,11 @@ impl Bake<'_> {
                 origin: self.plan.origin.clone(),
                 image_name: source.origin.name.clone(),
                 image_digest: source.image.manifest_digest.to_string(),
-                platform: "metal".to_owned(),
+                platform: METAL.to_owned(),
                 time: source.image.created.unwrap_or(0),
             },
         )
         .context("laying out the deployed system")
-    }
-
-    fn contents(&self, sysroot: &Sysroot) -> Result<Contents> {
-        Contents::new(
-            sysroot,
-            &self.source.imported.tree,
-            &self.source.facts,
-            self.source.policy.as_deref(),
-            self.request.disk_bytes,
-        )
-    }
-
-    /// Composes the metal images that are asked for, and those that live media install.
-    fn compose_disks(&self, sysroot: &Sysroot) -> Result<Vec<Disk>> {
-        let both = [
-            (Format::Metal, SectorSize::B512),
-            (Format::Metal4k, SectorSize::B4096),
-        ];
-        let live = self.plan.has_live();
-        if !live && !both.iter().any(|(format, _)| self.wants(*format)) {
-            return Ok(Vec::new());
-        }
-        let contents = match self.contents(sysroot) {
-            Ok(contents) => contents,
-            // Nobody asked for a disk, and booting needs none.
-            Err(error) if !both.iter().any(|(format, _)| self.wants(*format)) => {
-                self.progress.warn(&format!(
-                    "these media can't install without a network: {error:#}"
-                ));
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(error),
-        };
-        self.progress.begin("composing disk images", 0);
-        let composed = std::thread::scope(|scope| {
-            let workers: Vec<_> = both
-                .into_iter()
-                .filter(|(format, _)| live || self.wants(*format))
-                .map(|(format, sector_size)| {
-                    let contents = &contents;
-                    scope.spawn(move || self.compose_disk(contents, format, sector_size))
-                })
-                .collect();
-            workers
-                .into_iter()
-                .map(|worker| worker.join().expect("composing does not panic"))
-                .collect()
-        });
-        self.progress.end();
-        composed
-    }
-
-    fn compose_disk(
-        &self,
-        contents: &Contents,
-        format: Format,
-        sector_size: SectorSize,
-    ) -> Result<Disk> {
-        let composed = contents.compose(sector_size, self.staging.scratch_file()?)?;
-        Ok(Disk {
-            format,
-            sha256: composed.sha256()?,
-            composed,
-        })
-    }
-
-    /// The members of rootfs.img from which a live system rebuilds the metal images.
-    fn pack_osmet(&self, disks: &[Disk]) -> Result<Vec<Osmet>> {
-        self.progress
-            .begin("packing disk images for the installer", 0);
-        let packed = std::thread::scope(|scope| {
-            let workers: Vec<_> = disks
-                .iter()
-                .map(|disk| {
-                    scope.spawn(move || -> Result<Osmet> {
-                        let mut file = self.staging.scratch_file()?;
-                        disk.composed
-                            .write_osmet(&disk.sha256, &self.source.facts, &mut file)?;
-                        Ok(Osmet {
-                            name: match disk.format {
-                                Format::Metal4k => self.plan.names.osmet4k.clone(),
-                                _ => self.plan.names.osmet.clone(),
-                            },
-                            content: iso::content_of(&Arc::new(file))?,
-                        })
-                    })
-                })
-                .collect();
-            workers
-                .into_iter()
-                .map(|worker| worker.join().expect("packing does not panic"))
-                .collect()
-        });
-        self.progress.end();
-        packed
     }
 
     fn write_live_media(&self, sysroot: &Sysroot, disks: &[Disk]) -> Result<()> {
@@ -345,52 +238,6 @@ impl Bake<'_> {
                 .apply_to_initrd(&plain, &customized)?;
             std::fs::rename(&customized, &plain).context("naming the customized initramfs")?;
         }
-        Ok(())
-    }
-
-    fn write_metal(&self, disk: &Disk) -> Result<()> {
-        let name = match disk.format {
-            Format::Metal4k => &self.plan.names.metal4k,
-            _ => &self.plan.names.metal,
-        };
-        if !self.wants(disk.format) {
-            return Ok(());
-        }
-        let out = self.staging.create(name)?;
-        let image = &disk.composed.image;
-        let advance = |bytes| self.progress.advance(bytes);
-        self.progress.begin(&format!("writing {name}"), image.len());
-        match self.request.archive.is_none() {
-            true => image.write_raw(&out, &advance),
-            false => self.request.archive.write(image, &out, &advance),
-        }
-        .with_context(|| format!("writing {name}"))?;
-        self.progress.end();
-        Ok(())
-    }
-
-    /// QEMU's image is the metal one with another `/boot`, in a disk as large as the image asks for.
-    fn write_qcow2(&self, sysroot: &Sysroot) -> Result<()> {
-        let contents = self.contents(sysroot)?;
-        let composed = contents.compose(SectorSize::B512, self.staging.scratch_file()?)?;
-        let wanted = match self.request.disk_bytes {
-            None => self.source.facts.image.size.unwrap_or(0) << 30,
-            Some(_) => 0,
-        };
-        let name = &self.plan.names.qcow2;
-        let out = self.staging.create(name)?;
-        self.progress
-            .begin(&format!("writing {name}"), self.plan.content_bytes);
-        qcow2::write(
-            &composed.image,
-            wanted.max(composed.image.len()),
-            self.request.qcow2,
-            self.request.threads.get(),
-            &out,
-            &|bytes| self.progress.advance(bytes),
-        )
-        .with_context(|| format!("writing {name}"))?;
-        self.progress.end();
         Ok(())
     }
 

@@ -46,7 +46,7 @@ impl Archive {
         }
     }
 
-    /// Writes the packed disk.
+    /// Writes the packed disk. `advance` is told of the bytes that are not in a MiB of zeros.
     pub(super) fn write(
         self,
         disk: &dyn SparseRead,
@@ -56,7 +56,9 @@ impl Archive {
         let mut out = BufWriter::new(out);
         let copy = |sink: &mut dyn Write| -> io::Result<()> {
             each(disk, 0, disk.len(), &mut |bytes| {
-                advance(bytes.len() as u64);
+                if bytes.iter().any(|byte| *byte != 0) {
+                    advance(bytes.len() as u64);
+                }
                 sink.write_all(bytes)
             })
         };

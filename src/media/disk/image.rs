@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
 
 use crate::format::sparse::{RawFile, Run, SparseRead, runs};
 use crate::tree::Content;
@@ -70,24 +71,37 @@ impl Image {
         })
     }
 
-    /// Writes the disk into the empty file `out`, which stays sparse. `advance` is told of every byte
-    /// of the disk.
-    pub(in crate::media) fn write_raw(&self, out: &File, advance: &dyn Fn(u64)) -> Result<()> {
-        out.set_len(self.len()).context("making room")?;
+    /// Reads the disk once, front to back: its SHA-256, and into the empty file `copy`, if there is
+    /// one, its bytes; that stays sparse. `advance` is told of every byte that is not in a hole.
+    pub(in crate::media) fn sha256(
+        &self,
+        copy: Option<&File>,
+        advance: &dyn Fn(u64),
+    ) -> Result<[u8; 32]> {
+        if let Some(copy) = copy {
+            copy.set_len(self.len()).context("making room")?;
+        }
+        let mut hash = Sha256::new();
         let mut at = 0;
         runs(self, 0, self.len(), &mut |run| {
-            let len = match run {
-                Run::Hole(len) => len,
+            at += match run {
+                Run::Hole(len) => {
+                    hash_zeros(&mut hash, len);
+                    len
+                }
                 Run::Data(bytes) => {
-                    write_sparse(out, at, bytes)?;
+                    hash.update(bytes);
+                    if let Some(copy) = copy {
+                        write_sparse(copy, at, bytes)?;
+                    }
+                    advance(bytes.len() as u64);
                     bytes.len() as u64
                 }
             };
-            at += len;
-            advance(len);
             Ok(())
         })
-        .context("writing the disk image")
+        .context("reading the disk image")?;
+        Ok(hash.finalize().into())
     }
 
     /// The pieces that overlap with `start..`.
@@ -136,6 +150,15 @@ impl SparseRead for Image {
             .into_iter()
             .flatten()
             .min()
+    }
+}
+
+fn hash_zeros(hash: &mut Sha256, mut left: u64) {
+    let zeros = [0; GRAIN];
+    while left > 0 {
+        let count = left.min(GRAIN as u64);
+        hash.update(&zeros[..count as usize]);
+        left -= count;
     }
 }
 
@@ -198,7 +221,9 @@ mod tests {
         expected[3 << 20..(3 << 20) + 9000].fill(9);
 
         let out = tempfile::tempfile().unwrap();
-        image.write_raw(&out, &|_| ()).unwrap();
+        let checksum = image.sha256(Some(&out), &|_| ()).unwrap();
+        assert_eq!(checksum, *Sha256::digest(&expected));
+        assert_eq!(checksum, image.sha256(None, &|_| ()).unwrap());
         let mut written = vec![1; 4 << 20];
         out.read_exact_at(&mut written, 0).unwrap();
         assert!(written == expected);

@@ -284,11 +284,6 @@ impl Contents {
 }
 
 impl Composed {
-    /// SHA-256 of the whole disk.
-    pub(super) fn sha256(&self) -> Result<[u8; 32]> {
-        osmet::sha256(&self.image, &|_| ())
-    }
-
     /// Writes the osmet file from which a live system of the same image rebuilds the disk.
     pub(super) fn write_osmet(
         &self,

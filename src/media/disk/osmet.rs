@@ -16,9 +16,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
-use crate::format::sparse::{Run, SparseRead, each, runs};
+use crate::format::sparse::{Run, SparseRead, runs};
 use crate::format::xz;
 use crate::ostree::Checksum;
 
@@ -59,18 +58,6 @@ pub(super) struct Description<'a> {
     pub(super) os: &'a str,
     /// Architecture as `uname -m` says it.
     pub(super) architecture: &'a str,
-}
-
-/// SHA-256 of a whole disk.
-pub(super) fn sha256(disk: &dyn SparseRead, advance: &dyn Fn(u64)) -> Result<[u8; 32]> {
-    let mut hash = Sha256::new();
-    each(disk, 0, disk.len(), &mut |bytes| {
-        hash.update(bytes);
-        advance(bytes.len() as u64);
-        Ok(())
-    })
-    .context("reading the disk image")?;
-    Ok(hash.finalize().into())
 }
 
 /// Writes the osmet file of `disk`, whose SHA-256 is `checksum`. Partitions are in the order of the
