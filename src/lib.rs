@@ -20,11 +20,14 @@ pub mod failure;
 pub mod format;
 pub mod image;
 pub mod kernel;
+pub mod layer;
 pub mod media;
 pub mod ostree;
 pub mod progress;
 #[cfg(test)]
 mod referee;
 pub mod selinux;
+pub mod stages;
+pub mod staging;
 pub mod sysroot;
 pub mod tree;

@@ -255,6 +255,33 @@ fn disks_boot_from_the_controller_that_only_the_layer_has_a_driver_for() {
 }
 
 #[test]
+fn a_repaired_image_boots_live_and_installed() {
+    let Some(workshop) = able() else { return };
+    let repaired = workshop.output("repaired").join("os");
+    let repaired = format!("oci:{}", repaired.display());
+    run(workshop
+        .bake_as_nobody()
+        .args(["layer", &workshop.image("forgot"), "-o", &repaired])
+        .args(["--repair", "--driver", "megaraid_sas"]));
+    let output = workshop.output("media");
+    run(workshop
+        .bake_as_nobody()
+        .args(["bake", &repaired, "-f", "iso,metal", "--compression"])
+        .args(["fast", "--driver", "megaraid_sas"])
+        .args(["--live-karg-append", "console=ttyS0"])
+        .args(["--live-karg-append", "mini.poweroff", "-o"])
+        .arg(&output));
+    let (iso, metal) = (find(&output, ".iso"), find(&output, "-metal."));
+    let disk = ["--disk-controller", "megasas", "--firmware", "bios"];
+    let live = boot(&[&["--iso", iso.to_str().unwrap()][..], &disk].concat());
+    assert_eq!(lines(&live, "mode "), ["mode live-iso"], "{live}");
+    assert!(live.contains("megaraid_sas"), "{live}");
+    // The root disk hangs on that controller, so its driver came from the initramfs.
+    let installed = boot(&[&["--disk", metal.to_str().unwrap()][..], &disk].concat());
+    assert_installed(&installed, "megaraid_sas");
+}
+
+#[test]
 fn a_stock_disk_boots_only_where_its_drivers_do() {
     let Some(workshop) = able() else { return };
     let media = bake_disks(&workshop, "stock", "metal", &[]);

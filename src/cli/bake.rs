@@ -9,14 +9,16 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::Outcome;
-use super::check::presence_table;
 use super::image_args::ImageArgs;
+use super::report::presence_table;
 use super::table::Table;
 use super::terminal::Terminal;
 use crate::format::qcow2;
 use crate::image::ImageRef;
-use crate::media::{Archive, Baked, Choice, Customization, Format, Plan, Request, Source, Staging};
+use crate::media::{Archive, Baked, Choice, Customization, Format, Plan, Request, Source};
 use crate::ostree::ContainerReference;
+use crate::stages::Presence;
+use crate::staging::Staging;
 
 /// Write media that boot from an image
 ///
@@ -128,7 +130,7 @@ impl BakeArgs {
         let plan = Plan::new(&source, &request, terminal)?;
         let baked = plan.execute(&source, &request, staging, terminal)?;
         summary(&baked, &self.output, began, terminal)?;
-        Ok(match baked.drivers.iter().all(|p| p.finding.is_present()) {
+        Ok(match !baked.drivers.iter().any(Presence::fails) {
             true => Outcome::Done,
             false => Outcome::Doubtful,
         })

@@ -11,21 +11,23 @@ use serde_json::json;
 
 use super::Outcome;
 use super::image_args::ImageArgs;
-use super::table::Table;
+use super::report::{explanation, junit, presence_table};
 use super::terminal::Terminal;
 use crate::containerfile::{self, Remark, Severity, Wanted};
+use crate::image::ImageRef;
 use crate::kernel;
-use crate::media::{LIVE, Medium, Presence, Source, check_drivers, repair};
+use crate::media::{Medium, Source};
+use crate::stages::{self, Cluster, INSTALL, LIVE, Origin, Parts, Presence, Stage, System};
 
 /// How much of a Containerfile is read: more than is taken, so that it is refused for its size.
 const CONTAINERFILE_READ_BYTES: u64 = 2 << 20;
 
-/// Tell whether drivers are there, at each stage of a boot
+/// Tell whether drivers are there, at each stage from the first boot to day 2
 ///
 /// IMAGE is an image as for bake, or a medium: an ISO, a raw or qcow2 disk
 /// image, or a directory with a PXE set. A Containerfile is read as on-cluster
 /// layering would build it (spec.containerFile of a MachineOSConfig): what in
-/// it loses drivers or breaks the build.
+/// it loses drivers or breaks the build. Exits with 1 where a driver is missing.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// Image or medium to look into
@@ -41,11 +43,23 @@ pub(super) struct CheckArgs {
     /// Containerfile of the pool that the node will be in
     #[arg(long, value_name = "FILE")]
     containerfile: Option<PathBuf>,
+    /// Image that osImageURL of the pool names
+    ///
+    /// If it is not the one that boots, it is looked into as well: nodes pivot to
+    /// it on their first boot in the cluster.
+    #[arg(long, value_name = "IMAGE", requires = "subject")]
+    os_image: Option<ImageRef>,
+    /// Tell what a stage is, and the facts behind its verdicts
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    explain: Vec<Stage>,
+    /// Write the verdicts as a JUnit report
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     #[command(flatten)]
     access: ImageArgs,
 }
 
-/// Drivers in the files of a boot.
+/// Drivers by stages.
 struct Boot {
     release: String,
     drivers: Vec<Presence>,
@@ -60,19 +74,28 @@ struct Lint {
 
 impl CheckArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
+        let containerfile = match &self.containerfile {
+            Some(path) => Some(read_containerfile(path)?),
+            None => None,
+        };
+        let containerfile = containerfile.as_deref();
         let boot = match &self.subject {
-            Some(subject) => Some(self.look_into(subject, terminal)?),
+            Some(subject) => Some(self.look_into(subject, containerfile, terminal)?),
             None => None,
         };
         let release = boot.as_ref().map(|boot| &*boot.release);
-        let lint = match &self.containerfile {
-            Some(path) => Some(self.lint(path, release)?),
-            None => None,
+        let lint = match (&self.containerfile, containerfile) {
+            (Some(path), Some(content)) => Some(self.lint(path, content, release)),
+            _ => None,
         };
         let drivers = boot.as_ref().map_or(&[][..], |boot| &boot.drivers);
-        let hint = repair(drivers);
-        let complete = drivers.iter().all(|p| p.finding.is_present())
-            && lint.as_ref().is_none_or(Lint::is_harmless);
+        let hint = stages::repair(drivers);
+        let complete =
+            !drivers.iter().any(Presence::fails) && lint.as_ref().is_none_or(Lint::is_harmless);
+        if let Some(path) = &self.junit {
+            std::fs::write(path, junit(drivers))
+                .with_context(|| format!("writing {}", path.display()))?;
+        }
         let value = json!({
             "schema": "coreos-bake/check/v1",
             "subject": self.subject,
@@ -91,6 +114,8 @@ impl CheckArgs {
         }
         parts.extend(hint.map(|hint| format!("hint: {hint}\n")));
         parts.extend(lint.map(|lint| lint.text(terminal)));
+        let explained = self.explain.iter();
+        parts.extend(explained.map(|stage| explanation(*stage, drivers)));
         terminal.result(&value, &parts.join("\n"))?;
         Ok(match complete {
             true => Outcome::Done,
@@ -98,46 +123,157 @@ impl CheckArgs {
         })
     }
 
-    fn look_into(&self, subject: &str, terminal: &Terminal) -> Result<Boot> {
+    fn look_into(
+        &self,
+        subject: &str,
+        containerfile: Option<&[u8]>,
+        terminal: &Terminal,
+    ) -> Result<Boot> {
         let path = Path::new(subject);
         if Medium::is_medium(path) {
-            let medium = Medium::open(path)?;
-            let root = medium.root();
-            let release = kernel::release_in(root)?;
-            let (initrd, stages) = (medium.initrd(), medium.stages());
-            let drivers = check_drivers(initrd, root, &release, &self.drivers, stages)?;
-            return Ok(Boot { release, drivers });
+            return self.look_into_medium(&Medium::open(path)?, containerfile, terminal);
         }
         let reference = subject
             .parse()
             .with_context(|| format!("{subject} is neither a medium nor an image"))?;
+        let source = self.read_image(&reference, terminal)?;
+        let mut boot = self.boot_of(&source)?;
+        // What is installed is what boots live.
+        let installed = boot.drivers.clone().into_iter().map(|presence| Presence {
+            stage: match presence.stage {
+                Stage::LiveInitramfs => Stage::InstallInitramfs,
+                _ => Stage::InstallRoot,
+            },
+            ..presence
+        });
+        boot.drivers.extend(installed);
+        let origin = source.origin.to_string();
+        let system = System {
+            root: &source.imported.tree,
+            release: &source.facts.kernel.release,
+            origin: Some(&origin),
+        };
+        let in_cluster = self.in_cluster(&system, containerfile, terminal)?;
+        boot.drivers.extend(in_cluster);
+        self.sort(&mut boot.drivers);
+        Ok(boot)
+    }
+
+    fn look_into_medium(
+        &self,
+        medium: &Medium,
+        containerfile: Option<&[u8]>,
+        terminal: &Terminal,
+    ) -> Result<Boot> {
+        let (root, wanted) = (medium.root(), &self.drivers);
+        let release = kernel::release_in(root)?;
+        let arguments = medium.arguments()?;
+        let parts = medium.parts(&release, &arguments);
+        let mut drivers = stages::check(&parts, wanted, medium.stages())?;
+        if let Some(initrd) = &medium.installed_initrd(&release)? {
+            // Arguments of a live boot are not those of what it installs.
+            let parts = Parts {
+                initrd,
+                arguments: &[],
+                ..parts
+            };
+            drivers.extend(stages::check(&parts, wanted, &INSTALL)?);
+        }
+        let origin = medium.origin()?;
+        let system = System {
+            root,
+            release: &release,
+            origin: origin.as_deref(),
+        };
+        drivers.extend(self.in_cluster(&system, containerfile, terminal)?);
+        self.sort(&mut drivers);
+        Ok(Boot { release, drivers })
+    }
+
+    fn read_image(&self, reference: &ImageRef, terminal: &Terminal) -> Result<Source> {
         let scratch = std::env::temp_dir();
         let options = self.access.read_options(&scratch, None);
-        let source = Source::read(&reference, &options, &scratch, terminal)?;
+        Source::read(reference, &options, &scratch, terminal)
+    }
+
+    /// The drivers in an image's initramfs and root.
+    fn boot_of(&self, source: &Source) -> Result<Boot> {
         let kernel = &source.facts.kernel;
-        let (initramfs, root) = (&kernel.initramfs, &source.imported.tree);
-        let drivers = check_drivers(initramfs, root, &kernel.release, &self.drivers, &LIVE)?;
+        let parts = Parts {
+            initrd: &kernel.initramfs,
+            root: &source.imported.tree,
+            release: &kernel.release,
+            arguments: &source.facts.image.extra_kargs,
+        };
+        let drivers = stages::check(&parts, &self.drivers, &LIVE)?;
         let release = kernel.release.clone();
         Ok(Boot { release, drivers })
     }
 
-    fn lint(&self, path: &Path, release: Option<&str>) -> Result<Lint> {
-        let mut content = Vec::new();
-        File::open(path)
-            .and_then(|file| {
-                file.take(CONTAINERFILE_READ_BYTES)
-                    .read_to_end(&mut content)
-            })
-            .with_context(|| format!("reading {}", path.display()))?;
+    /// The verdicts on what comes after installation; none for systems that go into no cluster.
+    fn in_cluster(
+        &self,
+        system: &System<'_>,
+        containerfile: Option<&[u8]>,
+        terminal: &Terminal,
+    ) -> Result<Vec<Presence>> {
+        if !system.is_openshift()? {
+            return Ok(Vec::new());
+        }
+        let os_image = self.os_image.as_ref().map(|image| match image {
+            ImageRef::Registry(name) => name.to_string(),
+            other => other.to_string(),
+        });
+        let booted = system.origin.and_then(Origin::registry_name);
+        let os_image_drivers = match &self.os_image {
+            Some(image) if os_image.as_deref() != booted => {
+                self.boot_of(&self.read_image(image, terminal)?)?.drivers
+            }
+            _ => Vec::new(),
+        };
+        let cluster = Cluster {
+            os_image: os_image.as_deref(),
+            os_image_drivers: &os_image_drivers,
+            containerfile,
+        };
+        stages::in_cluster(system, &self.drivers, &cluster)
+    }
+
+    /// By driver as they were named, and then as a machine goes through the stages.
+    fn sort(&self, table: &mut [Presence]) {
+        let place = |name: &String| self.drivers.iter().position(|driver| driver == name);
+        table.sort_by_key(|presence| (place(&presence.driver), presence.stage));
+    }
+
+    fn lint(&self, path: &Path, content: &[u8], release: Option<&str>) -> Lint {
         let wanted = Wanted {
             drivers: &self.drivers,
             kernel: release,
         };
-        Ok(Lint {
+        Lint {
             path: path.to_owned(),
-            remarks: containerfile::lint(&content, &wanted),
-        })
+            remarks: containerfile::lint(content, &wanted),
+        }
     }
+}
+
+fn stage(name: &str) -> Result<Stage, String> {
+    let names = Stage::ALL.map(Stage::name);
+    let position = names.iter().position(|known| *known == name);
+    position
+        .map(|at| Stage::ALL[at])
+        .ok_or_else(|| format!("there are {}", names.join(", ")))
+}
+
+fn read_containerfile(path: &Path) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)
+        .and_then(|file| {
+            file.take(CONTAINERFILE_READ_BYTES)
+                .read_to_end(&mut content)
+        })
+        .with_context(|| format!("reading {}", path.display()))?;
+    Ok(content)
 }
 
 impl Lint {
@@ -171,22 +307,4 @@ impl Lint {
         }
         text
     }
-}
-
-/// Drivers by stages, with what was found.
-pub(super) fn presence_table(table: &[Presence], terminal: &Terminal) -> String {
-    let mut lines = Table::new(["DRIVER", "STAGE", "", "FOUND"]);
-    for presence in table {
-        let mark = match presence.finding.is_present() {
-            true => terminal.good("✓"),
-            false => terminal.bad("✗"),
-        };
-        lines.row([
-            presence.driver.clone(),
-            presence.stage.name().to_owned(),
-            mark,
-            presence.finding.to_string(),
-        ]);
-    }
-    lines.render()
 }

@@ -5,6 +5,8 @@ mod check;
 mod generate;
 mod image_args;
 mod inspect;
+mod layer;
+mod report;
 mod table;
 mod terminal;
 
@@ -18,7 +20,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::failure::Failure;
-use crate::{image, media};
+use crate::{image, staging};
 use terminal::{Terminal, TerminalArgs};
 
 /// How a command ended, apart from errors.
@@ -55,6 +57,7 @@ pub struct Cli {
 enum Command {
     Bake(Box<bake::BakeArgs>),
     Check(check::CheckArgs),
+    Layer(Box<layer::LayerArgs>),
     Inspect(inspect::InspectArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -82,6 +85,7 @@ impl Command {
         match self {
             Self::Bake(args) => args.run(terminal),
             Self::Check(args) => args.run(terminal),
+            Self::Layer(args) => args.run(terminal),
             Self::Inspect(args) => args.run(terminal),
             Self::Completions(args) => args.run(),
             Self::Man(args) => args.run(),
@@ -94,7 +98,7 @@ fn watch_signals() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("watching for signals")?;
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            let unfinished = media::abandon();
+            let unfinished = staging::abandon();
             let rest = if unfinished {
                 "; nothing was written"
             } else {

@@ -124,6 +124,11 @@ impl Terminal {
     }
 
     /// See [`Terminal::good`].
+    pub(super) fn doubtful(&self, text: &str) -> String {
+        paint(self.color_out, "33;1", text)
+    }
+
+    /// See [`Terminal::good`].
     pub(super) fn bad(&self, text: &str) -> String {
         paint(self.color_out, "31;1", text)
     }

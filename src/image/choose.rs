@@ -30,7 +30,7 @@ const IMAGES_MAX: usize = 1024;
 const BUILDKIT_KIND: &str = "vnd.docker.reference.type";
 
 /// The annotation that holds a tag in a layout.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The one image that is meant.
 #[derive(Debug)]

@@ -7,7 +7,13 @@
 //!
 //! Everything is checked against its digest: documents before they are looked at, layers while
 //! they are read ([`LayerReader`]). Nothing is written but what an export from containers-storage
-//! needs. Left out on purpose: signatures (`policy.json`), mirrors (`registries.conf`), encrypted
+//! needs; derived images are another matter:
+//!
+//! ```text
+//! image + new layer -> derive: manifest, configuration -> write: layout, archive, registry
+//! ```
+//!
+//! Left out on purpose: signatures (`policy.json`), mirrors (`registries.conf`), encrypted
 //! layers, Docker's own archive format and its first manifest schema.
 //!
 //! Truth: OCI image specification 1.1, OCI distribution specification 1.1, Docker's
@@ -17,6 +23,7 @@ mod arch;
 mod archive;
 mod blob;
 mod choose;
+mod derive;
 mod digest;
 mod error;
 mod layer;
@@ -29,14 +36,17 @@ mod source;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use arch::{goarch, uname};
+pub use derive::{Derived, NewLayer};
 pub use digest::{Digest, DigestError};
 pub use error::{ImageError, hint};
 pub use layer::{LAYER_BYTES_MAX, LayerReader};
 pub use media_type::Compression;
 pub use reference::{ImageRef, ReferenceError, RegistryName, Select, Version};
 pub use registry::Patience;
+pub use write::{Target, write};
 
 use std::collections::BTreeMap;
 use std::fmt;

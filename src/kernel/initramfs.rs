@@ -37,6 +37,11 @@ const LOST_MAX: usize = 20;
 /// Directories with configuration that decides about modules.
 const CONFIGURATION: [&str; 2] = ["modprobe.d", "modules-load.d"];
 
+/// Files by which dracut tells how it made the initramfs, in its own directory, and arguments that it
+/// put in.
+const DRACUT_DIRECTORY: &str = "lib/dracut";
+const DRACUT_ARGUMENTS: &str = "etc/cmdline";
+
 /// An initramfs that was read.
 #[derive(Debug, Default)]
 pub struct Initramfs {
@@ -259,10 +264,17 @@ fn is_kept(path: &str) -> bool {
         return false;
     };
     let parent = directory.rsplit('/').next().unwrap_or_default();
-    let index = name.starts_with("modules.") && !name.ends_with(".bin");
+    let is_index = (name.starts_with("modules.") && !name.ends_with(".bin"))
+        || name.starts_with("symvers")
+        || name == "Module.symvers";
+    let is_dracuts = name.ends_with(".txt") || name.starts_with("hostonly");
     module_name(name).is_some()
         || CONFIGURATION.contains(&parent)
-        || (index && directory.contains("lib/modules"))
+        // Configuration may be a link to a file anywhere.
+        || name.ends_with(".conf")
+        || path == DRACUT_ARGUMENTS
+        || (is_dracuts && directory.ends_with(DRACUT_DIRECTORY))
+        || (is_index && directory.contains("lib/modules"))
 }
 
 fn target(member: &Member, data: &mut dyn Read) -> Result<String> {

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::configuration::underscores;
+use super::glob;
+
 /// What a module file's name ends in; kmod knows these.
 const SUFFIXES: [&str; 4] = [".ko", ".ko.xz", ".ko.gz", ".ko.zst"];
 
@@ -68,6 +71,17 @@ impl Dependencies {
         self.get(name).map(|entry| &*entry.dependencies)
     }
 
+    /// Names of modules that depend on one, directly or not; sorted.
+    pub(super) fn users<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(_, entry)| {
+                let mut paths = entry.dependencies.iter();
+                paths.any(|path| module_name(path).as_deref() == Some(name))
+            })
+            .map(|(user, _)| user.as_str())
+    }
+
     /// Names of all modules, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
@@ -85,49 +99,41 @@ pub(super) fn built_in(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The soft dependencies of a module: loaded with it if they are there.
-///
-/// `text` is `modules.softdep`; lines are `softdep NAME [pre: OTHER…] [post: OTHER…]`, and what
-/// stands before any of the two words comes to nothing.
-pub(super) fn soft_dependencies(text: &str, name: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for line in text.lines() {
-        let mut words = line.split_ascii_whitespace();
-        if words.next() == Some("softdep")
-            && words
-                .next()
-                .is_some_and(|word| canonical_name(word) == name)
-        {
-            found.extend(soft_words(words));
-        }
-    }
-    found
-}
+/// `modules.alias`: by which names modules are asked for, most of them patterns for hardware.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Aliases(BTreeMap<String, Vec<String>>);
 
-/// Names in the words of a soft dependency.
-pub(super) fn soft_words<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
-    words
-        .skip_while(|word| !matches!(*word, "pre:" | "post:"))
-        .filter(|word| !matches!(*word, "pre:" | "post:"))
-        .map(canonical_name)
-        .collect()
-}
-
-/// Modules by the aliases without wildcards in the text of `modules.alias`
-/// (`alias crypto-crc32c crc32c_generic`).
-pub(super) fn plain_aliases(text: &str) -> BTreeMap<String, Vec<String>> {
-    let mut map: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for line in text.lines() {
-        let mut words = line.split_ascii_whitespace();
-        if let (Some("alias"), Some(alias), Some(module)) =
-            (words.next(), words.next(), words.next())
-            && !alias.contains(['*', '?', '['])
-        {
-            let modules = map.entry(canonical_name(alias)).or_default();
-            modules.push(canonical_name(module));
+impl Aliases {
+    /// Parses the text (`alias pci:v00001000d00000014sv* megaraid_sas`).
+    pub(super) fn parse(text: &str) -> Self {
+        let mut map: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for line in text.lines() {
+            let mut words = line.split_ascii_whitespace();
+            if let (Some("alias"), Some(alias), Some(module)) =
+                (words.next(), words.next(), words.next())
+            {
+                let aliases = map.entry(canonical_name(module)).or_default();
+                aliases.push(alias.to_owned());
+            }
         }
+        Self(map)
     }
-    map
+
+    /// The aliases of a module.
+    pub(super) fn of(&self, module: &str) -> &[String] {
+        self.0.get(module).map_or(&[], Vec::as_slice)
+    }
+
+    /// Modules that have a name, which is as kmod compares it, for an alias; sorted.
+    pub(super) fn modules<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(|(_, aliases)| {
+                let mut aliases = aliases.iter();
+                aliases.any(|alias| glob::matches(&underscores(alias), name))
+            })
+            .map(|(module, _)| module.as_str())
+    }
 }
 
 #[cfg(test)]
@@ -164,11 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn soft_dependencies_of_one_module() {
-        let text = "# comment\nsoftdep ext4 pre: crypto-crc32c\nsoftdep cifs gcm\n\
-                    softdep a-b post: c-d e pre: f\nsoftdep a_b pre: g\n";
-        assert_eq!(soft_dependencies(text, "ext4"), ["crypto_crc32c"]);
-        assert_eq!(soft_dependencies(text, "cifs"), [] as [&str; 0]);
-        assert_eq!(soft_dependencies(text, "a_b"), ["c_d", "e", "f", "g"]);
+    fn aliases_are_names_and_patterns() {
+        let text = "# x\nalias pci:v00001000d* disk-a\nalias fs-x disk_a\nalias pci:v0* b\n";
+        let aliases = Aliases::parse(text);
+        assert_eq!(aliases.of("disk_a"), ["pci:v00001000d*", "fs-x"]);
+        let name = "pci:v00001000d1";
+        assert_eq!(aliases.modules(name).collect::<Vec<_>>(), ["b", "disk_a"]);
+        assert_eq!(aliases.modules("fs_x").collect::<Vec<_>>(), ["disk_a"]);
     }
 }

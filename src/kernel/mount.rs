@@ -3,10 +3,11 @@
 use anyhow::Result;
 
 use super::files::Files;
+use super::finding::Finding;
 use super::initramfs::Initramfs;
 use super::modinfo::ModuleInfo;
 use super::modules::built_in;
-use super::presence::{Finding, look_up};
+use super::presence::look_up;
 
 /// What a live boot needs: the file system, and the device that makes a disk of a file. Writable
 /// parts are bind mounts in CoreOS's own live module, so overlay is not asked for.

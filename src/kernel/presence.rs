@@ -1,151 +1,86 @@
 //! A driver looked up in the files of a boot stage.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use anyhow::Result;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::arguments::Arguments;
 use super::files::Files;
+use super::finding::{Finding, Missing, Module, Present, SoftDependencies};
+use super::loading::Loading;
 use super::modinfo::ModuleInfo;
-use super::modules::{
-    Dependencies, built_in, canonical_name, module_name, plain_aliases, soft_dependencies,
-    soft_words,
-};
+use super::modules::{Dependencies, built_in, canonical_name, module_name};
+use super::search::{Search, directory, releases};
+use super::target::{Fit, OWN, Target};
+use super::{configuration, firmware, some_of};
 
-/// Where modules lie, each kernel's in a directory called like its release. The second one is that
-/// of initramfs from before `/lib` was merged into `/usr`.
-const MODULE_DIRECTORIES: [&str; 2] = ["usr/lib/modules", "lib/modules"];
-
-/// Where the kernel looks for firmware, apart from directories of its own release in them.
-const FIRMWARE_DIRECTORIES: [&str; 4] = [
-    "usr/lib/firmware/updates",
-    "usr/lib/firmware",
-    "lib/firmware/updates",
-    "lib/firmware",
-];
-
-/// What the kernel adds to a firmware file's name.
-const FIRMWARE_SUFFIXES: [&str; 3] = ["", ".xz", ".zst"];
-
-/// How many names are spelled out in one note.
-const NOTED_NAMES: usize = 5;
-
-/// Deepest directory and most directories looked into for a module that no index knows.
-const SEARCH_DEPTH: u32 = 12;
-const SEARCH_DIRECTORIES: u32 = 5000;
-
-/// What was found of a driver.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "status", rename_all = "kebab-case")]
-pub enum Finding {
-    /// Loading it by its name would work.
-    Present(Present),
-    /// It would not.
-    Missing(Missing),
+/// A stage of a boot.
+#[derive(Clone, Copy)]
+pub struct Boot<'a> {
+    /// The file system of the stage.
+    pub files: &'a dyn Files,
+    /// The image that kernel and initramfs are from: what it has of the kernel is consulted where
+    /// `files` has it not, such as the versions of its symbols. May be the same as `files`.
+    pub image: &'a dyn Files,
+    /// The release of the kernel that boots.
+    pub release: &'a str,
+    /// The kernel's arguments, in their order; several may be in one string.
+    pub arguments: &'a [String],
+    /// Whether the stage is the initramfs.
+    pub initramfs: bool,
 }
 
-/// A driver that is there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Present {
-    /// The driver's own module.
-    #[serde(flatten)]
-    pub module: Module,
-    /// Everything it depends on, directly or not, in the order of loading.
-    pub dependencies: Vec<Module>,
-    /// What may be wrong all the same, each in a sentence.
-    pub notes: Vec<String>,
+/// Looks drivers up at one stage of a boot.
+pub struct Lookup<'a> {
+    boot: Boot<'a>,
+    /// None if there is no directory of modules for the kernel.
+    modules: Option<Modules<'a>>,
 }
 
-/// A driver that is not there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Missing {
-    /// Why not, in a sentence.
-    pub why: String,
-}
-
-/// One module, with the evidence for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Module {
-    /// Its name, with `_` for `-`.
-    pub name: String,
-    /// Whether it is part of the kernel. Then there is nothing else to say about it.
-    pub built_in: bool,
-    /// Path of its file in the stage's file system.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// Size of the file in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub size: Option<u64>,
-    /// SHA-256 of the file, lower-case hex.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-    /// Which kernel it was built for, and how.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub vermagic: Option<String>,
-    /// Whether a signature is appended to it; whose is not looked at.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub signed: Option<bool>,
-}
-
-impl Finding {
-    /// Whether the driver is there.
-    pub fn is_present(&self) -> bool {
-        matches!(self, Self::Present(_))
+impl<'a> Lookup<'a> {
+    /// Reads what is the same for all drivers.
+    pub fn new(boot: &Boot<'a>) -> Result<Self> {
+        Ok(Self {
+            boot: *boot,
+            modules: Modules::of(boot)?,
+        })
     }
 
-    /// Why it is not; empty if it is.
-    pub fn reason(&self) -> &str {
-        match self {
-            Self::Present(_) => "",
-            Self::Missing(missing) => &missing.why,
-        }
+    /// Whether `driver` would be loaded.
+    ///
+    /// Errors are for files that cannot be read; a driver that is not there, not complete, or kept
+    /// from being loaded is a [`Finding::Missing`].
+    pub fn find(&self, driver: &str) -> Result<Finding> {
+        let name = canonical_name(driver);
+        let found = match &self.modules {
+            Some(modules) => modules.find(&name)?,
+            None => Err(no_modules(self.boot.files, self.boot.release)?),
+        };
+        Ok(match found {
+            Ok(present) => Finding::Present(present),
+            Err(why) => Finding::Missing(Missing { why }),
+        })
     }
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(missing) => f.write_str(&missing.why),
-            Self::Present(present) => {
-                f.write_str(match &present.module.path {
-                    Some(path) => path,
-                    None => "built into the kernel",
-                })?;
-                for (dependency, before) in present
-                    .dependencies
-                    .iter()
-                    .zip(std::iter::once(", after ").chain(std::iter::repeat(", ")))
-                {
-                    write!(f, "{before}{}", dependency.name)?;
-                }
-                for note in &present.notes {
-                    write!(f, "; {note}")?;
-                }
-                Ok(())
-            }
-        }
-    }
+/// Whether `driver` would be loaded at a stage of a boot. For several drivers of one stage, a
+/// [`Lookup`] reads less.
+pub fn look_up_at(boot: &Boot<'_>, driver: &str) -> Result<Finding> {
+    Lookup::new(boot)?.find(driver)
 }
 
-/// Whether `driver` could be loaded with these files by the kernel of that release.
-///
-/// Errors are for files that cannot be read; a driver that is not there, or not complete, is a
-/// [`Finding::Missing`].
+/// Whether `driver` would be loaded with these files by the kernel of that release, without any
+/// kernel arguments, in a stage that is no initramfs.
 pub fn look_up(files: &dyn Files, kernel_release: &str, driver: &str) -> Result<Finding> {
-    let name = canonical_name(driver);
-    let found = match Modules::of(files, kernel_release)? {
-        Some(modules) => modules.find(&name)?,
-        None => Err(no_modules(files, kernel_release)?),
+    let boot = Boot {
+        files,
+        image: files,
+        release: kernel_release,
+        arguments: &[],
+        initramfs: false,
     };
-    Ok(match found {
-        Ok(present) => Finding::Present(present),
-        Err(why) => Finding::Missing(Missing { why }),
-    })
+    look_up_at(&boot, driver)
 }
 
 /// Something found, or the sentence that says why not.
@@ -160,36 +95,44 @@ struct Modules<'a> {
     built_in: BTreeSet<String>,
     /// None where there is no `modules.dep`.
     dependencies: Option<Dependencies>,
+    target: Target,
+    loading: Loading,
+}
+
+/// A module that was read.
+struct Read {
+    name: String,
+    /// As modules.dep names it.
+    listed: String,
+    /// Its path in the stage's file system.
+    path: String,
+    bytes_len: u64,
+    sha256: String,
+    info: ModuleInfo,
 }
 
 impl<'a> Modules<'a> {
-    /// The modules of the kernel of that release, if there is a directory for them.
-    fn of(files: &'a dyn Files, release: &'a str) -> Result<Option<Self>> {
-        for parent in MODULE_DIRECTORIES {
-            let directory = format!("{parent}/{release}");
-            if !release.is_empty() && files.exists(&directory)? {
-                let mut modules = Self {
-                    files,
-                    release,
-                    directory,
-                    built_in: BTreeSet::new(),
-                    dependencies: None,
-                };
-                modules.built_in = built_in(&modules.index("builtin")?.unwrap_or_default());
-                let text = modules.index("dep")?;
-                modules.dependencies = text.map(|text| Dependencies::parse(&text));
-                return Ok(Some(modules));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The text of `modules.<name>`.
-    fn index(&self, name: &str) -> Result<Option<String>> {
-        let bytes = self
-            .files
-            .read(&format!("{}/modules.{name}", self.directory))?;
-        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    /// The modules of the kernel that boots, if there is a directory for them.
+    fn of(boot: &Boot<'a>) -> Result<Option<Self>> {
+        let files = boot.files;
+        let Some(directory) = directory(files, boot.release)? else {
+            return Ok(None);
+        };
+        let index = |name: &str| -> Result<Option<String>> {
+            let bytes = files.read(&format!("{directory}/modules.{name}"))?;
+            Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        let dependencies = index("dep")?.map(|text| Dependencies::parse(&text));
+        let arguments = Arguments::new(boot.arguments, files, boot.initramfs)?;
+        Ok(Some(Self {
+            built_in: built_in(&index("builtin")?.unwrap_or_default()),
+            dependencies,
+            target: Target::new(&[files, boot.image], boot.release)?,
+            loading: Loading::read(files, &directory, arguments)?,
+            files,
+            release: boot.release,
+            directory,
+        }))
     }
 
     fn find(&self, name: &str) -> Result<Found<Present>> {
@@ -198,14 +141,13 @@ impl<'a> Modules<'a> {
                 module: Module {
                     name: name.to_owned(),
                     built_in: true,
-                    path: None,
-                    size: None,
-                    sha256: None,
-                    vermagic: None,
-                    signed: None,
+                    ..Module::default()
                 },
                 dependencies: Vec::new(),
+                soft_dependencies: SoftDependencies::default(),
+                loaded_by: Vec::new(),
                 notes: Vec::new(),
+                warnings: Vec::new(),
             }));
         }
         let entry = self.dependencies.as_ref().and_then(|all| all.get(name));
@@ -213,95 +155,131 @@ impl<'a> Modules<'a> {
             return Ok(Err(self.unknown(name)?));
         };
         // kmod reads this form of the index only.
-        if !self
-            .files
-            .exists(&format!("{}/modules.dep.bin", self.directory))?
-        {
+        let index = format!("{}/modules.dep.bin", self.directory);
+        if !self.files.exists(&index)? {
             return Ok(Err(format!(
                 "{} has a modules.dep, but no modules.dep.bin: depmod was not run there",
                 self.directory
             )));
         }
-        let (module, info) = match self.module(name, &entry.path)? {
-            Ok(found) => found,
-            Err(why) => return Ok(Err(why)),
-        };
-        let mut dependencies = Vec::new();
+        if let Some(why) = circle(name, all) {
+            return Ok(Err(why));
+        }
+        let mut needed = Vec::new();
         for path in &entry.dependencies {
             let dependency = module_name(path).unwrap_or_else(|| path.clone());
-            match self.module(&dependency, path)? {
-                Ok((module, _)) => dependencies.push(module),
+            match self.read(&dependency, path)? {
+                Ok(read) => needed.push(read),
                 Err(why) => return Ok(Err(format!("its dependency {dependency}: {why}"))),
             }
         }
-        for needed in info.depends().map(canonical_name) {
-            let listed = dependencies.iter().any(|module| module.name == needed);
-            if !listed && !self.built_in.contains(&needed) {
-                return Ok(Err(match all.path(&needed) {
+        let module = match self.read(name, &entry.path)? {
+            Ok(read) => read,
+            Err(why) => return Ok(Err(why)),
+        };
+        self.assess(module, needed, all)
+    }
+
+    /// A module and its dependencies, in the order of loading, as the kernel and kmod see them.
+    fn assess(
+        &self,
+        module: Read,
+        needed: Vec<Read>,
+        all: &Dependencies,
+    ) -> Result<Found<Present>> {
+        let name = module.name.as_str();
+        for wanted in module.info.depends().map(canonical_name) {
+            let listed = needed.iter().any(|read| read.name == wanted);
+            if !listed && !self.built_in.contains(&wanted) {
+                return Ok(Err(match all.path(&wanted) {
                     Some(_) => format!(
-                        "it depends on {needed}, which modules.dep does not say: depmod was not run after it was installed"
+                        "it depends on {wanted}, which modules.dep does not say: depmod was not run after it was installed"
                     ),
-                    None => format!("it depends on {needed}, and there is no such module"),
+                    None => format!("it depends on {wanted}, and there is no such module"),
                 }));
             }
         }
-        let notes = self.notes(name, &module, &dependencies, &info)?;
+        let mut notes = Vec::new();
+        let mut warnings = Vec::new();
+        let foreign = needed.iter().filter(|read| !read.is_own());
+        let mut exported: Vec<String> = foreign
+            .flat_map(|read| read.info.exported.iter().cloned())
+            .collect();
+        exported.sort_unstable();
+        for read in std::iter::once(&module).chain(&needed) {
+            let prefix = |why: String| match read.name == name {
+                true => why,
+                false => format!("its dependency {}: {why}", read.name),
+            };
+            match self.target.fits(&read.path, &read.info, &exported) {
+                Ok(Fit { note, warning }) => {
+                    notes.extend(note);
+                    warnings.extend(warning);
+                }
+                Err(why) => return Ok(Err(prefix(why))),
+            }
+            match self.loading.refused(&read.name) {
+                Ok(warning) => warnings.extend(warning),
+                Err(why) => return Ok(Err(prefix(why))),
+            }
+        }
+        match self.signatures(&module, &needed) {
+            Ok(found) => warnings.extend(found),
+            Err(why) => return Ok(Err(why)),
+        }
+        let soft_dependencies = self.soft_dependencies(&module);
+        if !soft_dependencies.absent.is_empty() {
+            notes.push(format!(
+                "soft dependencies that are not there: {}",
+                some_of(&soft_dependencies.absent)
+            ));
+        }
+        let absent = self.absent_firmware(&module, &needed)?;
+        if !absent.is_empty() {
+            warnings.push(format!("firmware that is not there: {}", some_of(&absent)));
+        }
+        let own: Vec<&str> = module.info.all("alias").collect();
+        let loaded = match self.loading.judge(name, &own, all) {
+            Ok(loaded) => loaded,
+            Err(why) => return Ok(Err(why)),
+        };
+        warnings.extend(loaded.warnings);
         Ok(Ok(Present {
-            module,
-            dependencies,
+            module: module.evidence(),
+            dependencies: needed.iter().map(Read::evidence).collect(),
+            soft_dependencies,
+            loaded_by: loaded.by,
             notes,
+            warnings,
         }))
     }
 
-    /// The module in a file that an index names.
-    fn module(&self, name: &str, path: &str) -> Result<Found<(Module, ModuleInfo)>> {
-        let path = match path.strip_prefix('/') {
+    /// Reads the module in a file that an index names.
+    fn read(&self, name: &str, listed: &str) -> Result<Found<Read>> {
+        let path = match listed.strip_prefix('/') {
             Some(path) => path.to_owned(),
-            None => format!("{}/{path}", self.directory),
+            None => format!("{}/{listed}", self.directory),
         };
         let Some(bytes) = self.files.read(&path)? else {
             return Ok(Err(format!("modules.dep names {path}, which is not there")));
         };
-        let info = match ModuleInfo::read(&bytes) {
-            Ok(info) => info,
-            Err(error) => return Ok(Err(format!("{path} is no usable module: {error:#}"))),
-        };
-        match info.release() {
-            Some(release) if release == self.release => {}
-            Some(release) => {
-                return Ok(Err(format!(
-                    "{path} was built for kernel {release}, and {} boots",
-                    self.release
-                )));
-            }
-            None => {
-                return Ok(Err(format!(
-                    "{path} does not say for which kernel it was built"
-                )));
-            }
-        }
-        let module = Module {
-            name: name.to_owned(),
-            built_in: false,
-            size: Some(bytes.len() as u64),
-            sha256: Some(hex::encode(Sha256::digest(&bytes))),
-            vermagic: info
-                .vermagic()
-                .map(|vermagic| vermagic.trim_end().to_owned()),
-            signed: Some(info.signed),
-            path: Some(path),
-        };
-        Ok(Ok((module, info)))
+        Ok(match ModuleInfo::read(&bytes) {
+            Ok(info) => Ok(Read {
+                name: name.to_owned(),
+                listed: listed.to_owned(),
+                path,
+                bytes_len: bytes.len() as u64,
+                sha256: hex::encode(Sha256::digest(&bytes)),
+                info,
+            }),
+            Err(error) => Err(format!("{path} is no usable module: {error:#}")),
+        })
     }
 
     /// Why no index names the module.
     fn unknown(&self, name: &str) -> Result<String> {
-        let mut search = Search {
-            files: self.files,
-            name,
-            directories_left: SEARCH_DIRECTORIES,
-        };
-        if let Some(path) = search.below(&self.directory, 0)? {
+        let mut search = Search::new(self.files, name);
+        if let Some(path) = search.below(&self.directory)? {
             return Ok(match self.dependencies {
                 Some(_) => format!(
                     "{path} is there, but modules.dep does not name it: depmod was not run after it was installed"
@@ -313,8 +291,8 @@ impl<'a> Modules<'a> {
             if other == self.release {
                 continue;
             }
-            if let Some(modules) = Modules::of(self.files, &other)?
-                && search.below(&modules.directory, 0)?.is_some()
+            if let Some(directory) = directory(self.files, &other)?
+                && search.below(&directory)?.is_some()
             {
                 return Ok(format!(
                     "module {name} is there for kernel {other}, and {} boots",
@@ -328,128 +306,137 @@ impl<'a> Modules<'a> {
         ))
     }
 
-    fn notes(
-        &self,
-        name: &str,
-        module: &Module,
-        dependencies: &[Module],
-        info: &ModuleInfo,
-    ) -> Result<Vec<String>> {
-        let mut notes = Vec::new();
-        let unsigned: Vec<&str> = std::iter::once(module)
-            .chain(dependencies)
-            .filter(|module| module.signed == Some(false))
-            .map(|module| module.name.as_str())
+    /// What signatures may lead to, or why the kernel refuses the driver for them.
+    fn signatures(&self, module: &Read, needed: &[Read]) -> Found<Vec<String>> {
+        let mut warnings = Vec::new();
+        let all = || std::iter::once(module).chain(needed);
+        let unsigned: Vec<&str> = all()
+            .filter(|read| read.info.signature.is_none())
+            .map(|read| read.name.as_str())
             .collect();
         if !unsigned.is_empty() {
-            notes.push(format!(
+            if let Some(argument) = self.loading.arguments().refuses_unsigned() {
+                return Err(format!(
+                    "{argument} makes the kernel refuse what is not signed: {}",
+                    some_of(&unsigned)
+                ));
+            }
+            warnings.push(format!(
                 "not signed, so refused under Secure Boot: {}",
                 some_of(&unsigned)
             ));
         }
-        let absent = self.absent_soft_dependencies(name, info)?;
-        if !absent.is_empty() {
-            notes.push(format!(
-                "soft dependencies that are not there: {}",
-                some_of(&absent)
+        for read in all() {
+            if let Some(signature) = &read.info.signature
+                && let Some(why) = &signature.unreadable
+            {
+                warnings.push(format!(
+                    "{} has a signature that cannot be read ({why}), so a kernel that checks signatures refuses it even without Secure Boot",
+                    read.path
+                ));
+            }
+        }
+        let Some(builder) = self.target.own().and_then(|own| own.signer.as_deref()) else {
+            return Ok(warnings);
+        };
+        let signer = |read: &'_ &Read| -> Option<String> {
+            let signer = read.info.signature.as_ref()?.signer.clone()?;
+            (signer != builder).then_some(signer)
+        };
+        let others: BTreeSet<String> = all().filter_map(|read| signer(&read)).collect();
+        for other in others {
+            let modules: Vec<&str> = all()
+                .filter(|read| signer(read).as_ref() == Some(&other))
+                .map(|read| read.name.as_str())
+                .collect();
+            warnings.push(format!(
+                "signed by {other} and not by {builder} as the kernel's own modules, so refused under Secure Boot unless that key is enrolled or in the kernel: {}",
+                some_of(&modules)
             ));
         }
-        let absent = self.absent_firmware(info)?;
-        if !absent.is_empty() {
-            notes.push(format!("firmware that is not there: {}", some_of(&absent)));
-        }
-        Ok(notes)
+        Ok(warnings)
     }
 
-    /// Soft dependencies for which there is neither a module nor an alias.
-    fn absent_soft_dependencies(&self, name: &str, info: &ModuleInfo) -> Result<Vec<String>> {
-        let mut wanted = soft_dependencies(&self.index("softdep")?.unwrap_or_default(), name);
-        let own = info.all("softdep");
-        wanted.extend(own.flat_map(|words| soft_words(words.split_ascii_whitespace())));
-        wanted.sort_unstable();
-        wanted.dedup();
-        wanted.retain(|soft| {
-            let known = self.dependencies.as_ref().and_then(|all| all.get(soft));
-            known.is_none() && !self.built_in.contains(soft)
+    /// Soft dependencies of a module, by the index and by its own words.
+    fn soft_dependencies(&self, module: &Read) -> SoftDependencies {
+        let indexed = self.loading.soft(&module.name).cloned();
+        // Without an index nothing says so but the module; kmod takes one line only.
+        let soft = indexed.or_else(|| {
+            let words = module.info.get("softdep")?;
+            Some(configuration::soft(module.name.clone(), words))
         });
-        if !wanted.is_empty() {
-            let aliases = plain_aliases(&self.index("alias")?.unwrap_or_default());
-            wanted.retain(|soft| !aliases.contains_key(soft));
-        }
-        Ok(wanted)
+        let soft = soft.unwrap_or_default();
+        let mut found = SoftDependencies::default();
+        let is_there = |name: &String| {
+            let known = self.dependencies.as_ref().and_then(|all| all.get(name));
+            known.is_some() || self.built_in.contains(name) || self.loading.is_alias(name)
+        };
+        let absent = |name: &&String| !is_there(name);
+        found.absent = soft
+            .before
+            .iter()
+            .chain(&soft.after)
+            .filter(absent)
+            .cloned()
+            .collect();
+        found.absent.sort_unstable();
+        found.absent.dedup();
+        found.before = soft.before.into_iter().filter(is_there).collect();
+        found.after = soft.after.into_iter().filter(is_there).collect();
+        found
     }
 
-    fn absent_firmware(&self, info: &ModuleInfo) -> Result<Vec<String>> {
-        let mut absent = Vec::new();
-        // Newer modules name groups of files with wildcards, of which no single one is needed.
-        for name in info.all("firmware").filter(|name| !name.contains('*')) {
-            if !self.has_firmware(name)? {
-                absent.push(name.to_owned());
-            }
-        }
-        absent.sort_unstable();
-        absent.dedup();
-        Ok(absent)
-    }
-
-    fn has_firmware(&self, name: &str) -> Result<bool> {
-        for directory in FIRMWARE_DIRECTORIES {
-            for directory in [
-                directory.to_owned(),
-                format!("{directory}/{}", self.release),
-            ] {
-                for suffix in FIRMWARE_SUFFIXES {
-                    if self.files.exists(&format!("{directory}/{name}{suffix}"))? {
-                        return Ok(true);
-                    }
-                }
-            }
-        }
-        Ok(false)
+    fn absent_firmware(&self, module: &Read, needed: &[Read]) -> Result<Vec<String>> {
+        let all = std::iter::once(module).chain(needed);
+        let names = all.flat_map(|read| read.info.all("firmware"));
+        let first = self.loading.arguments().firmware_directory();
+        firmware::absent(self.files, self.release, first, names)
     }
 }
 
-/// A search for a module file, whatever the indexes say.
-struct Search<'a> {
-    files: &'a dyn Files,
-    name: &'a str,
-    directories_left: u32,
-}
+impl Read {
+    /// Whether it is one of the modules that the kernel came with, by its place.
+    fn is_own(&self) -> bool {
+        self.listed.starts_with(OWN)
+    }
 
-impl Search<'_> {
-    /// The path of the first one below a directory.
-    fn below(&mut self, directory: &str, depth: u32) -> Result<Option<String>> {
-        if depth > SEARCH_DEPTH || self.directories_left == 0 {
-            return Ok(None);
+    fn evidence(&self) -> Module {
+        let signature = self.info.signature.clone();
+        let is_signed = signature.is_some();
+        let signature = signature.unwrap_or_default();
+        let vermagic = self.info.vermagic();
+        Module {
+            name: self.name.clone(),
+            built_in: false,
+            path: Some(self.path.clone()),
+            size: Some(self.bytes_len),
+            sha256: Some(self.sha256.clone()),
+            vermagic: vermagic.map(|vermagic| vermagic.trim_end().to_owned()),
+            signed: Some(is_signed),
+            signer: signature.signer,
+            key: signature.key,
+            hash: signature.hash,
         }
-        self.directories_left -= 1;
-        for entry in self.files.list(directory)? {
-            let path = format!("{directory}/{entry}");
-            match module_name(&entry) {
-                Some(name) if name == self.name => return Ok(Some(path)),
-                Some(_) => {}
-                // Links out of the directory: to where the kernel was built.
-                None if depth == 0 && matches!(&*entry, "build" | "source") => {}
-                None => {
-                    if let Some(found) = self.below(&path, depth + 1)? {
-                        return Ok(Some(found));
-                    }
-                }
-            }
-        }
-        Ok(None)
     }
 }
 
-/// Kernel releases that have a directory of modules, sorted.
-fn releases(files: &dyn Files) -> Result<Vec<String>> {
-    let mut releases = Vec::new();
-    for directory in MODULE_DIRECTORIES {
-        releases.extend(files.list(directory)?);
+/// What keeps a module from ever being loaded: it needs itself.
+fn circle(name: &str, all: &Dependencies) -> Option<String> {
+    let needs = |name: &str, other: &str| {
+        let paths = all.dependencies(name).unwrap_or_default();
+        paths
+            .iter()
+            .any(|path| module_name(path).as_deref() == Some(other))
+    };
+    if needs(name, name) {
+        return Some(format!("by modules.dep, {name} depends on itself"));
     }
-    releases.sort_unstable();
-    releases.dedup();
-    Ok(releases)
+    let paths = all.dependencies(name).unwrap_or_default();
+    let names = paths.iter().filter_map(|path| module_name(path));
+    let other = names.into_iter().find(|other| needs(other, name))?;
+    Some(format!(
+        "by modules.dep, {name} and {other} depend on each other, so neither can be loaded"
+    ))
 }
 
 /// What is said where a kernel has no directory of modules at all.
@@ -462,13 +449,4 @@ fn no_modules(files: &dyn Files, release: &str) -> Result<String> {
             some_of(&others)
         ),
     })
-}
-
-/// The first few of some names, and how many more there are.
-fn some_of(names: &[impl AsRef<str>]) -> String {
-    let shown: Vec<&str> = names.iter().take(NOTED_NAMES).map(AsRef::as_ref).collect();
-    match names.len() - shown.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }

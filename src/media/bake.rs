@@ -12,7 +12,6 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use self::disks::Disk;
-use super::drivers::{self, Presence};
 use super::iso::{self, Iso, Payload};
 use super::live::{self, Osmet};
 use super::medium::Medium;
@@ -22,9 +21,10 @@ use super::plan::{Plan, Request, refuse_missing};
 use super::pxe;
 use super::record::{self, Artifact};
 use super::source::Source;
-use super::staging::Staging;
 use crate::format::squashfs;
 use crate::progress::Progress;
+use crate::stages::{self, Presence};
+use crate::staging::Staging;
 use crate::sysroot::{self, Settings, Sysroot};
 
 /// What came of a bake.
@@ -258,7 +258,7 @@ impl Bake<'_> {
                 let table = self.verify_medium(format, path)?;
                 // Worse beats better where two media disagree.
                 let found = tables.entry(!format.is_live()).or_default();
-                if found.is_empty() || table.iter().any(|p| !p.finding.is_present()) {
+                if found.is_empty() || table.iter().any(Presence::fails) {
                     *found = table;
                 }
             }
@@ -275,13 +275,10 @@ impl Bake<'_> {
             return Ok(Vec::new());
         }
         let medium = Medium::open(&path)?;
-        let table = drivers::check(
-            medium.initrd(),
-            medium.root(),
-            &self.source.facts.kernel.release,
-            &self.request.drivers,
-            medium.stages(),
-        )?;
+        let release = &self.source.facts.kernel.release;
+        let arguments = medium.arguments()?;
+        let parts = medium.parts(release, &arguments);
+        let table = stages::check(&parts, &self.request.drivers, medium.stages())?;
         if !self.request.allow_missing_driver {
             refuse_missing(&table, "what was written")?;
         }

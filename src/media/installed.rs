@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
+use super::medium::ORIGIN_LIMIT;
 use crate::failure::Failure;
 use crate::format::gpt::Table;
 use crate::format::xfs::reader::{Entry, Follow, Kind, Name};
@@ -82,6 +83,17 @@ impl Installed {
 
     fn lookup(&self, path: &str) -> Result<Option<Entry>> {
         self.root.lookup_below(&self.top, path, Follow::Last)
+    }
+
+    /// The file beside the deployment whose name goes on like this.
+    pub(super) fn beside(&self, ending: &str) -> Result<Option<Vec<u8>>> {
+        let path = format!("{}{ending}", self.deployment);
+        match self.root.lookup(&path, Follow::NotLast)? {
+            Some(entry) if matches!(entry.kind, Kind::File { .. }) => {
+                self.root.to_vec(&entry, ORIGIN_LIMIT).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
-use super::drivers::{INSTALL, LIVE, Stages};
 use super::installed::Installed;
 use super::iso::Payload;
 use super::live::{SQUASHFS_NAME, SQUASHFS_OFFSET};
@@ -15,6 +15,7 @@ use crate::format::gpt::Table;
 use crate::format::squashfs::{Entry, Follow, Kind, Reader};
 use crate::format::{cpio, iso9660, qcow2};
 use crate::kernel::Files;
+use crate::stages::{INSTALL, LIVE, Parts, Stages};
 use crate::tree::Content;
 
 /// A medium and its parts.
@@ -97,6 +98,57 @@ impl Medium {
         }
     }
 
+    /// What the deployment's origin says: where it looks for updates.
+    pub fn origin(&self) -> Result<Option<String>> {
+        let text = match &self.system {
+            System::Live(live) => live.root.beside(".origin")?,
+            System::Installed(installed) => installed.beside(".origin")?,
+        };
+        let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(text.and_then(|text| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("container-image-reference="));
+            line.map(|reference| reference.trim().to_owned())
+        }))
+    }
+
+    /// The initramfs that the system has once a live medium has installed it, for kernel `release`.
+    pub fn installed_initrd(&self, release: &str) -> Result<Option<Content>> {
+        match &self.system {
+            System::Live(live) => live
+                .root
+                .content(&format!("usr/lib/modules/{release}/initramfs.img")),
+            System::Installed(_) => Ok(None),
+        }
+    }
+
+    /// The kernel's arguments, all in one string; none are known of a PXE set.
+    pub fn arguments(&self) -> Result<Vec<String>> {
+        Ok(match &self.system {
+            System::Live(live) => match &live.iso {
+                Some(iso) => live_arguments(iso).context("reading the kernel arguments")?,
+                None => Vec::new(),
+            },
+            System::Installed(installed) => installed
+                .entry
+                .get("options")
+                .into_iter()
+                .cloned()
+                .collect(),
+        })
+    }
+
+    /// What boots, with the kernel of that release and these arguments.
+    pub fn parts<'a>(&'a self, release: &'a str, arguments: &'a [String]) -> Parts<'a> {
+        Parts {
+            initrd: self.initrd(),
+            root: self.root(),
+            release,
+            arguments,
+        }
+    }
+
     /// What its initramfs and its root are called in reports.
     pub fn stages(&self) -> &'static Stages {
         match &self.system {
@@ -147,6 +199,48 @@ fn open_iso(content: Content) -> Result<System> {
     };
     Live::new(Some(iso), payload).map(|live| System::Live(Box::new(live)))
 }
+
+/// What the first of the places that `coreos/kargs.json` names holds: the arguments of the media
+/// themselves, or those that coreos-installer has put there.
+fn live_arguments(iso: &iso9660::Reader) -> Result<Vec<String>> {
+    let Some(kargs) = iso.file("coreos/kargs.json")? else {
+        return Ok(Vec::new());
+    };
+    let kargs: Kargs = serde_json::from_slice(&kargs.to_vec(KARGS_LIMIT)?)?;
+    let Some(place) = kargs.files.first() else {
+        return Ok(vec![kargs.default]);
+    };
+    let file = iso
+        .file(&place.path)?
+        .with_context(|| format!("{} is missing", place.path))?;
+    let len = usize::try_from(kargs.size)
+        .ok()
+        .filter(|len| *len as u64 <= KARGS_LIMIT);
+    let mut area = vec![0; len.context("its area is too large")?];
+    file.read_at(place.offset, &mut area)
+        .with_context(|| format!("reading {}", place.path))?;
+    let text = String::from_utf8_lossy(&area);
+    // Filled up with line breaks and signs of comments.
+    Ok(vec![text.trim_end_matches(['#', '\n']).trim().to_owned()])
+}
+
+/// coreos-installer's description of where kernel arguments are, `coreos/kargs.json`.
+#[derive(Deserialize)]
+struct Kargs {
+    default: String,
+    files: Vec<KargsPlace>,
+    /// Length of each area in bytes.
+    size: u64,
+}
+
+#[derive(Deserialize)]
+struct KargsPlace {
+    path: String,
+    offset: u64,
+}
+
+/// Longest area of kernel arguments, and longest description of one.
+const KARGS_LIMIT: u64 = 1 << 20;
 
 fn open_pxe(directory: &Path) -> Result<System> {
     let [kernel, initrd, rootfs] = pxe_parts(directory)?;
@@ -220,6 +314,17 @@ impl LiveRoot {
     fn lookup(&self, path: &str) -> Result<Option<Entry>> {
         self.reader.lookup_below(&self.top, path, Follow::Last)
     }
+
+    /// The file beside the deployment whose name goes on like this.
+    fn beside(&self, ending: &str) -> Result<Option<Vec<u8>>> {
+        let path = format!("{}{ending}", self.deployment);
+        match self.reader.lookup(&path, Follow::NotLast)? {
+            Some(entry) if matches!(entry.kind, Kind::File { .. }) => {
+                self.reader.to_vec(&entry, ORIGIN_LIMIT).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 /// What the live initramfs looks for: the one match of `/ostree/boot.1/*/*/0`.
@@ -258,6 +363,9 @@ fn names(reader: &Reader, directory: Option<Entry>) -> Result<Vec<String>> {
         _ => Ok(Vec::new()),
     }
 }
+
+/// Largest origin file; they have a line or two.
+pub(super) const ORIGIN_LIMIT: u64 = 64 << 10;
 
 /// Largest file that is read whole out of a live root: module indexes, modules.
 const FILE_LIMIT: u64 = 256 << 20;

@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::compress::Archive;
 use super::compression::{self, Choice};
 use super::customize::Customization;
-use super::drivers::{self, Presence};
 use super::iso;
 use super::names::{CHECKSUMS, Format, Names, RECORD, STREAM};
 use super::source::Source;
@@ -18,6 +17,7 @@ use crate::format::qcow2;
 use crate::format::squashfs::Compressor;
 use crate::kernel::{self, Initramfs, Verdict};
 use crate::progress::Progress;
+use crate::stages::{self, Parts, Presence};
 
 /// What the user asks for, apart from the image.
 #[derive(Debug)]
@@ -87,14 +87,13 @@ impl Plan {
     /// Decides everything, and refuses what can't come out right.
     pub fn new(source: &Source, request: &Request, progress: &dyn Progress) -> Result<Self> {
         let facts = &source.facts;
-        let initrd = &facts.kernel.initramfs;
-        let drivers = drivers::check(
-            initrd,
-            &source.imported.tree,
-            &facts.kernel.release,
-            &request.drivers,
-            &drivers::LIVE,
-        )?;
+        let parts = Parts {
+            initrd: &facts.kernel.initramfs,
+            root: &source.imported.tree,
+            release: &facts.kernel.release,
+            arguments: &facts.image.extra_kargs,
+        };
+        let drivers = stages::check(&parts, &request.drivers, &stages::LIVE)?;
         if !request.allow_missing_driver {
             refuse_missing(&drivers, "the image")?;
         }
@@ -196,17 +195,10 @@ fn algorithm(compressor: Compressor) -> &'static str {
 pub(super) fn refuse_missing(table: &[Presence], place: &str) -> Result<()> {
     let missing: Vec<String> = table
         .iter()
-        .filter(|p| !p.finding.is_present())
-        .map(|p| {
-            format!(
-                "{} at {} ({})",
-                p.driver,
-                p.stage.name(),
-                p.finding.reason()
-            )
-        })
+        .filter(|p| p.fails())
+        .map(|p| format!("{} at {} ({})", p.driver, p.stage.name(), p.verdict))
         .collect();
-    match drivers::repair(table) {
+    match stages::repair(table) {
         None => Ok(()),
         Some(hint) => Err(Failure::new(
             format!("in {place}, drivers are missing: {}", missing.join("; ")),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::drivers::Presence;
 use super::source::Source;
+use crate::stages::Presence;
 
 /// One finished file.
 #[derive(Clone, Debug, Serialize)]

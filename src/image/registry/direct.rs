@@ -100,9 +100,13 @@ impl Connection {
         Ok(Answer { bytes, digest })
     }
 
-    /// Gets an access token for a refresh token. Truth: distribution's "OAuth2 token
+    /// Gets an access token for a refresh token; `actions` is `pull` or `pull,push`. Truth: distribution's "OAuth2 token
     /// authentication".
-    pub(super) async fn access_token(&self, refresh: &str) -> Result<String, Failure> {
+    pub(super) async fn access_token(
+        &self,
+        refresh: &str,
+        actions: &str,
+    ) -> Result<String, Failure> {
         #[derive(Deserialize)]
         struct Reply {
             access_token: Option<String>,
@@ -118,7 +122,7 @@ impl Connection {
             .filter_map(|value| value.to_str().ok())
             .find_map(Challenge::parse)
             .ok_or_else(|| Failure::Answer("no way to use an identity token".into()))?;
-        let scope = format!("repository:{}:pull", self.name.repository);
+        let scope = format!("repository:{}:{actions}", self.name.repository);
         let mut form = vec![
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh),

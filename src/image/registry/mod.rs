@@ -16,6 +16,7 @@ mod auth;
 mod direct;
 mod failure;
 mod helper;
+mod push;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -244,20 +245,23 @@ impl Connection {
             let reply = self.client.auth(&self.reference, &auth, operation);
             return self.in_time(reply).await?.map_err(Failure::from_client);
         };
-        let token = self.access_token(refresh).await?;
+        let token = self.access_token(refresh, "pull").await?;
+        self.keep_token(token.clone(), operation).await;
+        Ok(Some(token))
+    }
+
+    /// Has the client use a token.
+    async fn keep_token(&self, token: String, operation: RegistryOperation) {
         // The client looks into its cache only for registries it knows.
         let registry = self.reference.resolve_registry();
         self.client
             .store_auth_if_needed(registry, &RegistryAuth::Anonymous)
             .await;
-        let entry = RegistryTokenType::Bearer(RegistryToken::Token {
-            token: token.clone(),
-        });
+        let entry = RegistryTokenType::Bearer(RegistryToken::Token { token });
         self.client
             .tokens
             .insert(&self.reference, operation, entry)
             .await;
-        Ok(Some(token))
     }
 
     fn client_auth(&self) -> RegistryAuth {

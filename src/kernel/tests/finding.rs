@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::signature::signed;
 use super::{Contents, MODULES, RELEASE, archive, module, system, tree};
 use crate::kernel::{Finding, Initramfs, Verdict, kernel_in, look_up, mount_support, release_in};
 
@@ -37,8 +38,8 @@ fn a_driver_that_is_there() {
         Some(format!("{MODULES}/kernel/disk.ko"))
     );
     assert_eq!(
-        present.notes,
-        ["not signed, so refused under Secure Boot: disk, lib_a, bus"]
+        present.warnings[0],
+        "not signed, so refused under Secure Boot: disk, lib_a, bus"
     );
     for name in ["lib-a", "lib_a", "kernel/lib-a.ko.xz"] {
         assert!(find(&system(), name).is_present(), "{name}");
@@ -52,11 +53,9 @@ fn a_driver_that_is_there() {
 #[test]
 fn findings_keep_their_names_in_json() {
     let mut contents = system();
-    let signed = [
-        module(&[]).bytes(),
-        b"~Module signature appended~\n".to_vec(),
-    ]
-    .concat();
+    insert(&mut contents, "modules.alias", "alias pci:v1* disk\n");
+    insert(&mut contents, "modules.alias.bin", "");
+    let signed = signed(module(&[]).bytes());
     insert(&mut contents, "kernel/lib-a.ko", signed.clone());
     let value = |driver| serde_json::to_value(find(&contents, driver)).unwrap();
     use sha2::Digest;
@@ -71,15 +70,23 @@ fn findings_keep_their_names_in_json() {
             "sha256": hex::encode(sha2::Sha256::digest(&signed)),
             "vermagic": "6.1.0-test SMP mod_unload",
             "signed": true,
+            "signer": "Tester",
+            "key": "0A:0B",
+            "hash": "sha512",
             "dependencies": [],
+            "soft-dependencies": { "before": [], "after": [], "absent": [] },
+            "loaded-by": ["whatever loads disk"],
             "notes": [],
+            "warnings": [],
         })
     );
     assert_eq!(
         value("core_x"),
         json!({
             "status": "present", "name": "core_x", "built-in": true,
-            "dependencies": [], "notes": [],
+            "dependencies": [],
+            "soft-dependencies": { "before": [], "after": [], "absent": [] },
+            "loaded-by": [], "notes": [], "warnings": [],
         })
     );
     assert_eq!(
@@ -91,8 +98,8 @@ fn findings_keep_their_names_in_json() {
     );
     assert_eq!(
         find(&contents, "bus").to_string(),
-        "usr/lib/modules/6.1.0-test/kernel/bus.ko, after lib_a; \
-         not signed, so refused under Secure Boot: bus"
+        "usr/lib/modules/6.1.0-test/kernel/bus.ko, after lib_a; loaded by whatever loads disk; \
+         warning: not signed, so refused under Secure Boot: bus"
     );
 }
 
@@ -237,19 +244,18 @@ fn soft_dependencies_and_firmware_are_noted() {
     let mut contents = system();
     let fields = [
         "depends=",
-        "softdep=pre: lib-a core-x gone-1 post: crypto-x",
+        "softdep=pre: not-in-the-index",
         "firmware=there.bin",
         "firmware=packed.bin",
         "firmware=own.bin",
         "firmware=lost.bin",
         "firmware=group/*.bin",
     ];
-    let signed = [
-        module(&fields).bytes(),
-        b"~Module signature appended~\n".to_vec(),
-    ]
-    .concat();
-    insert(&mut contents, "kernel/disk.ko", signed);
+    insert(
+        &mut contents,
+        "kernel/disk.ko",
+        signed(module(&fields).bytes()),
+    );
     insert(
         &mut contents,
         "modules.dep",
@@ -258,12 +264,13 @@ fn soft_dependencies_and_firmware_are_noted() {
     insert(
         &mut contents,
         "modules.softdep",
-        "softdep disk post: gone-2\nsoftdep bus pre: x\n",
+        "softdep bus pre: x\nsoftdep disk gone-0 pre: lib-a core-x gone-1 post: crypto-x gone-2\n\
+         softdep disk pre: second-line\n",
     );
     insert(
         &mut contents,
         "modules.alias",
-        "alias crypto-x bus\nalias gone* bus\n",
+        "alias crypto-x bus\nalias gone bus\n",
     );
     for path in ["there.bin", "packed.bin.xz", "6.1.0-test/own.bin.zst"] {
         contents.insert(format!("usr/lib/firmware/{path}"), Vec::new());
@@ -271,13 +278,14 @@ fn soft_dependencies_and_firmware_are_noted() {
     let Finding::Present(present) = find(&contents, "disk") else {
         panic!("disk is there");
     };
+    let soft = &present.soft_dependencies;
+    assert_eq!(soft.before, ["lib_a", "core_x"]);
+    assert_eq!(soft.after, ["crypto_x"]);
     assert_eq!(
         present.notes,
-        [
-            "soft dependencies that are not there: gone_1, gone_2",
-            "firmware that is not there: lost.bin",
-        ]
+        ["soft dependencies that are not there: gone_1, gone_2"]
     );
+    assert_eq!(present.warnings[0], "firmware that is not there: lost.bin");
 }
 
 #[test]

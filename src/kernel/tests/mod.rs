@@ -1,10 +1,16 @@
 //! Modules made by hand, looked up in trees and initramfs, and compared with kmod's tools.
 
+mod distribution;
 mod elf;
 mod finding;
+mod hardware;
+mod hostonly;
 mod index;
+mod kabi;
+mod loading;
 pub(super) mod object;
 mod referee;
+mod signature;
 
 use std::collections::BTreeMap;
 

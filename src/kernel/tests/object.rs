@@ -6,13 +6,13 @@ const SHT_SYMTAB: u64 = 2;
 const SHT_STRTAB: u64 = 3;
 
 /// Machines, and the type of a symbol that is none (SPARC ABI supplement).
-pub(in crate::kernel) const EM_X86_64: u64 = 62;
-pub(in crate::kernel) const EM_SPARCV9: u64 = 43;
-pub(in crate::kernel) const STT_SPARC_REGISTER: u8 = 13;
+pub(crate) const EM_X86_64: u64 = 62;
+pub(crate) const EM_SPARCV9: u64 = 43;
+pub(crate) const STT_SPARC_REGISTER: u8 = 13;
 
 /// A module to be written as an object file.
 #[derive(Clone)]
-pub(in crate::kernel) struct Module {
+pub(crate) struct Module {
     machine: u64,
     wide: bool,
     little: bool,
@@ -22,7 +22,7 @@ pub(in crate::kernel) struct Module {
 }
 
 /// A module with these fields.
-pub(in crate::kernel) fn module(fields: &[&str]) -> Module {
+pub(crate) fn module(fields: &[&str]) -> Module {
     let mut module = Module {
         machine: EM_X86_64,
         wide: true,
@@ -41,24 +41,24 @@ fn strings(all: &[&str]) -> Vec<u8> {
 }
 
 impl Module {
-    pub(in crate::kernel) fn of(mut self, machine: u64, wide: bool, little: bool) -> Self {
+    pub(crate) fn of(mut self, machine: u64, wide: bool, little: bool) -> Self {
         (self.machine, self.wide, self.little) = (machine, wide, little);
         self
     }
 
     /// With a section of these bytes.
-    pub(in crate::kernel) fn section(mut self, name: &str, content: Vec<u8>) -> Self {
+    pub(crate) fn section(mut self, name: &str, content: Vec<u8>) -> Self {
         self.sections.push((name.to_owned(), content));
         self
     }
 
     /// With these symbols for others, as kernels without versions of symbols note them.
-    pub(in crate::kernel) fn exports(self, symbols: &[&str]) -> Self {
+    pub(crate) fn exports(self, symbols: &[&str]) -> Self {
         self.section("__ksymtab_strings", strings(symbols))
     }
 
     /// With these symbols for others, as kernels with versions of symbols note them.
-    pub(in crate::kernel) fn exports_versions(mut self, symbols: &[&str]) -> Self {
+    pub(crate) fn exports_versions(mut self, symbols: &[&str]) -> Self {
         let names = symbols
             .iter()
             .map(|name| (format!("__crc_{name}"), 0, true));
@@ -67,28 +67,45 @@ impl Module {
     }
 
     /// With these symbols of others.
-    pub(in crate::kernel) fn needs(self, symbols: &[&str]) -> Self {
+    pub(crate) fn needs(self, symbols: &[&str]) -> Self {
         symbols
             .iter()
             .fold(self, |module, name| module.undefined(name, 0))
     }
 
     /// With a symbol of that type that is not defined here.
-    pub(in crate::kernel) fn undefined(mut self, name: &str, kind: u8) -> Self {
+    pub(crate) fn undefined(mut self, name: &str, kind: u8) -> Self {
         self.symbols.push((name.to_owned(), kind, false));
         self
     }
 
     /// With versions of these symbols. Call after `of`.
-    pub(in crate::kernel) fn versions(self, symbols: &[&str]) -> Self {
+    pub(crate) fn versions(self, symbols: &[&str]) -> Self {
+        let versions: Vec<_> = symbols.iter().map(|name| (*name, 0x1234_5678)).collect();
+        self.checksums(&versions)
+    }
+
+    /// With these versions of symbols. Call after `of`.
+    pub(crate) fn checksums(self, versions: &[(&str, u32)]) -> Self {
         let mut table = Vec::new();
-        for name in symbols {
+        for (name, checksum) in versions {
             let end = table.len() + 64;
-            table.extend(self.number(0x1234_5678, self.word()));
+            table.extend(self.number(u64::from(*checksum), self.word()));
             table.extend(name.as_bytes());
             table.resize(end, 0);
         }
         self.section("__versions", table)
+    }
+
+    /// With these versions of symbols as kernels from 6.14 on note them. Call after `of`.
+    pub(crate) fn long_checksums(self, versions: &[(&str, u32)]) -> Self {
+        let checksums = versions
+            .iter()
+            .flat_map(|(_, checksum)| self.number(u64::from(*checksum), 4))
+            .collect();
+        let names: Vec<&str> = versions.iter().map(|(name, _)| *name).collect();
+        self.section("__version_ext_crcs", checksums)
+            .section("__version_ext_names", strings(&names))
     }
 
     fn word(&self) -> usize {
@@ -104,7 +121,7 @@ impl Module {
     }
 
     /// The object file.
-    pub(in crate::kernel) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let symbol_len = if self.wide { 24 } else { 16 };
         let mut names = vec![0];
         let mut symbols = vec![0; symbol_len];

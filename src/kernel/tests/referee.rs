@@ -12,7 +12,7 @@ use crate::kernel::{Dependencies, Files, Finding, ModuleInfo, look_up};
 use crate::referee::have;
 
 /// Administrators' tools, which ordinary users do not have on their path.
-fn command(tool: &str) -> Command {
+pub(super) fn command(tool: &str) -> Command {
     let mut command = Command::new(tool);
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
@@ -24,7 +24,7 @@ fn have_kmod() -> bool {
 }
 
 /// A directory of the machine as the file system of a boot.
-struct Directory(PathBuf);
+pub(super) struct Directory(pub(super) PathBuf);
 
 impl Files for Directory {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {

@@ -88,10 +88,11 @@ impl Staging {
             .path()
     }
 
-    /// Makes the file that will become `name`.
+    /// Makes the file that will become `name`, which may be a path with directories in it.
     pub fn create(&self, name: &str) -> Result<File> {
         let path = self.path(name);
         let _not_while_abandoned = open_directories();
+        make_directory_of(&path)?;
         OpenOptions::new()
             .read(true)
             .write(true)
@@ -138,7 +139,9 @@ impl Staging {
         for name in names {
             let target = self.output.join(name);
             let replaced = target.exists();
-            if let Err(error) = fs::rename(self.path(name), &target) {
+            let named = make_directory_of(&target)
+                .and_then(|()| fs::rename(self.path(name), &target).map_err(Into::into));
+            if let Err(error) = named {
                 for path in done {
                     let _ = fs::remove_file(path);
                 }
@@ -157,6 +160,12 @@ impl Staging {
             .close()
             .context("removing scratch files")
     }
+}
+
+/// Makes the directory that a file lies in.
+fn make_directory_of(path: &Path) -> Result<()> {
+    let directory = path.parent().unwrap_or(path);
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))
 }
 
 impl Drop for Staging {
@@ -181,10 +190,13 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let staging = Staging::new(out.path(), false).unwrap();
         staging.create("a").unwrap();
+        staging.create("b/c/d").unwrap();
         assert!(!out.path().join("a").exists());
-        staging.publish(&["a".to_owned()]).unwrap();
-        assert!(out.path().join("a").exists());
-        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1);
+        staging
+            .publish(&["a".to_owned(), "b/c/d".to_owned()])
+            .unwrap();
+        assert!(out.path().join("a").exists() && out.path().join("b/c/d").exists());
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2);
     }
 
     #[test]

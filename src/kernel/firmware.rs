@@ -1,0 +1,55 @@
+//! Firmware that drivers name, looked up where the kernel looks for it.
+//!
+//! Semantics: Linux `drivers/base/firmware_loader/main.c` (`fw_path`), with the kernel's argument
+//! `firmware_class.path`.
+
+use anyhow::Result;
+
+use super::files::Files;
+
+/// Where the kernel looks for firmware, apart from directories of its own release in them.
+const DIRECTORIES: [&str; 4] = [
+    "usr/lib/firmware/updates",
+    "usr/lib/firmware",
+    "lib/firmware/updates",
+    "lib/firmware",
+];
+
+/// What the kernel adds to a firmware file's name.
+const SUFFIXES: [&str; 3] = ["", ".xz", ".zst"];
+
+/// Those of `names` that are not there, sorted. `first` is a directory that the kernel was told.
+pub(super) fn absent<'a>(
+    files: &dyn Files,
+    release: &str,
+    first: Option<&str>,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<Vec<String>> {
+    let mut directories: Vec<String> = Vec::new();
+    directories.extend(first.map(|path| path.trim_matches('/').to_owned()));
+    for directory in DIRECTORIES {
+        directories.push(directory.to_owned());
+        directories.push(format!("{directory}/{release}"));
+    }
+    let mut absent = Vec::new();
+    // Newer modules name groups of files with wildcards, of which no single one is needed.
+    for name in names.filter(|name| !name.contains('*')) {
+        if !is_there(files, &directories, name)? {
+            absent.push(name.to_owned());
+        }
+    }
+    absent.sort_unstable();
+    absent.dedup();
+    Ok(absent)
+}
+
+fn is_there(files: &dyn Files, directories: &[String], name: &str) -> Result<bool> {
+    for directory in directories {
+        for suffix in SUFFIXES {
+            if files.exists(&format!("{directory}/{name}{suffix}"))? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,93 @@
+//! What is said of a driver at a stage.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::kernel::Finding;
+
+/// A verdict at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// It is there.
+    Yes,
+    /// It may not be, or nobody can say yet.
+    Doubt,
+    /// It is not.
+    No,
+}
+
+/// What was found or judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Verdict {
+    /// Of files that were looked at.
+    Found(Finding),
+    /// By rules of the installer or the cluster.
+    Judged(Judged),
+}
+
+/// A verdict by rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+pub enum Judged {
+    /// The driver will be there.
+    Holds {
+        /// Why, in a sentence.
+        because: String,
+        /// What may be lost all the same, each in a sentence.
+        warnings: Vec<String>,
+    },
+    /// It will not.
+    Fails {
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// That depends on what is not known here.
+    Open {
+        /// On what, and how to make it known.
+        why: String,
+    },
+}
+
+impl Verdict {
+    pub(super) fn holds(because: impl Into<String>, warnings: Vec<String>) -> Self {
+        Self::Judged(Judged::Holds {
+            because: because.into(),
+            warnings,
+        })
+    }
+
+    pub(super) fn fails(why: impl Into<String>) -> Self {
+        Self::Judged(Judged::Fails { why: why.into() })
+    }
+
+    pub(super) fn open(why: impl Into<String>) -> Self {
+        Self::Judged(Judged::Open { why: why.into() })
+    }
+
+    /// The verdict at a glance.
+    pub fn mark(&self) -> Mark {
+        match self {
+            Self::Found(Finding::Missing(_)) | Self::Judged(Judged::Fails { .. }) => Mark::No,
+            Self::Found(Finding::Present(present)) if present.warnings.is_empty() => Mark::Yes,
+            Self::Judged(Judged::Holds { warnings, .. }) if warnings.is_empty() => Mark::Yes,
+            _ => Mark::Doubt,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Found(finding) => finding.fmt(f),
+            Self::Judged(Judged::Holds { because, warnings }) => {
+                f.write_str(because)?;
+                warnings
+                    .iter()
+                    .try_for_each(|warning| write!(f, "; {warning}"))
+            }
+            Self::Judged(Judged::Fails { why } | Judged::Open { why }) => f.write_str(why),
+        }
+    }
+}

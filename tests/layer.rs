@@ -1,0 +1,306 @@
+//! `layer`: drivers added and repaired by one more layer, the same as a builder's, and nothing else
+//! touched.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use coreos_bake::image::Access;
+use coreos_bake::media::{ReadOptions, Source};
+use coreos_bake::progress::Silent;
+use serde_json::Value;
+use support::{Workshop, find, have, run, run_to_fail, sample, text};
+
+const DRIVER: &str = "megaraid_sas";
+
+/// The sample's out-of-box modules.
+fn modules() -> Vec<PathBuf> {
+    let drivers = sample().unwrap().join("tree/drivers");
+    let extra = find(&drivers, "").join("extra");
+    support::names(&extra)
+        .iter()
+        .map(|name| extra.join(name))
+        .collect()
+}
+
+/// Runs `layer`; gives what it says for machines.
+fn layer(workshop: &Workshop, image: &str, target: &str, more: &[&str]) -> Value {
+    let output = run(workshop
+        .bake_as_nobody()
+        .args(["layer", image, "-o", target, "--format", "json"])
+        .args(more));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn check(workshop: &Workshop, image: &str, driver: &str) -> Value {
+    let output = workshop
+        .bake_as_nobody()
+        .args(["check", image, "--driver", driver, "--format", "json"])
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn read(image: &str) -> Source {
+    let scratch = std::env::temp_dir();
+    let options = ReadOptions {
+        access: Access::new(&scratch),
+        target_imgref: None,
+        threads: NonZeroUsize::MIN,
+    };
+    Source::read(&image.parse().unwrap(), &options, &scratch, &Silent).unwrap()
+}
+
+/// The files below the kernel's directory of modules, but for the initramfs.
+fn kernel_files(source: &Source) -> BTreeMap<String, Vec<u8>> {
+    let prefix = format!("usr/lib/modules/{}/", source.facts.kernel.release);
+    let mut files = BTreeMap::new();
+    let tree = &source.imported.tree;
+    tree.walk(|path, _| {
+        let path = String::from_utf8_lossy(path).into_owned();
+        if let Some(name) = path.strip_prefix(&prefix)
+            && name != "initramfs.img"
+            && let Some(content) = tree.file(&path)
+        {
+            files.insert(name.to_owned(), content.to_vec(1 << 30).unwrap());
+        }
+    });
+    files
+}
+
+#[test]
+fn a_forgotten_initramfs_is_repaired_by_a_layer_on_top() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let forgot = workshop.image("forgot");
+    assert_eq!(check(&workshop, &forgot, DRIVER)["complete"], false);
+
+    let output = workshop.output("repaired");
+    let target = format!("oci:{}:fixed", output.join("os").display());
+    let said = layer(
+        &workshop,
+        &forgot,
+        &target,
+        &["--repair", "--driver", DRIVER],
+    );
+    assert_eq!(check(&workshop, &target, DRIVER)["complete"], true);
+
+    // Below, all is as it was: nodes have these layers.
+    let (before, after) = (read(&forgot), read(&target));
+    let (last, below) = after.image.layers.split_last().unwrap();
+    assert_eq!(below, before.image.layers);
+    assert_eq!(said["stored"]["layer"]["digest"], last.digest.as_str());
+    assert_eq!(
+        said["stored"]["digest"],
+        after.image.manifest_digest.as_str()
+    );
+    assert_eq!(before.image.labels, after.image.labels);
+    // The root has everything already.
+    assert_eq!(kernel_files(&before), kernel_files(&after));
+
+    // Whoever does it, however, anywhere: the same image. An archive is a layout, too.
+    let again = format!("oci-archive:{}", output.join("os.ociarchive").display());
+    let archived = workshop
+        .bake()
+        .args(["layer", &forgot, "-o", &again, "--format", "json"])
+        .args(["--repair", "--driver", "megaraid-sas", "--threads", "1"])
+        .output()
+        .unwrap();
+    let archived: Value = serde_json::from_slice(&archived.stdout).unwrap();
+    assert_eq!(
+        archived["stored"]["layer"]["digest"],
+        said["stored"]["layer"]["digest"]
+    );
+    if have("skopeo") {
+        let inspect = |image: &str| run(Command::new("skopeo").args(["inspect", image]));
+        let seen: Value = serde_json::from_slice(&inspect(&target).stdout).unwrap();
+        assert_eq!(seen["Digest"], said["stored"]["digest"]);
+        // skopeo checks every digest on the way.
+        let copy = format!("oci:{}", output.join("copy").display());
+        run(Command::new("skopeo").args(["copy", "--quiet", &again, &copy]));
+    }
+}
+
+#[test]
+fn added_drivers_are_indexed_as_a_builder_indexes_them() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let output = workshop.output("added");
+    let target = format!("oci:{}:os", output.join("os").display());
+    let files: Vec<String> = modules()
+        .iter()
+        .flat_map(|path| ["--add-driver".to_owned(), path.display().to_string()])
+        .collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    layer(&workshop, &workshop.image("stock"), &target, &files);
+    for path in modules() {
+        let driver = path.file_stem().unwrap().to_str().unwrap();
+        let said = check(&workshop, &target, driver);
+        assert_eq!(said["complete"], true, "{said:#}");
+    }
+    // The layered image has the same modules, copied and indexed by depmod in a Containerfile.
+    let (ours, theirs) = (read(&target), read(&workshop.image("layered")));
+    let (ours, theirs) = (kernel_files(&ours), kernel_files(&theirs));
+    assert_eq!(
+        ours.keys().collect::<Vec<_>>(),
+        theirs.keys().collect::<Vec<_>>()
+    );
+    for (name, content) in &ours {
+        assert!(content == &theirs[name], "{name}");
+    }
+}
+
+#[test]
+fn nothing_is_written_where_nothing_is_wrong() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let output = workshop.output("none");
+    let target = format!("oci:{}", output.join("os").display());
+    let layered = workshop.image("layered");
+    let said = layer(
+        &workshop,
+        &layered,
+        &target,
+        &["--repair", "--driver", DRIVER],
+    );
+    assert_eq!(said["stored"], Value::Null);
+    assert_eq!(said["files"], serde_json::json!([]));
+    let forgot = workshop.image("forgot");
+    let dry = ["--repair", "--driver", DRIVER, "--dry-run"];
+    assert_ne!(
+        layer(&workshop, &forgot, &target, &dry)["files"],
+        said["files"]
+    );
+    assert_eq!(support::names(&output), [""; 0]);
+}
+
+#[test]
+fn what_no_layer_can_mend_is_refused() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let output = workshop.output("refused");
+    let target = format!("oci:{}:os", output.join("os").display());
+    let (stock, forgot) = (workshop.image("stock"), workshop.image("forgot"));
+    let refuse = |image: &str, target: &str, more: &[&str], words: &[&str]| {
+        let error = run_to_fail(
+            workshop
+                .bake_as_nobody()
+                .args(["layer", image, "-o", target])
+                .args(more),
+        );
+        for word in words {
+            assert!(error.contains(word), "no {word:?} in {error}");
+        }
+    };
+    let repair = ["--repair", "--driver", DRIVER];
+    refuse(
+        &stock,
+        &target,
+        &repair,
+        &["is not in the image", "--add-driver"],
+    );
+
+    let module = modules()
+        .into_iter()
+        .find(|path| path.ends_with("megaraid_sas.ko"))
+        .unwrap();
+    let bytes = fs::read(&module).unwrap();
+    let damaged = |name: &str, bytes: Vec<u8>| {
+        let path = output.join(name);
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let replaced = |from: &[u8], to: &[u8]| {
+        let at = bytes.windows(from.len()).position(|part| part == from);
+        let mut bytes = bytes.clone();
+        bytes[at.unwrap()..][..to.len()].copy_from_slice(to);
+        bytes
+    };
+    let cut = damaged("cut.ko", bytes[..1000].to_vec());
+    refuse(&stock, &target, &["--add-driver", &cut], &["cut.ko"]);
+    let other = damaged(
+        "other.ko",
+        replaced(b"preempt mod_unload", b"xreempt mod_unload"),
+    );
+    refuse(
+        &stock,
+        &target,
+        &["--add-driver", &other],
+        &["can't be used", "xreempt", "build it for kernel"],
+    );
+    let text = damaged("readme.txt", b"text".to_vec());
+    refuse(
+        &stock,
+        &target,
+        &["--add-driver", &text],
+        &["no name of a kernel module"],
+    );
+    let firmware = format!("{text}:../../etc/passwd");
+    let more = [&repair[..], &["--add-firmware", &firmware]].concat();
+    refuse(&forgot, &target, &more, &["no name for firmware"]);
+    let digest = format!("oci:{}@sha256:{}", output.display(), "0".repeat(64));
+    refuse(&forgot, &digest, &repair, &["digest"]);
+    assert!(!output.join("os").exists());
+
+    layer(&workshop, &forgot, &target, &repair);
+    refuse(&forgot, &target, &repair, &["os already", "--force"]);
+    let bare = target.trim_end_matches(":os");
+    refuse(&forgot, bare, &repair, &["has images already", "TAG"]);
+    let forced = [&repair[..], &["--force"]].concat();
+    layer(&workshop, &forgot, &target, &forced);
+    let second = format!("{bare}:second");
+    layer(&workshop, &forgot, &second, &repair);
+    assert_eq!(check(&workshop, &target, DRIVER)["complete"], true);
+    assert_eq!(check(&workshop, &second, DRIVER)["complete"], true);
+}
+
+#[test]
+fn firmware_and_an_order_to_load_come_along() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let output = workshop.output("more");
+    let target = format!("oci:{}:os", output.join("os").display());
+    let firmware = output.join("blob");
+    fs::write(&firmware, "firmware").unwrap();
+    let firmware = format!("{}:vendor/raid.bin", firmware.display());
+    let more = [
+        "--repair",
+        "--driver",
+        DRIVER,
+        "--load",
+        "--add-firmware",
+        &firmware,
+    ];
+    let said = layer(&workshop, &workshop.image("forgot"), &target, &more);
+    let tree = read(&target).imported.tree;
+    let content = |path: &str| tree.file(path).map(|content| content.to_vec(99).unwrap());
+    let load = "usr/lib/modules-load.d/megaraid_sas.conf";
+    assert_eq!(content(load).unwrap(), b"megaraid_sas\n");
+    assert_eq!(
+        content("usr/lib/firmware/vendor/raid.bin").unwrap(),
+        b"firmware"
+    );
+    let members = said["initramfs"].as_array().unwrap();
+    assert!(members.iter().any(|path| path == load));
+    let human = text(&run(workshop
+        .bake_as_nobody()
+        .args([
+            "layer",
+            &workshop.image("forgot"),
+            "--dry-run",
+            "-o",
+            &target,
+        ])
+        .args(more)));
+    assert!(human.contains("before") && human.contains(load), "{human}");
+    assert!(Path::new(&output.join("os")).exists());
+}
