@@ -616,8 +616,12 @@ fn what_a_driver_needs_beside_its_module() {
     names(&machine, &nothing, &[lost]);
 
     let mut machine = Machine::new();
-    put(&mut machine.initramfs, "usr/lib/dracut/hostonly-files", "");
-    names(&machine, &nothing, &[(LIVE, "doubt", "host-only")]);
+    put(
+        &mut machine.initramfs,
+        "usr/lib/dracut/hostonly-kernel-modules.txt",
+        "x",
+    );
+    names(&machine, &nothing, &[(LIVE, "doubt", "one machine")]);
 }
 
 #[test]

@@ -14,7 +14,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use coreos_bake::image::{Access, Image, Patience, hint, open};
+use coreos_bake::image::{Access, Digest, Image, NewLayer, Patience, Target, hint, open, write};
+use coreos_bake::progress::Silent;
+use coreos_bake::tree::Content;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -425,4 +427,74 @@ fn certificates_are_checked_unless_told_otherwise() {
         String::from_utf8_lossy(&child.stderr)
     );
     assert!(said.contains("pulled "), "{said}");
+}
+
+/// A layer with one file in it.
+fn new_layer(text: &str) -> NewLayer {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    builder
+        .append_data(&mut header, "etc/added", text.as_bytes())
+        .unwrap();
+    let tar = builder.into_inner().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&tar).unwrap();
+    let blob = gzip.finish().unwrap();
+    NewLayer {
+        digest: Digest::sha256(&blob),
+        diff_id: Digest::sha256(&tar),
+        blob: Content::bytes(blob),
+        created_by: "a test".into(),
+    }
+}
+
+#[test]
+fn derived_images_are_pushed_with_what_the_registry_lacks() {
+    if !have_registry() {
+        return;
+    }
+    let (registry, layout) = (Registry::start(false), Layout::new(3_000_000));
+    let host = &registry.address;
+    registry.push(&layout.path(), "team/os:v1");
+    let mut access = registry.access(host, USER, PASSWORD);
+    access.arch = Some("amd64".into());
+    let base = format!("docker://{host}/team/os:v1").parse().unwrap();
+    let base = open(&base, &access).unwrap();
+    let push = |image: &Image, text: &str, target: &str, access: &Access| {
+        let derived = image.derive(new_layer(text)).unwrap();
+        let target: Target = format!("docker://{host}/{target}").parse().unwrap();
+        write(image, &derived, &target, access, false, &Silent).map(|name| (derived, name))
+    };
+
+    // Beside its base, and in a repository that has nothing yet.
+    for (target, text) in [("team/os:v2", "one"), ("elsewhere/os:v1", "two")] {
+        let (derived, name) = push(&base, text, target, &access).unwrap();
+        let pulled = open(&name.parse().unwrap(), &access).unwrap();
+        assert_eq!(pulled.manifest_digest, derived.digest);
+        assert_eq!(pulled.layers.len(), base.layers.len() + 1);
+        assert_eq!(pulled.layers[..base.layers.len()], base.layers[..]);
+        assert_eq!(pulled.labels, base.labels);
+        assert_eq!(read_all(&pulled).unwrap()[..2], read_all(&base).unwrap());
+        let tagged = format!("docker://{host}/{target}").parse().unwrap();
+        assert_eq!(open(&tagged, &access).unwrap().manifest, derived.manifest);
+    }
+    // From a layout, so that there is nothing to mount.
+    let local = layout.open("arm64");
+    let any = registry.access(host, USER, PASSWORD);
+    let (derived, name) = push(&local, "three", "third/os:v1", &any).unwrap();
+    let pulled = open(&name.parse().unwrap(), &any).unwrap();
+    assert_eq!(pulled.manifest, derived.manifest);
+    assert_eq!(read_all(&pulled).unwrap()[..2], read_all(&local).unwrap());
+
+    let refused = told(push(
+        &local,
+        "four",
+        "team/os:v4",
+        &registry.access(host, USER, "guess"),
+    ));
+    assert!(refused.contains(&format!("{host} refuses")), "{refused}");
+    let gone = format!("docker://{host}/team/os:v4").parse().unwrap();
+    assert!(open(&gone, &access).is_err());
 }

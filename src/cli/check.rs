@@ -1,5 +1,6 @@
 //! `coreos-bake check`: is the driver there, at every stage?
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,15 @@ use super::report::{explanation, junit, presence_table};
 use super::terminal::Terminal;
 use crate::containerfile::{self, Remark, Severity, Wanted};
 use crate::image::ImageRef;
-use crate::kernel;
+use crate::kernel::{self, Files};
 use crate::media::{Medium, Source};
-use crate::stages::{self, Cluster, INSTALL, LIVE, Origin, Parts, Presence, Stage, System};
+use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Origin, Parts, Presence, Stage, System};
 
 /// How much of a Containerfile is read: more than is taken, so that it is refused for its size.
 const CONTAINERFILE_READ_BYTES: u64 = 2 << 20;
+
+/// The same of a list of devices.
+const DEVICES_READ_BYTES: u64 = 32 << 20;
 
 /// Tell whether drivers are there, at each stage from the first boot to day 2
 ///
@@ -37,9 +41,16 @@ pub(super) struct CheckArgs {
     #[arg(
         long = "driver",
         value_name = "NAME",
-        required_unless_present = "containerfile"
+        required_unless_present_any = ["containerfile", "devices"]
     )]
     drivers: Vec<String>,
+    /// Device whose drivers to look for; @FILE reads what lspci -nn prints
+    ///
+    /// A modalias (pci:v00001000d…), vendor and device (1000:005b), or @FILE with
+    /// the output of lspci -nn or of cat /sys/bus/*/devices/*/modalias on the
+    /// target machine: of those, storage and network count.
+    #[arg(long = "device", value_name = "DEVICE", requires = "subject")]
+    devices: Vec<String>,
     /// Containerfile of the pool that the node will be in
     #[arg(long, value_name = "FILE")]
     containerfile: Option<PathBuf>,
@@ -75,7 +86,7 @@ struct Lint {
 impl CheckArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         let containerfile = match &self.containerfile {
-            Some(path) => Some(read_containerfile(path)?),
+            Some(path) => Some(read_limited(path, CONTAINERFILE_READ_BYTES)?),
             None => None,
         };
         let containerfile = containerfile.as_deref();
@@ -107,7 +118,7 @@ impl CheckArgs {
         });
         let mut parts = Vec::new();
         if let Some(release) = release
-            && !self.drivers.is_empty()
+            && !drivers.is_empty()
         {
             let table = presence_table(drivers, terminal);
             parts.push(format!("kernel {release}\n\n{table}"));
@@ -137,7 +148,13 @@ impl CheckArgs {
             .parse()
             .with_context(|| format!("{subject} is neither a medium nor an image"))?;
         let source = self.read_image(&reference, terminal)?;
-        let mut boot = self.boot_of(&source)?;
+        let release = &source.facts.kernel.release;
+        let (wanted, without) = self.wanted(&source.imported.tree, release)?;
+        let mut boot = Boot {
+            release: release.clone(),
+            drivers: boot_of(&source, &wanted)?,
+        };
+        boot.drivers.extend(without.missing(&LIVE));
         // What is installed is what boots live.
         let installed = boot.drivers.clone().into_iter().map(|presence| Presence {
             stage: match presence.stage {
@@ -150,12 +167,12 @@ impl CheckArgs {
         let origin = source.origin.to_string();
         let system = System {
             root: &source.imported.tree,
-            release: &source.facts.kernel.release,
+            release,
             origin: Some(&origin),
         };
-        let in_cluster = self.in_cluster(&system, containerfile, terminal)?;
+        let in_cluster = self.in_cluster(&system, &wanted, containerfile, terminal)?;
         boot.drivers.extend(in_cluster);
-        self.sort(&mut boot.drivers);
+        sort(&mut boot.drivers, &wanted);
         Ok(boot)
     }
 
@@ -165,11 +182,13 @@ impl CheckArgs {
         containerfile: Option<&[u8]>,
         terminal: &Terminal,
     ) -> Result<Boot> {
-        let (root, wanted) = (medium.root(), &self.drivers);
+        let root = medium.root();
         let release = kernel::release_in(root)?;
+        let (wanted, without) = self.wanted(root, &release)?;
         let arguments = medium.arguments()?;
         let parts = medium.parts(&release, &arguments);
-        let mut drivers = stages::check(&parts, wanted, medium.stages())?;
+        let mut drivers = stages::check(&parts, &wanted, medium.stages())?;
+        drivers.extend(without.missing(medium.stages()));
         if let Some(initrd) = &medium.installed_initrd(&release)? {
             // Arguments of a live boot are not those of what it installs.
             let parts = Parts {
@@ -177,7 +196,7 @@ impl CheckArgs {
                 arguments: &[],
                 ..parts
             };
-            drivers.extend(stages::check(&parts, wanted, &INSTALL)?);
+            drivers.extend(stages::check(&parts, &wanted, &INSTALL)?);
         }
         let origin = medium.origin()?;
         let system = System {
@@ -185,8 +204,8 @@ impl CheckArgs {
             release: &release,
             origin: origin.as_deref(),
         };
-        drivers.extend(self.in_cluster(&system, containerfile, terminal)?);
-        self.sort(&mut drivers);
+        drivers.extend(self.in_cluster(&system, &wanted, containerfile, terminal)?);
+        sort(&mut drivers, &wanted);
         Ok(Boot { release, drivers })
     }
 
@@ -196,24 +215,29 @@ impl CheckArgs {
         Source::read(reference, &options, &scratch, terminal)
     }
 
-    /// The drivers in an image's initramfs and root.
-    fn boot_of(&self, source: &Source) -> Result<Boot> {
-        let kernel = &source.facts.kernel;
-        let parts = Parts {
-            initrd: &kernel.initramfs,
-            root: &source.imported.tree,
-            release: &kernel.release,
-            arguments: &source.facts.image.extra_kargs,
-        };
-        let drivers = stages::check(&parts, &self.drivers, &LIVE)?;
-        let release = kernel.release.clone();
-        Ok(Boot { release, drivers })
+    /// The drivers that are named, and those that devices ask for; devices for which there is none.
+    fn wanted(&self, root: &dyn Files, release: &str) -> Result<(Vec<String>, Needed)> {
+        let mut wanted = self.drivers.clone();
+        let mut all = Needed::default();
+        for text in &self.devices {
+            let text = match text.strip_prefix('@') {
+                Some(path) => read_limited(Path::new(path), DEVICES_READ_BYTES)?,
+                None => text.clone().into_bytes(),
+            };
+            let needed = stages::needed(&String::from_utf8_lossy(&text), root, release)?;
+            wanted.extend(needed.drivers.clone());
+            all.without.extend(needed.without);
+        }
+        let mut seen = BTreeSet::new();
+        wanted.retain(|driver| seen.insert(kernel::canonical_name(driver)));
+        Ok((wanted, all))
     }
 
     /// The verdicts on what comes after installation; none for systems that go into no cluster.
     fn in_cluster(
         &self,
         system: &System<'_>,
+        wanted: &[String],
         containerfile: Option<&[u8]>,
         terminal: &Terminal,
     ) -> Result<Vec<Presence>> {
@@ -227,7 +251,7 @@ impl CheckArgs {
         let booted = system.origin.and_then(Origin::registry_name);
         let os_image_drivers = match &self.os_image {
             Some(image) if os_image.as_deref() != booted => {
-                self.boot_of(&self.read_image(image, terminal)?)?.drivers
+                boot_of(&self.read_image(image, terminal)?, wanted)?
             }
             _ => Vec::new(),
         };
@@ -236,13 +260,7 @@ impl CheckArgs {
             os_image_drivers: &os_image_drivers,
             containerfile,
         };
-        stages::in_cluster(system, &self.drivers, &cluster)
-    }
-
-    /// By driver as they were named, and then as a machine goes through the stages.
-    fn sort(&self, table: &mut [Presence]) {
-        let place = |name: &String| self.drivers.iter().position(|driver| driver == name);
-        table.sort_by_key(|presence| (place(&presence.driver), presence.stage));
+        stages::in_cluster(system, wanted, &cluster)
     }
 
     fn lint(&self, path: &Path, content: &[u8], release: Option<&str>) -> Lint {
@@ -257,6 +275,24 @@ impl CheckArgs {
     }
 }
 
+/// The drivers in an image's initramfs and root.
+fn boot_of(source: &Source, wanted: &[String]) -> Result<Vec<Presence>> {
+    let kernel = &source.facts.kernel;
+    let parts = Parts {
+        initrd: &kernel.initramfs,
+        root: &source.imported.tree,
+        release: &kernel.release,
+        arguments: &source.facts.image.extra_kargs,
+    };
+    stages::check(&parts, wanted, &LIVE)
+}
+
+/// By driver as they were named, and then as a machine goes through the stages.
+fn sort(table: &mut [Presence], wanted: &[String]) {
+    let place = |name: &String| wanted.iter().position(|driver| driver == name);
+    table.sort_by_key(|presence| (place(&presence.driver), presence.stage));
+}
+
 fn stage(name: &str) -> Result<Stage, String> {
     let names = Stage::ALL.map(Stage::name);
     let position = names.iter().position(|known| *known == name);
@@ -265,13 +301,10 @@ fn stage(name: &str) -> Result<Stage, String> {
         .ok_or_else(|| format!("there are {}", names.join(", ")))
 }
 
-fn read_containerfile(path: &Path) -> Result<Vec<u8>> {
+fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut content = Vec::new();
     File::open(path)
-        .and_then(|file| {
-            file.take(CONTAINERFILE_READ_BYTES)
-                .read_to_end(&mut content)
-        })
+        .and_then(|file| file.take(limit).read_to_end(&mut content))
         .with_context(|| format!("reading {}", path.display()))?;
     Ok(content)
 }

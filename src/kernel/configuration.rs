@@ -112,11 +112,12 @@ impl Modprobe {
         self.install.get(module)
     }
 
-    /// The module that is meant by another name.
-    pub(super) fn alias(&self, name: &str) -> Option<&Said> {
-        let mut aliases = self.aliases.iter();
-        let found = aliases.find(|(pattern, _)| glob::matches(pattern, name));
-        found.map(|(_, said)| said)
+    /// The modules that are meant by a name, if that is an alias here: indexes do not count then.
+    pub(super) fn meant(&self, name: &str) -> Option<Vec<&Said>> {
+        let aliases = self.aliases.iter();
+        let found = aliases.filter(|(pattern, _)| glob::matches(pattern, name));
+        let found: Vec<&Said> = found.map(|(_, said)| said).collect();
+        (!found.is_empty()).then_some(found)
     }
 
     /// Soft dependencies of a module: only the first line of one counts.

@@ -8,7 +8,7 @@
 //! lib/dracut/hostonly-files                files that were taken from the machine
 //! ```
 //!
-//! Where the mode comes from dracut.conf alone, there may be no trace of it but the last two.
+//! Where the mode comes from dracut.conf alone, there may be no trace of it but the last two, or none.
 //!
 //! Semantics: dracut 059 (`dracut.sh`, `dracut-init.sh`). Checked against dracut.
 

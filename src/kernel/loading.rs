@@ -11,8 +11,9 @@
 //! list for names too; modprobe, which dracut uses, does not, and dependencies are always loaded. An
 //! install command takes the place of loading, whoever asks. `module_blacklist=` is the kernel's own.
 //!
-//! Left out: rules of udev other than that for aliases, scripts that call modprobe, weak
-//! dependencies, `initcall_blacklist=` (it names functions).
+//! Left out: an alias of modprobe.d for some of the devices that a module's own alias is for, rules
+//! of udev other than that for aliases, scripts that call modprobe, weak dependencies,
+//! `initcall_blacklist=` (it names functions).
 //!
 //! Semantics: kmod 30 (`libkmod-module.c`), systemd 252 (`shared/module-util.c`), dracut 059, Linux
 //! `kernel/module/main.c`.
@@ -102,7 +103,7 @@ impl Loading {
 
     /// Whether a name is an alias of some module.
     pub(super) fn is_alias(&self, name: &str) -> bool {
-        self.modprobe.alias(name).is_some() || self.aliases.modules(name).next().is_some()
+        self.modprobe.meant(name).is_some() || self.aliases.modules(name).next().is_some()
     }
 
     /// What keeps a module from being loaded by whoever asks; a warning where it is loaded by a
@@ -152,8 +153,9 @@ impl Loading {
                 "{blacklist} blacklists {module}, and nothing loads it by its name"
             ));
         }
-        if let Some(Said { file, what }) = self.modprobe.alias(module)
-            && what != module
+        if let Some(meant) = self.modprobe.meant(module)
+            && let [Said { file, what }, ..] = *meant
+            && !meant.iter().any(|said| said.what == module)
         {
             return Err(format!("{file} has {what} loaded in place of {module}"));
         }
@@ -217,6 +219,11 @@ impl Loading {
                 false => all.extend(own),
             }
         }
+        // An alias of the configuration that is at least as wide takes the place of one of these.
+        all.retain(|alias| match self.modprobe.meant(&underscores(alias)) {
+            Some(meant) => meant.iter().any(|said| said.what == module),
+            None => true,
+        });
         // Hardware tells more than other names.
         let node = |alias: &&&str| alias.starts_with(DEVICE_NODE);
         let hardware = |alias: &&&str| alias.contains(':') && !node(alias);
@@ -277,8 +284,8 @@ impl Loading {
     /// Whether a name that something is asked to load by leads to the module.
     fn means(&self, name: &str, module: &str) -> bool {
         let name = underscores(name);
-        match self.modprobe.alias(&name) {
-            Some(said) => said.what == module,
+        match self.modprobe.meant(&name) {
+            Some(meant) => meant.iter().any(|said| said.what == module),
             None if canonical_name(&name) == module => true,
             None => {
                 let mut aliases = self.aliases.of(module).iter();

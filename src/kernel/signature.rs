@@ -12,8 +12,6 @@
 //! Formats: Linux `include/linux/module_signature.h`, RFC 5652 §5, RFC 5280 §4.1.2.4. Checked
 //! against modinfo.
 
-use std::fmt;
-
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 use zerocopy::big_endian::U32;
@@ -109,17 +107,6 @@ impl Signature {
             unreadable: Some(unreadable),
             ..Self::default()
         }))
-    }
-}
-
-impl fmt::Display for Signature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.signer, &self.key, &self.unreadable) {
-            (_, _, Some(why)) => write!(f, "signed so that it cannot be read ({why})"),
-            (Some(signer), ..) => write!(f, "signed by {signer}"),
-            (None, Some(key), _) => write!(f, "signed with key {key}"),
-            (None, None, None) => f.write_str("signed by nobody that is named"),
-        }
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod bootstrap;
 mod day2;
+mod hardware;
 mod pivot;
 mod rpmdb;
 mod verdict;
@@ -23,10 +24,11 @@ use serde::Serialize;
 
 use std::collections::BTreeMap;
 
+pub use hardware::{Needed, needed};
 pub use pivot::Origin;
 pub use verdict::{Judged, Mark, Verdict};
 
-use crate::kernel::{Boot, Files, Initramfs, Lookup};
+use crate::kernel::{self, Boot, Files, Finding, Initramfs, Lookup};
 use crate::tree::Content;
 
 /// A moment at which the driver has to be there.
@@ -208,6 +210,7 @@ pub fn check(parts: &Parts<'_>, drivers: &[String], stages: &Stages) -> Result<V
     };
     let in_initramfs = look(&initramfs, true).context("reading the modules of the initramfs")?;
     let in_root = look(parts.root, false).context("reading the modules of the root")?;
+    let host_only = kernel::host_only(&initramfs)?;
     let mut table = Vec::new();
     for driver in drivers {
         for stage in *stages {
@@ -215,9 +218,14 @@ pub fn check(parts: &Parts<'_>, drivers: &[String], stages: &Stages) -> Result<V
                 true => &in_root,
                 false => &in_initramfs,
             };
-            let finding = lookup
+            let mut finding = lookup
                 .find(driver)
                 .with_context(|| format!("looking for driver {driver} in {}", stage.name()))?;
+            if let (Finding::Present(present), Some(evidence), false) =
+                (&mut finding, &host_only, stage.is_root())
+            {
+                present.warnings.push(evidence.clone());
+            }
             table.push(Presence {
                 driver: driver.clone(),
                 stage,

@@ -83,6 +83,10 @@ impl Failure {
         if let Some(error) = find::<rustls::Error>(&error) {
             return Self::Tls(error.clone());
         }
+        // What was asked without looking at the answer's text.
+        if let Some(status) = error.status() {
+            return Self::from_status(status.as_u16(), b"");
+        }
         // Addresses of redirects have secrets in them.
         let error = error.without_url();
         match error.is_builder() || error.is_redirect() {

@@ -100,6 +100,64 @@ fn found(files: &Directory, release: &str, name: &str) -> Vec<String> {
 }
 
 #[test]
+fn configuration_is_read_as_modprobe_reads_it() {
+    if !have_kmod() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join(MODULES);
+    fs::create_dir_all(directory.join("extra")).unwrap();
+    symlink("usr/lib", root.path().join("lib")).unwrap();
+    let low = module(&["license=GPL", "depends="]).exports(&["low_call"]);
+    let top = module(&["depends=low-er", "alias=x:y-[a-c]*"]).needs(&["low_call"]);
+    fs::write(directory.join("extra/low-er.ko"), low.bytes()).unwrap();
+    fs::write(directory.join("extra/to-p.ko"), top.bytes()).unwrap();
+    let at = root.path().to_str().unwrap();
+    run("depmod", &["-b", at, RELEASE], &[]);
+    let configuration = root.path().join("etc/modprobe.d");
+    fs::create_dir_all(&configuration).unwrap();
+    let files = Directory(root.path().to_owned());
+    // Text of a file, and whether the driver is loaded for its hardware.
+    let cases = [
+        ("", true),
+        ("blacklist to-p\n", false),
+        ("  blacklist\t to_p  # x\n", false),
+        ("#blacklist to-p\n", true),
+        ("# x \\\nblacklist to-p\n", true),
+        ("blacklist \\\nto_p", false),
+        ("blacklist low-er\n", true),
+        ("blacklist x:y-b\n", true),
+        ("install to_p /bin/true\n", false),
+        ("install to_p\n", true),
+        ("alias x:y* low-er\n", false),
+        ("alias x:z* off\nalias to-p off\n", true),
+        ("alias x:y-[ab] to-p\n", true),
+        ("alias x:y* low-er\nalias x:* to-p\n", true),
+    ];
+    for (text, expected) in cases {
+        fs::write(configuration.join("a.conf"), text).unwrap();
+        let arguments = [
+            "-C",
+            configuration.to_str().unwrap(),
+            "-d",
+            at,
+            "-S",
+            RELEASE,
+        ];
+        let mut modprobe = command("modprobe");
+        modprobe.args(arguments).args(["-n", "-v", "-b", "x:y-b"]);
+        let output = modprobe.output().unwrap();
+        let loaded = String::from_utf8_lossy(&output.stdout).contains("to-p.ko");
+        assert_eq!(loaded, expected, "{text:?}: {output:?}");
+        let ours = match look_up(&files, RELEASE, "to-p").unwrap() {
+            Finding::Present(present) => !present.loaded_by.is_empty(),
+            Finding::Missing(_) => false,
+        };
+        assert_eq!(ours, loaded, "{text:?}");
+    }
+}
+
+#[test]
 fn modules_made_by_hand() {
     if !have_kmod() {
         return;

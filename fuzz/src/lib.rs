@@ -1,0 +1,14 @@
+//! The rooms of coreos-bake that read foreign bytes and are fuzzed.
+#![allow(missing_docs, dead_code, unused_imports)]
+
+#[path = "../../src/containerfile/mod.rs"]
+pub mod containerfile;
+#[path = "../../src/kernel/mod.rs"]
+pub mod kernel;
+#[path = "../../src/tree/mod.rs"]
+pub mod tree;
+
+pub mod format {
+    #[path = "../../../src/format/cpio/mod.rs"]
+    pub mod cpio;
+}
