@@ -3,21 +3,25 @@
 //! Data flows one way through the rooms:
 //!
 //! ```text
-//! cli ─► media ─► sysroot ─► ostree ─► image
-//!          │         │          └────► selinux
-//!  │       ├─► kernel └──────► tree ◄── format
-//!  └─► containerfile
+//! cli ─┬─► layer ─┐
+//!      ├─► media ─┼─► sysroot ─► ostree ─► image
+//!      │          │      │         └────► selinux
+//!      │          │      └──────► tree ◄── format
+//!      └──────────┴─► stages ─► kernel, containerfile
 //! ```
 //!
 //! `image` reads and verifies layers, `ostree` merges them into one tree with labels and checksums,
 //! `sysroot` lays out the deployed disk, `format` writes bytes, and `media` knows which formats make
-//! up a medium. [`tree`] is the shape in which a file system travels between them. `containerfile`
-//! reads what the cluster will build for day 2.
+//! up a medium. [`tree`] is the shape in which a file system travels between them. `kernel`
+//! tells whether a driver would be loaded, `containerfile` what the cluster will build for day 2, and
+//! `stages` puts both together for every boot of a machine's life. `layer` adds and repairs drivers by
+//! one more layer. `ignition` reads, merges and writes Ignition configs; no command uses it yet.
 
 pub mod cli;
 pub mod containerfile;
 pub mod failure;
 pub mod format;
+pub mod ignition;
 pub mod image;
 pub mod kernel;
 pub mod layer;

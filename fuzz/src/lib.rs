@@ -3,12 +3,8 @@
 
 #[path = "../../src/containerfile/mod.rs"]
 pub mod containerfile;
+pub mod format;
 #[path = "../../src/kernel/mod.rs"]
 pub mod kernel;
 #[path = "../../src/tree/mod.rs"]
 pub mod tree;
-
-pub mod format {
-    #[path = "../../../src/format/cpio/mod.rs"]
-    pub mod cpio;
-}

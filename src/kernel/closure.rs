@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::configuration::{soft, soft_lines};
 use super::files::Files;
+use super::firmware;
 use super::modinfo::ModuleInfo;
 use super::modules::{Dependencies, canonical_name};
 
@@ -45,8 +46,8 @@ pub fn closure(root: &dyn Files, release: &str, drivers: &[String]) -> Result<BT
             .read(&path)?
             .with_context(|| format!("modules.dep names {path}, which is not there"))?;
         let info = ModuleInfo::read(&bytes).with_context(|| format!("reading {path}"))?;
-        for firmware in info.all("firmware") {
-            paths.extend(firmware_file(root, release, firmware)?);
+        for name in info.all("firmware") {
+            paths.extend(firmware::path(root, release, None, name)?);
         }
         ahead.extend(info.depends().map(canonical_name));
         let own = info.all("softdep").map(|words| soft(name.clone(), words));
@@ -60,27 +61,4 @@ pub fn closure(root: &dyn Files, release: &str, drivers: &[String]) -> Result<BT
         paths.insert(path);
     }
     Ok(paths)
-}
-
-/// Where the kernel looks for firmware, and what it adds to names.
-const FIRMWARE: [&str; 4] = [
-    "usr/lib/firmware/updates",
-    "usr/lib/firmware",
-    "lib/firmware/updates",
-    "lib/firmware",
-];
-const SUFFIXES: [&str; 3] = ["", ".xz", ".zst"];
-
-fn firmware_file(files: &dyn Files, release: &str, name: &str) -> Result<Option<String>> {
-    for directory in FIRMWARE {
-        for directory in [directory.to_owned(), format!("{directory}/{release}")] {
-            for suffix in SUFFIXES {
-                let path = format!("{directory}/{name}{suffix}");
-                if files.exists(&path)? {
-                    return Ok(Some(path));
-                }
-            }
-        }
-    }
-    Ok(None)
 }

@@ -25,16 +25,10 @@ pub(super) fn absent<'a>(
     first: Option<&str>,
     names: impl Iterator<Item = &'a str>,
 ) -> Result<Vec<String>> {
-    let mut directories: Vec<String> = Vec::new();
-    directories.extend(first.map(|path| path.trim_matches('/').to_owned()));
-    for directory in DIRECTORIES {
-        directories.push(directory.to_owned());
-        directories.push(format!("{directory}/{release}"));
-    }
     let mut absent = Vec::new();
     // Newer modules name groups of files with wildcards, of which no single one is needed.
     for name in names.filter(|name| !name.contains('*')) {
-        if !is_there(files, &directories, name)? {
+        if path(files, release, first, name)?.is_none() {
             absent.push(name.to_owned());
         }
     }
@@ -43,13 +37,24 @@ pub(super) fn absent<'a>(
     Ok(absent)
 }
 
-fn is_there(files: &dyn Files, directories: &[String], name: &str) -> Result<bool> {
-    for directory in directories {
+/// The path at which the kernel finds the firmware of that name, if it does.
+pub(super) fn path(
+    files: &dyn Files,
+    release: &str,
+    first: Option<&str>,
+    name: &str,
+) -> Result<Option<String>> {
+    let told = first.map(|path| path.trim_matches('/').to_owned());
+    let usual = DIRECTORIES
+        .iter()
+        .flat_map(|directory| [(*directory).to_owned(), format!("{directory}/{release}")]);
+    for directory in told.into_iter().chain(usual) {
         for suffix in SUFFIXES {
-            if files.exists(&format!("{directory}/{name}{suffix}"))? {
-                return Ok(true);
+            let path = format!("{directory}/{name}{suffix}");
+            if files.exists(&path)? {
+                return Ok(Some(path));
             }
         }
     }
-    Ok(false)
+    Ok(None)
 }

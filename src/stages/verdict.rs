@@ -20,6 +20,10 @@ pub enum Mark {
 /// What was found or judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are as many as drivers times stages: a handful"
+)]
 pub enum Verdict {
     /// Of files that were looked at.
     Found(Finding),

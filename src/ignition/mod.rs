@@ -1,0 +1,52 @@
+//! Ignition configurations, spec 3.0.0 to 3.6.0: reading, checking, merging, converting.
+//!
+//! ```text
+//! parse      bytes into a checked value        json, error, report, version
+//! check      types, unknown keys, doubles      shape (the table of all keys), rules
+//! merge      a child on top of a parent        convert (up, down, what gets lost)
+//! resource   contents into data URLs and out   data_url, url, unit_file
+//! fragment   files and units of our own
+//! flatten    configs inside of configs inlined
+//! ```
+//!
+//! Configurations are values, not structs: most are somebody else's, and a key that we don't know is
+//! theirs to keep. All that is known about keys is in the table in `shape`.
+//!
+//! Stricter than Ignition, on purpose: a key that is there twice, a key in other letters than the
+//! spec's (Go takes both), and experimental versions are refused. Left out: fetching, specs before
+//! 3.0.0, and units with lines of 2048 bytes.
+//!
+//! Source of truth: Ignition's own validation and merging, up to 2.14 by its binary in the tests; what
+//! is newer, from its release notes and the openshift-install notes, section 4.
+
+mod check;
+mod convert;
+mod data_url;
+mod error;
+mod flatten;
+pub mod fragment;
+mod json;
+mod merge;
+mod parse;
+mod report;
+mod resource;
+mod rules;
+mod shape;
+mod unit_file;
+mod url;
+mod version;
+
+#[cfg(test)]
+mod tests;
+
+pub use convert::{Lost, LowerError, Raised, lost, lower, raise};
+pub use data_url::DataUrlError;
+pub use error::Error;
+pub use flatten::{Flat, FlattenError, Ignored, NESTING_MAX, flatten, ignored_once_from};
+pub use merge::{Merged, merge};
+pub use parse::{CONFIG_MAX_BYTES, Config, parse, validate, version_of};
+pub use report::{Finding, Level, Report};
+pub use resource::{
+    CONTENT_MAX_BYTES, HashFunction, ResourceError, check_hash, content, hash_of, resource,
+};
+pub use version::Version;
