@@ -17,7 +17,7 @@ use super::terminal::Terminal;
 use crate::containerfile::{self, Remark, Severity, Wanted};
 use crate::image::ImageRef;
 use crate::kernel::{self, Files};
-use crate::media::{Medium, Source};
+use crate::media::{Glance, Medium};
 use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Origin, Parts, Presence, Stage, System};
 
 /// How much of a Containerfile is read: more than is taken, so that it is refused for its size.
@@ -149,7 +149,7 @@ impl CheckArgs {
             .with_context(|| format!("{subject} is neither a medium nor an image"))?;
         let source = self.read_image(&reference, terminal)?;
         let release = &source.facts.kernel.release;
-        let (wanted, without) = self.wanted(&source.imported.tree, release)?;
+        let (wanted, without) = self.wanted(&source.tree, release)?;
         let mut boot = Boot {
             release: release.clone(),
             drivers: boot_of(&source, &wanted)?,
@@ -166,7 +166,7 @@ impl CheckArgs {
         boot.drivers.extend(installed);
         let origin = source.origin.to_string();
         let system = System {
-            root: &source.imported.tree,
+            root: &source.tree,
             release,
             origin: Some(&origin),
         };
@@ -209,10 +209,10 @@ impl CheckArgs {
         Ok(Boot { release, drivers })
     }
 
-    fn read_image(&self, reference: &ImageRef, terminal: &Terminal) -> Result<Source> {
+    fn read_image(&self, reference: &ImageRef, terminal: &Terminal) -> Result<Glance> {
         let scratch = std::env::temp_dir();
         let options = self.access.read_options(&scratch, None);
-        Source::read(reference, &options, &scratch, terminal)
+        Glance::read(reference, &options, &scratch, terminal)
     }
 
     /// The drivers that are named, and those that devices ask for; devices for which there is none.
@@ -276,11 +276,11 @@ impl CheckArgs {
 }
 
 /// The drivers in an image's initramfs and root.
-fn boot_of(source: &Source, wanted: &[String]) -> Result<Vec<Presence>> {
+fn boot_of(source: &Glance, wanted: &[String]) -> Result<Vec<Presence>> {
     let kernel = &source.facts.kernel;
     let parts = Parts {
         initrd: &kernel.initramfs,
-        root: &source.imported.tree,
+        root: &source.tree,
         release: &kernel.release,
         arguments: &source.facts.image.extra_kargs,
     };

@@ -15,7 +15,7 @@ use super::report::presence_table;
 use super::terminal::Terminal;
 use crate::image::{self, ImageRef, Target};
 use crate::layer::{self, Added, Layer, Request};
-use crate::media::Source;
+use crate::media::Glance;
 use crate::progress::Progress;
 
 /// Largest module or firmware that is read.
@@ -85,8 +85,8 @@ impl LayerArgs {
         };
         let scratch = std::env::temp_dir();
         let options = self.access.read_options(&scratch, None);
-        let source = Source::read(&self.image, &options, &scratch, terminal)?;
-        let (tree, facts) = (&source.imported.tree, &source.facts);
+        let source = Glance::read(&self.image, &options, &scratch, terminal)?;
+        let (tree, facts) = (&source.tree, &source.facts);
         let layer = layer::compose(tree, facts, &request, terminal)?;
         for warning in &layer.warnings {
             terminal.warn(&format!("indexing modules: {warning}"));
@@ -157,7 +157,7 @@ impl LayerArgs {
     }
 
     /// The same by a builder, for day 2.
-    fn containerfile(&self, request: &Request, source: &Source) -> String {
+    fn containerfile(&self, request: &Request, source: &Glance) -> String {
         let release = &source.facts.kernel.release;
         let from = match &source.image.reference {
             ImageRef::Registry(name) => {

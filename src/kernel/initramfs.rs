@@ -19,6 +19,9 @@ const KEPT_FILE_MAX_BYTES: u64 = 64 << 20;
 /// even initramfs with every module of a distribution stay below this.
 const KEPT_MAX_BYTES: usize = 192 << 20;
 
+/// How much is kept as it is before modules are compressed, which takes longer than reading them.
+const PLAIN_MAX_BYTES: usize = 48 << 20;
+
 /// Most memory that names and targets of links take; real ones come to less than a megabyte.
 const NAMES_MAX_BYTES: usize = 64 << 20;
 
@@ -227,7 +230,7 @@ impl Initramfs {
         );
         let mut bytes = Vec::with_capacity(usize::try_from(size)?);
         data.read_to_end(&mut bytes)?;
-        let kept = if path.ends_with(".ko") {
+        let kept = if path.ends_with(".ko") && self.kept_bytes > PLAIN_MAX_BYTES {
             let packed = zstd::bulk::compress(&bytes, 1).context("keeping it compressed")?;
             Kept::Compressed(packed.into(), bytes.len())
         } else {

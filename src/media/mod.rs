@@ -27,4 +27,4 @@ pub use medium::{Live, LiveRoot, Medium, System};
 pub use names::Format;
 pub use plan::{Plan, Request};
 pub use record::Artifact;
-pub use source::{ReadOptions, Source};
+pub use source::{Glance, ReadOptions, Source};

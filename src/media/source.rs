@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::image::{self, Access, Image, ImageRef, Select, Version};
 use crate::ostree::{
-    self, ContainerReference, FileType, Imported, Importer, Labels, LayerFacts, Limits, Signature,
-    Transport,
+    self, ContainerReference, FileType, FindLabels, Imported, Importer, Labels, LayerFacts, Limits,
+    Signature, Transport,
 };
 use crate::progress::Progress;
 use crate::selinux::{FileKind, Policy};
 use crate::sysroot::Facts;
-use crate::tree::Store;
+use crate::tree::{Store, Tree};
 
 /// Most bytes of file contents that one image may unpack to. Real ones are below 10 GiB; a bomb
 /// is stopped before it fills the disk.
@@ -50,6 +50,47 @@ pub struct ReadOptions {
     pub threads: NonZeroUsize,
 }
 
+/// An image with its merged tree only, for those who write no media.
+#[derive(Debug)]
+pub struct Glance {
+    /// The image as it was read.
+    pub image: Image,
+    /// Its merged tree, without labels.
+    pub tree: Tree,
+    /// What the operating system says about itself.
+    pub facts: Facts,
+    /// What the origin of its deployment would say.
+    pub origin: ContainerReference,
+}
+
+impl Glance {
+    /// Reads the image once, as [`Source::read`] does.
+    pub fn read(
+        reference: &ImageRef,
+        options: &ReadOptions,
+        scratch: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let opened = Opened::new(reference, options, scratch)?;
+        let no_labels = |_: &Tree| Ok(None);
+        let (tree, warnings) = opened
+            .with(options, &no_labels, |source, options| {
+                ostree::read_tree(source, &opened.store, options, progress)
+            })
+            .with_context(|| format!("reading image {reference}"))?;
+        for warning in &warnings {
+            progress.warn(warning);
+        }
+        let Opened { image, origin, .. } = opened;
+        Ok(Self {
+            facts: Facts::read(&tree, &image.labels, &image.architecture)?,
+            image,
+            tree,
+            origin,
+        })
+    }
+}
+
 impl Source {
     /// Reads the image once, from first to last layer. Contents of its files stay in a file without
     /// a name in `scratch`.
@@ -59,57 +100,32 @@ impl Source {
         scratch: &Path,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let image = image::open(reference, &options.access)
-            .with_context(|| format!("opening image {reference}"))?;
-        let store = Store::create(scratch, CONTENTS_LIMIT)
-            .with_context(|| format!("making a scratch file in {}", scratch.display()))?;
-        let origin = match &options.target_imgref {
-            Some(origin) => origin.clone(),
-            None => origin_of(&image),
-        };
-        let layers: Vec<LayerFacts> = image
-            .layers
-            .iter()
-            .map(|layer| LayerFacts {
-                digest: layer.digest.to_string(),
-                diff_id: layer.diff_id.to_string(),
-            })
-            .collect();
+        let opened = Opened::new(reference, options, scratch)?;
         let policy = RefCell::new(None);
-        let imported = ostree::import(
-            &ostree::Source {
-                manifest_digest: image.manifest_digest.as_str(),
-                manifest: &image.manifest,
-                config: &image.config,
-                layers: &layers,
-                open: &|index| Ok(Box::new(image.layer(index)?)),
-            },
-            &store,
-            &ostree::Options {
-                threads: options.threads,
-                reference: &origin,
-                importer: Importer::default(),
-                libostree: None,
-                labels: &|tree| {
-                    let found = Policy::from_tree(tree, "usr/etc")?.map(Arc::new);
-                    policy.replace(found.clone());
-                    Ok(found.map(|policy| Box::new(PolicyLabels(policy)) as Box<dyn Labels>))
-                },
-                limits: Limits::default(),
-            },
-            progress,
-        )
-        .with_context(|| format!("reading image {reference}"))?;
+        let labels = |tree: &Tree| {
+            let found = Policy::from_tree(tree, "usr/etc")?.map(Arc::new);
+            policy.replace(found.clone());
+            Ok(found.map(|policy| Box::new(PolicyLabels(policy)) as Box<dyn Labels>))
+        };
+        let imported = opened
+            .with(options, &labels, |source, options| {
+                ostree::import(source, &opened.store, options, progress)
+            })
+            .with_context(|| format!("reading image {reference}"))?;
         for warning in &imported.warnings {
             progress.warn(warning);
         }
-        let facts = Facts::read(&imported.tree, &image.labels, &image.architecture)?;
+        let Opened {
+            image,
+            store,
+            origin,
+        } = opened;
         Ok(Self {
             content_bytes: store.len(),
+            facts: Facts::read(&imported.tree, &image.labels, &image.architecture)?,
             policy: policy.into_inner(),
             image,
             imported,
-            facts,
             origin,
         })
     }
@@ -123,6 +139,66 @@ impl Source {
             .and_then(|config| config["created"].as_str())
             .unwrap_or(UNKNOWN)
             .to_owned()
+    }
+}
+
+/// An image whose layers are yet to be read.
+struct Opened {
+    image: Image,
+    store: Store,
+    origin: ContainerReference,
+}
+
+impl Opened {
+    fn new(reference: &ImageRef, options: &ReadOptions, scratch: &Path) -> Result<Self> {
+        let image = image::open(reference, &options.access)
+            .with_context(|| format!("opening image {reference}"))?;
+        let store = Store::create(scratch, CONTENTS_LIMIT)
+            .with_context(|| format!("making a scratch file in {}", scratch.display()))?;
+        let origin = match &options.target_imgref {
+            Some(origin) => origin.clone(),
+            None => origin_of(&image),
+        };
+        Ok(Self {
+            image,
+            store,
+            origin,
+        })
+    }
+
+    /// Has `import` read the layers.
+    fn with<T>(
+        &self,
+        options: &ReadOptions,
+        labels: &FindLabels<'_>,
+        import: impl FnOnce(&ostree::Source<'_>, &ostree::Options<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let image = &self.image;
+        let layers: Vec<LayerFacts> = image
+            .layers
+            .iter()
+            .map(|layer| LayerFacts {
+                digest: layer.digest.to_string(),
+                diff_id: layer.diff_id.to_string(),
+                size_bytes: layer.size_bytes,
+            })
+            .collect();
+        let source = ostree::Source {
+            manifest_digest: image.manifest_digest.as_str(),
+            manifest: &image.manifest,
+            config: &image.config,
+            layers: &layers,
+            open: &|index| Ok(Box::new(image.layer(index)?)),
+        };
+        let options = ostree::Options {
+            threads: options.threads,
+            reference: &self.origin,
+            importer: Importer::default(),
+            libostree: None,
+            labels,
+            limits: Limits::default(),
+        };
+        import(&source, &options)
     }
 }
 

@@ -170,6 +170,7 @@ mod tests {
         let facts = |diff_id: &&str| LayerFacts {
             digest: format!("sha256:{diff_id}"),
             diff_id: (*diff_id).to_owned(),
+            size_bytes: 0,
         };
         diff_ids.iter().map(facts).collect()
     }

@@ -98,6 +98,8 @@ pub struct LayerFacts {
     pub digest: String,
     /// `sha256:…` of the uncompressed layer, from the configuration.
     pub diff_id: String,
+    /// Length of the blob in bytes: the largest are read first. 0 where it is not known.
+    pub size_bytes: u64,
 }
 
 /// Finds the policy of the merged tree; none if it has no SELinux.
@@ -177,6 +179,20 @@ impl Imported {
     }
 }
 
+/// The merged tree of an image alone: without labels, objects and commits, which take as long again.
+/// Contents are kept in `store`. Also gives what the user should know.
+pub fn read_tree(
+    source: &Source,
+    store: &Store,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<(Tree, Vec<String>)> {
+    let (image, base, merged) = read_and_merge(source, store, options, progress)?;
+    drop(base);
+    let warnings = warnings(&image, &merged);
+    Ok((merged.union.tree, warnings))
+}
+
 /// Imports an image, keeping contents in `store`.
 pub fn import(
     source: &Source,
@@ -184,21 +200,7 @@ pub fn import(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    let image = Description::read(source)?;
-    let meter = Meter::new(options.limits);
-    let (mut base, derived) = read::layers(
-        source,
-        image.base_layers,
-        store,
-        &meter,
-        options.threads,
-        progress,
-    )?;
-
-    progress.begin("merging layers", 0);
-    let merged = merge_layers(base.tree.take(), derived, &meter, options)?;
-    progress.end();
-
+    let (image, mut base, merged) = read_and_merge(source, store, options, progress)?;
     let Merged { union, layers, .. } = &merged;
     let hashed = hashing::run(
         union,
@@ -217,13 +219,8 @@ pub fn import(
     base.refs
         .insert(refs::image(options.reference), merge_commit);
 
-    let layer_warnings = merged.layers.iter().flat_map(LayerTree::warnings);
     Ok(Imported {
-        warnings: [image.warnings, merged.union.warnings]
-            .into_iter()
-            .flatten()
-            .chain(layer_warnings)
-            .collect(),
+        warnings: warnings(&image, &merged),
         tree: merged.union.tree,
         objects: base.objects,
         file_checksums: hashed.union,
@@ -233,6 +230,39 @@ pub fn import(
         base_commit: base.commit,
         libostree: merged.libostree,
     })
+}
+
+fn read_and_merge<'a>(
+    source: &Source<'a>,
+    store: &Store,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<(Description<'a>, Base, Merged)> {
+    let image = Description::read(source)?;
+    let meter = Meter::new(options.limits);
+    let (mut base, derived) = read::layers(
+        source,
+        image.base_layers,
+        store,
+        &meter,
+        options.threads,
+        progress,
+    )?;
+    progress.begin("merging layers", 0);
+    let merged = merge_layers(base.tree.take(), derived, &meter, options)?;
+    progress.end();
+    Ok((image, base, merged))
+}
+
+fn warnings(image: &Description<'_>, merged: &Merged) -> Vec<String> {
+    let layers = merged.layers.iter().flat_map(LayerTree::warnings);
+    image
+        .warnings
+        .iter()
+        .chain(&merged.union.warnings)
+        .cloned()
+        .chain(layers)
+        .collect()
 }
 
 /// Base and layers, labelled.

@@ -43,7 +43,11 @@ pub(super) fn layers(
 ) -> Result<(Base, Vec<Layer>)> {
     ensure!(!source.layers.is_empty(), "the image has no layers");
     progress.begin("reading layers", 0);
-    let layers = in_parallel(threads, source.layers.len(), |index, keep_going| {
+    // The largest first: none is left that takes longer than all others together.
+    let mut order: Vec<usize> = (0..source.layers.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(source.layers[*index].size_bytes));
+    let layers = in_parallel(threads, order.len(), |turn, keep_going| {
+        let index = order[turn];
         let digest = &source.layers[index].digest;
         let read = || {
             let stream = (source.open)(index)?;
@@ -64,6 +68,9 @@ pub(super) fn layers(
     })?;
     progress.end();
 
+    let mut layers: Vec<(usize, ReadLayer)> = order.into_iter().zip(layers).collect();
+    layers.sort_by_key(|(index, _)| *index);
+    let layers = layers.into_iter().map(|(_, layer)| layer);
     let mut base = Base::default();
     let mut derived = Vec::new();
     for (facts, layer) in source.layers.iter().zip(layers) {

@@ -116,6 +116,7 @@ impl Oci {
             .map(|(layer, diff_id)| LayerFacts {
                 digest: layer["digest"].as_str().unwrap().to_owned(),
                 diff_id: diff_id.as_str().unwrap().to_owned(),
+                size_bytes: 0,
             })
             .collect()
     }

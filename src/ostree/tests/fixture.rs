@@ -306,6 +306,7 @@ impl Image {
             .map(|layer| LayerFacts {
                 digest: self.digest(layer),
                 diff_id: format!("sha256:{}", Checksum::of(&self.layers[layer])),
+                size_bytes: 0,
             })
             .collect();
         let mut config = serde_json::json!({ "config": { "Labels": {} } });
