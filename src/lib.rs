@@ -15,7 +15,8 @@
 //! up a medium. [`tree`] is the shape in which a file system travels between them. `kernel`
 //! tells whether a driver would be loaded, `containerfile` what the cluster will build for day 2, and
 //! `stages` puts both together for every boot of a machine's life. `layer` adds and repairs drivers by
-//! one more layer. `ignition` reads, merges and writes Ignition configs; no command uses it yet.
+//! one more layer. `serve` boots machines from what was baked. `ignition` reads, merges and writes
+//! Ignition configs; no command uses it yet.
 
 pub mod cli;
 pub mod containerfile;
@@ -31,6 +32,7 @@ pub mod progress;
 #[cfg(test)]
 mod referee;
 pub mod selinux;
+pub mod serve;
 pub mod stages;
 pub mod staging;
 pub mod sysroot;

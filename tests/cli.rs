@@ -17,6 +17,7 @@ fn help_fits_eighty_columns() {
         &["bake"],
         &["check"],
         &["layer"],
+        &["serve"],
         &["inspect"],
         &["completions"],
         &["man"],

@@ -7,6 +7,7 @@ mod image_args;
 mod inspect;
 mod layer;
 mod report;
+mod serve;
 mod table;
 mod terminal;
 
@@ -59,6 +60,7 @@ enum Command {
     Check(check::CheckArgs),
     Layer(Box<layer::LayerArgs>),
     Inspect(inspect::InspectArgs),
+    Serve(serve::ServeArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
 }
@@ -67,7 +69,12 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(&cli.terminal);
-    let result = watch_signals().and_then(|()| cli.command.run(&terminal));
+    // A server ends in its own time.
+    let watched = match cli.command {
+        Command::Serve(_) => Ok(()),
+        _ => watch_signals(),
+    };
+    let result = watched.and_then(|()| cli.command.run(&terminal));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::from(1),
@@ -87,6 +94,7 @@ impl Command {
             Self::Check(args) => args.run(terminal),
             Self::Layer(args) => args.run(terminal),
             Self::Inspect(args) => args.run(terminal),
+            Self::Serve(args) => args.run(terminal),
             Self::Completions(args) => args.run(),
             Self::Man(args) => args.run(),
         }

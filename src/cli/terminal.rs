@@ -107,6 +107,11 @@ impl Terminal {
         Ok(())
     }
 
+    /// Whether nothing but errors is wanted.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Prints an error and what to do about it.
     pub(super) fn error(&self, sentence: &str, hint: Option<&str>) {
         self.drop_phase();

@@ -1,0 +1,122 @@
+//! The machines that are known by name.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+
+use super::mac::Mac;
+use super::script;
+
+/// Far beyond what an installer writes; bootstrap configurations have some 300 KiB.
+const MAX_IGNITION_BYTES: u64 = 64 << 20;
+
+/// A machine that is expected to boot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// What people call it; also shown by the machine while it boots.
+    pub name: String,
+    /// The addresses of its network cards.
+    pub macs: Vec<Mac>,
+    /// What it is for, such as `worker`.
+    pub role: Option<String>,
+    /// Kernel arguments on top of the bake's own.
+    pub kargs: Vec<String>,
+    /// Its Ignition configuration. The live system takes it, or with `target_disk` the installed one.
+    pub ignition: Option<Ignition>,
+    /// Where to install, such as `/dev/disk/by-id/…`. Without it the machine stays a live system.
+    pub target_disk: Option<String>,
+}
+
+/// Where an Ignition configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ignition {
+    /// A file, read once when the server starts.
+    File(PathBuf),
+    /// The configuration itself.
+    Bytes(Vec<u8>),
+}
+
+impl Ignition {
+    /// The configuration, if it looks like one.
+    fn load(&self) -> Result<Bytes> {
+        let (bytes, shown) = match self {
+            Self::Bytes(bytes) => (bytes.clone(), "the Ignition configuration".to_owned()),
+            Self::File(path) => {
+                let shown = path.display().to_string();
+                let mut bytes = Vec::new();
+                File::open(path)
+                    .and_then(|file| file.take(MAX_IGNITION_BYTES + 1).read_to_end(&mut bytes))
+                    .with_context(|| format!("reading {shown}"))?;
+                (bytes, shown)
+            }
+        };
+        if u64::try_from(bytes.len())? > MAX_IGNITION_BYTES {
+            bail!("{shown} is larger than {MAX_IGNITION_BYTES} bytes");
+        }
+        let config: serde_json::Value =
+            serde_json::from_slice(&bytes).with_context(|| format!("parsing {shown}"))?;
+        if !config["ignition"]["version"].is_string() {
+            bail!("{shown} is no Ignition configuration: it has no ignition.version");
+        }
+        Ok(bytes.into())
+    }
+}
+
+/// Hosts that were found to be in order.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    pub(super) hosts: Vec<(Host, Option<Bytes>)>,
+    pub(super) by_mac: BTreeMap<Mac, usize>,
+}
+
+impl Hosts {
+    /// Checks that hosts can be told apart and that all of their data can stand in a script.
+    pub(super) fn new(hosts: Vec<Host>) -> Result<Self> {
+        let mut checked: Vec<(Host, Option<Bytes>)> = Vec::with_capacity(hosts.len());
+        let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+        let mut by_mac = BTreeMap::new();
+        for (index, host) in hosts.into_iter().enumerate() {
+            let name = &host.name;
+            let words = host.kargs.iter().flat_map(|karg| karg.split_whitespace());
+            for text in [name.as_str()]
+                .into_iter()
+                .chain(host.target_disk.as_deref())
+                .chain(words)
+            {
+                script::check_word(text).with_context(|| format!("checking host {name:?}"))?;
+            }
+            if by_name.insert(name.clone(), index).is_some() {
+                bail!("two hosts are called {name:?}");
+            }
+            if host.macs.is_empty() {
+                bail!("host {name:?} has no hardware address");
+            }
+            for &mac in &host.macs {
+                if !mac.is_one_card() {
+                    bail!("host {name:?} has {mac}, which is not the address of one card");
+                }
+                if let Some(other) = by_mac.insert(mac, index) {
+                    let other = checked.get(other).map_or(name, |(host, _)| &host.name);
+                    bail!("hosts {other:?} and {name:?} both have hardware address {mac}");
+                }
+            }
+            let ignition = match &host.ignition {
+                Some(ignition) => Some(
+                    ignition
+                        .load()
+                        .with_context(|| format!("checking host {name:?}"))?,
+                ),
+                None => None,
+            };
+            checked.push((host, ignition));
+        }
+        Ok(Self {
+            hosts: checked,
+            by_mac,
+        })
+    }
+}

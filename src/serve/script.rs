@@ -1,0 +1,140 @@
+//! What boot loaders are told: iPXE scripts, and lines for dnsmasq.
+//!
+//! Sources: <https://ipxe.org/scripting>, <https://ipxe.org/cmd>; dnsmasq(8). iPXE splits at white
+//! space, knows no quotes, and expands `${…}` everywhere.
+
+use std::fmt::Write;
+
+use anyhow::{Result, bail};
+
+use super::directory::{Pxe, percent_encoded};
+use super::hosts::Host;
+use super::mac::Mac;
+
+/// Fails if iPXE would read `word` as anything but itself.
+pub(super) fn check_word(word: &str) -> Result<()> {
+    if word.is_empty() {
+        bail!("a name or kernel argument is empty");
+    }
+    let odd = word
+        .chars()
+        .any(|letter| letter.is_control() || letter.is_whitespace());
+    if odd || word.contains("${") || word.starts_with('#') || ["||", "&&", ";"].contains(&word) {
+        bail!("{word:?} would mean something else in an iPXE script");
+    }
+    Ok(())
+}
+
+/// Sends a machine that did not say who it is to its own script.
+pub(super) const ASK_AGAIN: &str = "#!ipxe\nchain --replace boot.ipxe?mac=${netX/mac}\n";
+
+/// Lets the firmware go on with the next device.
+pub(super) fn refusal(sentence: &str) -> String {
+    format!("#!ipxe\necho {sentence}\nsleep 10\nexit 1\n")
+}
+
+/// Boots the disk, in the way that the firmware would.
+pub(super) fn installed(name: &str) -> String {
+    format!("#!ipxe\necho {name} is done, going on with its disk\nexit\n")
+}
+
+/// The script that boots `pxe` from `url`, which has no slash at its end.
+///
+/// The address is in every URL, because the live system often gets another IP address than iPXE.
+pub(super) fn boot(title: &str, pxe: &Pxe, url: &str, mac: Mac, host: Option<&Host>) -> String {
+    let file = |name: &str| format!("{url}/{}?mac={mac}", percent_encoded(name));
+    let kargs = kargs(pxe, url, mac, host, &file(&pxe.rootfs)).join(" ");
+    let name = host.map_or_else(|| mac.to_string(), |host| host.name.clone());
+    // Under UEFI the kernel asks the firmware for the initramfs by the name given here.
+    format!(
+        "#!ipxe\n\
+         echo Booting {title} as {name}\n\
+         kernel {kernel} initrd=main {kargs} || goto failed\n\
+         initrd --name main {initramfs} || goto failed\n\
+         boot || goto failed\n\
+         :failed\n\
+         echo {name} could not boot {title} from {url}\n\
+         sleep 10\n\
+         exit 1\n",
+        kernel = file(&pxe.kernel),
+        initramfs = file(&pxe.initramfs),
+    )
+}
+
+fn kargs(pxe: &Pxe, url: &str, mac: Mac, host: Option<&Host>, rootfs: &str) -> Vec<String> {
+    let mut own = vec![format!("coreos.live.rootfs_url={rootfs}")];
+    let mut switches = Vec::new();
+    if let Some(host) = host {
+        let ignition = host
+            .ignition
+            .is_some()
+            .then(|| format!("{url}/ignition/{mac}"));
+        match (&host.target_disk, ignition) {
+            (Some(disk), ignition) => {
+                own.push(format!("coreos.inst.install_dev={disk}"));
+                own.extend(ignition.map(|url| format!("coreos.inst.ignition_url={url}")));
+            }
+            (None, Some(url)) => {
+                // The URL is ignored without the other two.
+                switches = vec!["ignition.firstboot", "ignition.platform.id=metal"];
+                own.push(format!("ignition.config.url={url}"));
+            }
+            (None, None) => {}
+        }
+    }
+    let is_own = |karg: &str| {
+        own.iter().any(|own| match own.split_once('=') {
+            Some((key, _)) => karg.split_once('=').is_some_and(|(k, _)| k == key),
+            None => false,
+        })
+    };
+    let given = host.map_or(&[][..], |host| &host.kargs);
+    let mut kargs: Vec<String> = pxe
+        .kargs
+        .iter()
+        .map(String::as_str)
+        .chain(given.iter().flat_map(|karg| karg.split_whitespace()))
+        .filter(|karg| !is_own(karg))
+        .map(str::to_owned)
+        .collect();
+    for switch in switches {
+        if !kargs.iter().any(|karg| karg == switch) {
+            kargs.push(switch.to_owned());
+        }
+    }
+    kargs.extend(own);
+    kargs
+}
+
+/// Lines for dnsmasq that send machines from their firmware to iPXE and from there to the server at
+/// `url`, beside the DHCP server of `network`, such as `192.168.1.0`.
+///
+/// iPXE itself comes by TFTP from `tftp_root`, under the names that Debian and ipxe.org use.
+pub fn dnsmasq_lines(url: &str, network: &str, tftp_root: &str) -> String {
+    let script = format!("{}/boot.ipxe", url.trim_end_matches('/'));
+    let mut lines = format!(
+        "# Network boot beside the DHCP server that is there; dnsmasq gives no addresses.\n\
+         port=0\n\
+         dhcp-range={network},proxy\n\
+         enable-tftp\n\
+         tftp-root={tftp_root}\n\
+         # iPXE says who it is with option 175.\n\
+         dhcp-match=set:ipxe,175\n"
+    );
+    for (kind, loader) in [
+        ("x86PC", "undionly.kpxe"),
+        ("X86-64_EFI", "ipxe.efi"),
+        // Some firmware says so for x86_64.
+        ("BC_EFI", "ipxe.efi"),
+        ("ARM64_EFI", "ipxe-arm64.efi"),
+    ] {
+        let _ = writeln!(lines, "pxe-service=tag:!ipxe,{kind},\"iPXE\",{loader}");
+    }
+    for kind in ["x86PC", "X86-64_EFI", "BC_EFI", "ARM64_EFI"] {
+        let _ = writeln!(
+            lines,
+            "pxe-service=tag:ipxe,{kind},\"coreos-bake\",{script}"
+        );
+    }
+    lines
+}

@@ -1,0 +1,166 @@
+//! What is told of hosts, to the terminal, to programs and on the page.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// Hears what happens, from any thread; must not wait.
+pub type Events = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The server takes connections.
+    Listening {
+        /// Where it is reached.
+        url: String,
+    },
+    /// A host began a step, or finished one.
+    Host(HostStatus),
+    /// Something was refused.
+    Refused {
+        /// Who asked.
+        client: IpAddr,
+        /// Why, in one sentence.
+        sentence: String,
+    },
+    /// The server takes no more connections and waits for transfers to end.
+    Stopping {
+        /// Connections that are open.
+        connections: usize,
+    },
+}
+
+/// What a host does in the course of a boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// It asked for its iPXE script.
+    Script,
+    /// It fetches the kernel.
+    Kernel,
+    /// It fetches the initramfs.
+    Initramfs,
+    /// It fetches the root file system.
+    Rootfs,
+    /// It took its Ignition configuration.
+    Ignition,
+}
+
+/// How far a host is: the furthest step that it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// It has not been heard of.
+    Waiting,
+    /// See [`Step::Script`].
+    Script,
+    /// See [`Step::Kernel`].
+    Kernel,
+    /// See [`Step::Initramfs`].
+    Initramfs,
+    /// See [`Step::Rootfs`].
+    Rootfs,
+    /// See [`Step::Ignition`].
+    Ignition,
+    /// It said that it is done.
+    Done,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(match self {
+            Self::Waiting => "waiting",
+            Self::Script => "script",
+            Self::Kernel => "kernel",
+            Self::Initramfs => "initramfs",
+            Self::Rootfs => "rootfs",
+            Self::Ignition => "ignition",
+            Self::Done => "done",
+        })
+    }
+}
+
+impl From<Step> for Phase {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Script => Self::Script,
+            Step::Kernel => Self::Kernel,
+            Step::Initramfs => Self::Initramfs,
+            Step::Rootfs => Self::Rootfs,
+            Step::Ignition => Self::Ignition,
+        }
+    }
+}
+
+/// One step of a host's current boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StepStatus {
+    /// Which.
+    pub step: Step,
+    /// When it began, in seconds since 1970.
+    pub began: u64,
+    /// When it ended, in seconds since 1970.
+    pub ended: Option<u64>,
+    /// How many bytes of its file were handed to the network.
+    pub bytes_sent: u64,
+    /// How many there are.
+    pub bytes_total: u64,
+}
+
+/// What is known of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostStatus {
+    /// Its name; for a host that nobody declared, its hardware address.
+    pub name: String,
+    /// Its hardware addresses.
+    pub macs: Vec<String>,
+    /// What it is for.
+    pub role: Option<String>,
+    /// Whether it was declared.
+    pub declared: bool,
+    /// How far it is.
+    pub phase: Phase,
+    /// The IP address that it asked for its script from.
+    pub client: Option<IpAddr>,
+    /// How often it asked for its script.
+    pub boots: u64,
+    /// Whether there is an Ignition configuration for it, and whether it has it.
+    pub ignition: IgnitionStatus,
+    /// When it was last heard of, in seconds since 1970.
+    pub last_heard: Option<u64>,
+    /// The steps of its current boot.
+    pub steps: Vec<StepStatus>,
+}
+
+/// Where a host's Ignition configuration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IgnitionStatus {
+    /// There is none.
+    None,
+    /// It can be fetched.
+    Ready,
+    /// It is being fetched.
+    Sending,
+    /// It was fetched in this boot.
+    Delivered,
+}
+
+/// What is known of all hosts: `/status.json`, schema `coreos-bake/serve/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// `coreos-bake/serve/v1`.
+    pub schema: &'static str,
+    /// What is booted.
+    pub title: String,
+    /// When this was so, in seconds since 1970.
+    pub now: u64,
+    /// Declared hosts in the order of their declaration, then others in the order of appearance.
+    pub hosts: Vec<HostStatus>,
+}

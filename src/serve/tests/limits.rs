@@ -1,0 +1,217 @@
+//! Starting, stopping, and clients that keep others waiting.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use super::super::{Event, dnsmasq_lines};
+use super::{Bake, KERNEL, ROOTFS, Running, noise, soon, status};
+
+/// Enough that it can't hide in the kernel's buffers.
+const LARGE_BYTES: usize = 40 << 20;
+
+fn with_large_file() -> (Bake, Vec<u8>) {
+    let bake = Bake::new();
+    let content = noise(LARGE_BYTES);
+    fs::write(bake.path().join("large"), &content).unwrap();
+    (bake, content)
+}
+
+#[test]
+fn stopping_lets_downloads_end() {
+    let (bake, content) = with_large_file();
+    let running = Running::start(bake.options());
+    let address = running.address;
+    // A connection that has not asked, and one between two requests.
+    let silent = running.connect();
+    let mut idle = running.connect();
+    write!(idle, "HEAD /{KERNEL} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    idle.read_exact(&mut [0; 12]).unwrap();
+    let mut stream = running.connect();
+    stream
+        .write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+        .unwrap();
+    let mut answer = vec![0; 1000];
+    stream.read_exact(&mut answer).unwrap();
+
+    running.signal();
+    soon("closing the door", || {
+        std::net::TcpStream::connect(address).is_err()
+    });
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.ends_with(&content), "the download broke off");
+    assert!(
+        running
+            .events
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|event| matches!(event, Event::Stopping { connections: 1.. }))
+    );
+    running.ended().unwrap();
+    drop(silent);
+}
+
+#[test]
+fn a_second_signal_breaks_them_off() {
+    let (bake, content) = with_large_file();
+    let running = Running::start(bake.options());
+    let mut stream = running.connect();
+    stream
+        .write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+        .unwrap();
+    let mut answer = vec![0; 1000];
+    stream.read_exact(&mut answer).unwrap();
+    running.signal();
+    running.signal();
+    let error = running.ended().unwrap_err().to_string();
+    assert_eq!(error, "stopped with 1 connections still open");
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.len() < content.len());
+}
+
+#[test]
+fn patience_ends() {
+    let (bake, _) = with_large_file();
+    let mut options = bake.options();
+    options.grace = Duration::from_millis(50);
+    let running = Running::start(options);
+    let mut stream = running.connect();
+    stream
+        .write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+        .unwrap();
+    stream.read_exact(&mut [0; 100]).unwrap();
+    running.signal();
+    assert!(running.ended().is_err());
+}
+
+#[test]
+fn slow_clients_hold_up_nobody() {
+    let (bake, _) = with_large_file();
+    let running = Running::start(bake.options());
+    let slow: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = running.connect();
+            stream
+                .write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+                .unwrap();
+            stream.read_exact(&mut [0; 12]).unwrap();
+            stream
+        })
+        .collect();
+    let (head, body) = running.ask_raw(&format!(
+        "GET /{ROOTFS} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    ));
+    assert_eq!(status(&head), 200);
+    assert!(body == noise(super::ROOTFS_BYTES));
+    drop(slow);
+}
+
+#[test]
+fn who_does_nothing_is_sent_away() {
+    let (bake, content) = with_large_file();
+    let running = Running::start_after(bake.options(), |server| {
+        server.patience.head = Duration::from_millis(300);
+        server.patience.stall = Duration::from_millis(300);
+    });
+    // Never asks; asks half; has asked, and asks no more.
+    for request in ["", "GET / HT", "GET / HTTP/1.1\r\nHost: h\r\n\r\n"] {
+        let mut stream = running.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        // Without the limit this would end in the socket's time limit, which is an error.
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    let mut stream = running.connect();
+    stream
+        .write_all(b"GET /large?mac=525400000009 HTTP/1.1\r\nHost: h\r\n\r\n")
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let mut answer = Vec::new();
+    // Whether it ends or is reset depends on what was under way.
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    assert!(answer.len() < content.len(), "it was still served");
+}
+
+#[test]
+fn heads_have_limits() {
+    let bake = Bake::new();
+    let running = Running::start(bake.options());
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n",
+        "x".repeat(1 << 20)
+    );
+    let mut stream = running.connect();
+    // The server may hang up before it has all of it.
+    let _ = stream.write_all(long.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(100));
+    assert_eq!(status(&running.ask_raw(&many).0), 431);
+}
+
+#[test]
+fn what_cannot_be_served_is_said() {
+    let bake = Bake::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut options = bake.options();
+    options.listen = taken.local_addr().unwrap();
+    assert_eq!(
+        Bake::refusal(options.clone()),
+        format!(
+            "listening on {}: Address already in use (os error 98)",
+            options.listen
+        )
+    );
+
+    let mut options = bake.options();
+    options.url = Some("http://h/${x}".to_owned());
+    assert!(Bake::refusal(options).contains("is no URL such as"));
+
+    fs::write(bake.path().join(KERNEL), "short").unwrap();
+    let refusal = Bake::refusal(bake.options());
+    assert!(
+        refusal.ends_with(&format!("the size is not as recorded: {KERNEL:?}")),
+        "{refusal}"
+    );
+    fs::remove_file(bake.path().join(KERNEL)).unwrap();
+    fs::remove_file(bake.path().join(ROOTFS)).unwrap();
+    let refusal = Bake::refusal(bake.options());
+    assert!(
+        refusal.ends_with(&format!(" lacks {KERNEL:?}, {ROOTFS:?}")),
+        "{refusal}"
+    );
+    fs::remove_file(bake.path().join("bake.json")).unwrap();
+    let refusal = Bake::refusal(bake.options());
+    assert!(
+        refusal.ends_with("is no bake directory: it has no bake.json"),
+        "{refusal}"
+    );
+    let mut options = bake.options();
+    options.directory = bake.path().join("nowhere");
+    assert!(Bake::refusal(options).starts_with("opening directory "));
+}
+
+#[test]
+fn dnsmasq_takes_its_lines() {
+    let lines = dnsmasq_lines("http://192.168.1.5:8080/", "192.168.1.0", "/srv/tftp");
+    assert!(
+        lines.contains("\"coreos-bake\",http://192.168.1.5:8080/boot.ipxe\n"),
+        "{lines}"
+    );
+    if !crate::referee::have("dnsmasq") {
+        return;
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), lines).unwrap();
+    let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap());
+    let tested = std::process::Command::new("dnsmasq")
+        .arg("--test")
+        .arg(format!("--conf-file={}", file.path().display()))
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    assert!(tested.status.success(), "{tested:?}");
+}
