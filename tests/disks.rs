@@ -725,3 +725,21 @@ fn disks_that_firmware_could_not_start_are_refused() {
         assert_eq!(names(&workshop.path(name)), [""; 0], "{name}");
     }
 }
+
+#[test]
+fn a_boot_partition_that_overflows_is_refused_with_the_size_it_needs() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let drivers = find(&support::sample().unwrap().join("tree/drivers"), "");
+    let release = drivers.file_name().unwrap().to_str().unwrap();
+    let path = format!("usr/lib/modules/{release}/initramfs.img").leak();
+    let layer = tar(&[Item::File(path, vec![0; 400 * MIB as usize])]);
+    let mut command = derived(&workshop, "layered", "large", "amd64", &layer);
+    let said = run_to_fail(command.args(["-f", "metal"]));
+    assert!(
+        said.contains("laying out /boot") && said.contains("MiB, and has 384"),
+        "{said}"
+    );
+    assert_eq!(names(&workshop.path("large")), [""; 0]);
+}

@@ -20,6 +20,7 @@ use anyhow::{Result, ensure};
 
 use super::files::Files;
 use super::glob;
+use super::modules::logical_lines;
 
 /// Parents of the directories; the first one that has a file counts. The second one stands for the
 /// first in the commit of an image.
@@ -69,7 +70,7 @@ impl Modprobe {
         paths.insert(softdep.to_owned(), format!("{modules}/{softdep}"));
         let mut all = Self::default();
         for path in paths.into_values() {
-            for line in lines(&text(files, &path)?) {
+            for line in logical_lines(&text(files, &path)?) {
                 all.take(&path, &line);
             }
         }
@@ -188,24 +189,6 @@ fn text(files: &dyn Files, path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Lines without comments; a `\` at the end joins a line with the next one.
-fn lines(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for part in text.lines() {
-        match part.strip_suffix('\\') {
-            Some(part) => line.push_str(part),
-            None => {
-                line.push_str(part);
-                lines.push(std::mem::take(&mut line));
-            }
-        }
-    }
-    lines.push(line);
-    lines.retain(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-}
-
 /// The first word, and what is behind it.
 fn word(line: &str) -> (&str, &str) {
     let line = line.trim_start_matches([' ', '\t']);
@@ -216,7 +199,7 @@ fn word(line: &str) -> (&str, &str) {
 
 /// The lines of `modules.softdep`.
 pub(super) fn soft_lines(text: &str) -> impl Iterator<Item = Soft> {
-    lines(text).into_iter().filter_map(|line| {
+    logical_lines(text).into_iter().filter_map(|line| {
         let (command, rest) = word(&line);
         let (of, words) = word(rest);
         (command == "softdep").then(|| soft(underscores(of), words))
@@ -261,7 +244,7 @@ pub(super) fn underscores(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{lines, soft, underscores};
+    use super::{logical_lines, soft, underscores};
 
     #[test]
     fn names_are_compared_with_underscores() {
@@ -272,7 +255,7 @@ mod tests {
     fn lines_go_on_after_a_backslash() {
         let text = "# no\nblacklist a\n\nsoftdep b pre: c \\\n  post: d\\\n";
         assert_eq!(
-            lines(text),
+            logical_lines(text),
             ["blacklist a", "softdep b pre: c   post: d"],
             "{text}"
         );

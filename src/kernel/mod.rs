@@ -81,7 +81,7 @@ const MODULE_DIRECTORIES: [&str; 2] = ["usr/lib/modules", "lib/modules"];
 const SHOWN_NAMES: usize = 5;
 
 /// The first few of some names, and how many more there are.
-fn some_of(names: &[impl AsRef<str>]) -> String {
+pub(crate) fn some_of(names: &[impl AsRef<str>]) -> String {
     let shown: Vec<&str> = names.iter().take(SHOWN_NAMES).map(AsRef::as_ref).collect();
     match names.len() - shown.len() {
         0 => shown.join(", "),

@@ -136,6 +136,24 @@ impl Aliases {
     }
 }
 
+/// Lines of kmod's configuration without comments; a `\` at the end joins a line with the next one.
+pub(super) fn logical_lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for part in text.lines() {
+        match part.strip_suffix('\\') {
+            Some(part) => line.push_str(part),
+            None => {
+                line.push_str(part);
+                lines.push(std::mem::take(&mut line));
+            }
+        }
+    }
+    lines.push(line);
+    lines.retain(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@
 use anyhow::Result;
 
 use super::{Origin, System, Verdict, rpmdb};
-use crate::kernel;
+use crate::kernel::{self, some_of};
 
 /// The package by which the installer knows an image that needs nothing put over it, and the file
 /// by which the assisted installer does.
@@ -30,9 +30,6 @@ const REPLACED: [(&str, &str); 4] = [
 
 /// Largest file of those that is looked into.
 const FILE_MAX_BYTES: usize = 256 << 10;
-
-/// How many of them are named.
-const NAMED_MAX: usize = 3;
 
 /// What becomes of `driver` on a bootstrap node that boots `system`.
 pub(super) fn judge(system: &System<'_>, driver: &str) -> Result<Verdict> {
@@ -128,7 +125,6 @@ fn losses(system: &System<'_>, driver: &str) -> Result<Vec<String>> {
             }
         }
         if !files.is_empty() {
-            let files: Vec<&str> = files.iter().map(String::as_str).collect();
             lost.push(format!(
                 "{what} in /{directory} are gone, keep them in /etc: {}",
                 some_of(&files)
@@ -136,12 +132,4 @@ fn losses(system: &System<'_>, driver: &str) -> Result<Vec<String>> {
         }
     }
     Ok(lost)
-}
-
-fn some_of(names: &[&str]) -> String {
-    let shown = names[..names.len().min(NAMED_MAX)].join(", ");
-    match names.len().saturating_sub(NAMED_MAX) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }

@@ -12,6 +12,8 @@
 use anyhow::{Result, ensure};
 use regex::RegexBuilder;
 
+use crate::kernel::modules::logical_lines;
+
 /// Most entries of all kinds, which every path of a name that is there twice is compared with.
 const ENTRIES_MAX: usize = 4096;
 
@@ -178,22 +180,4 @@ fn without_ending(path: &str) -> &str {
     let name = path.rfind('/').map_or(0, |at| at + 1);
     let end = path[name..].find('.').map_or(path.len(), |at| name + at);
     &path[..end]
-}
-
-/// Lines without comments; a `\` at the end joins a line with the next one.
-fn logical_lines(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for part in text.lines() {
-        match part.strip_suffix('\\') {
-            Some(part) => line.push_str(part),
-            None => {
-                line.push_str(part);
-                lines.push(std::mem::take(&mut line));
-            }
-        }
-    }
-    lines.push(line);
-    lines.retain(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
 }

@@ -25,7 +25,7 @@ pub(super) struct Kernel {
 
 /// Modules and release of a kernel that is unpacked here: below KERNEL_ROOT, among what the sample
 /// was made of (`scripts/`), or installed.
-fn unpacked() -> Option<(PathBuf, String)> {
+pub(in crate::kernel) fn unpacked() -> Option<(PathBuf, String)> {
     let mut roots: Vec<PathBuf> = Vec::new();
     roots.extend(std::env::var_os("KERNEL_ROOT").map(PathBuf::from));
     if let Some(home) = std::env::var_os("HOME") {

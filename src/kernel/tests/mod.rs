@@ -1,6 +1,6 @@
 //! Modules made by hand, looked up in trees and initramfs, and compared with kmod's tools.
 
-mod distribution;
+pub(super) mod distribution;
 mod elf;
 mod finding;
 mod hardware;

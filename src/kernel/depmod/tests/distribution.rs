@@ -2,45 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 
 use super::scratch::{INDEXES, Scratch};
 use crate::kernel::depmod::Indexes;
+use crate::kernel::tests::distribution::unpacked;
 use crate::kernel::tests::object::module;
 use crate::referee::{have, is_there};
-
-/// Modules and release of a kernel that is unpacked here: below KERNEL_ROOT, among what the sample
-/// was made of (`scripts/`), or installed.
-fn kernel() -> Option<(PathBuf, String)> {
-    let mut roots: Vec<PathBuf> = Vec::new();
-    roots.extend(std::env::var_os("KERNEL_ROOT").map(PathBuf::from));
-    if let Some(home) = std::env::var_os("HOME") {
-        let sample = PathBuf::from(home).join(".cache/coreos-bake/sample");
-        roots.extend([sample.join("packages"), sample.join("tree/root")]);
-    }
-    roots.push("/".into());
-    for root in roots {
-        let Ok(entries) = fs::read_dir(root.join("usr/lib/modules")) else {
-            continue;
-        };
-        for entry in entries.flatten() {
-            if entry.path().join("modules.order").is_file()
-                && entry.path().join("kernel").is_dir()
-                && let Ok(release) = entry.file_name().into_string()
-            {
-                return Some((entry.path(), release));
-            }
-        }
-    }
-    None
-}
 
 /// A tree with that kernel's modules, without indexes.
 fn scratch() -> Option<Scratch> {
     if !have("depmod") {
         return None;
     }
-    let found = kernel();
+    let found = unpacked();
     is_there("a kernel to index (KERNEL_ROOT)", found.is_some());
     let (directory, release) = found?;
     let scratch = Scratch::new(&release);
