@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use coreos_bake::image::Access;
+use coreos_bake::kernel::Initramfs;
 use coreos_bake::media::{ReadOptions, Source};
 use coreos_bake::progress::Silent;
 use serde_json::Value;
@@ -303,4 +304,30 @@ fn firmware_and_an_order_to_load_come_along() {
         .args(more)));
     assert!(human.contains("before") && human.contains(load), "{human}");
     assert!(Path::new(&output.join("os")).exists());
+}
+
+#[test]
+fn an_initramfs_is_listed_as_others_list_it() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    if !have("lsinitramfs") {
+        return;
+    }
+    let source = read(&workshop.image("layered"));
+    let content = &source.facts.kernel.initramfs;
+    let file = workshop.output("initramfs").join("initramfs.img");
+    fs::write(&file, content.to_vec(1 << 30).unwrap()).unwrap();
+    let listed = text(&run(Command::new("lsinitramfs").arg(&file)));
+    let mut theirs: Vec<&str> = listed.lines().filter(|path| *path != ".").collect();
+    theirs.sort_unstable();
+    let initramfs = Initramfs::read(content.reader()).unwrap();
+    let ours: Vec<&str> = initramfs
+        .entries()
+        .map(|(path, _)| path)
+        // The kernel's own, which are in no archive.
+        .filter(|path| theirs.binary_search(path).is_ok() || !matches!(*path, "dev" | "root"))
+        .collect();
+    assert!(ours.len() > 500, "{}", ours.len());
+    assert_eq!(ours, theirs);
 }
