@@ -3,7 +3,7 @@
 
 #[path = "support/layout.rs"]
 mod layout;
-#[allow(dead_code, reason = "unit tests use the rest")]
+#[expect(dead_code, reason = "unit tests use the rest")]
 #[path = "../src/kernel/tests/object.rs"]
 mod object;
 mod support;

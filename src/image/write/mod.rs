@@ -44,13 +44,16 @@ impl FromStr for Target {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        let digest = || {
+            Failure::new(
+                format!("{text:?} names a digest, which is not known before the image is made"),
+                "name a tag",
+            )
+        };
         let tag = |select| match select {
             Select::Only => Ok(None),
             Select::Tag(tag) => Ok(Some(tag)),
-            Select::Digest(_) => Err(Failure::new(
-                format!("{text:?} names a digest, which is not known before the image is made"),
-                "name a tag",
-            )),
+            Select::Digest(_) => Err(digest()),
         };
         Ok(match text.parse()? {
             ImageRef::Layout { path, select } => Self::Layout {
@@ -61,13 +64,10 @@ impl FromStr for Target {
                 path,
                 tag: tag(select)?,
             },
-            ImageRef::Registry(name) => {
-                if let Version::Digest(digest) = name.version {
-                    tag(Select::Digest(digest))?;
-                    unreachable!("digests are refused");
-                }
-                Self::Registry(name)
-            }
+            ImageRef::Registry(name) => match name.version {
+                Version::Tag(_) => Self::Registry(name),
+                Version::Digest(_) => return Err(digest().into()),
+            },
             ImageRef::Storage(_) => bail!(
                 "{text:?} can't be written to; write an oci-archive: and load it with podman load"
             ),

@@ -84,6 +84,17 @@ pub(super) fn run(command: &mut Command) -> String {
 }
 
 impl Kernel {
+    /// A boot of it, with these files as the root.
+    fn boot<'a>(&'a self, files: &'a Directory) -> Boot<'a> {
+        Boot {
+            files,
+            image: files,
+            release: &self.release,
+            arguments: &[],
+            initramfs: false,
+        }
+    }
+
     pub(super) fn root(&self) -> &Path {
         self.root.path()
     }
@@ -185,13 +196,7 @@ fn symbol_versions_agree_with_modprobe(ours: &Modules) {
 
 fn load_order_agrees_with_modprobe(kernel: &Kernel) {
     let files = Directory(kernel.root.path().to_owned());
-    let boot = Boot {
-        files: &files,
-        image: &files,
-        release: &kernel.release,
-        arguments: &[],
-        initramfs: false,
-    };
+    let boot = kernel.boot(&files);
     let lookup = Lookup::new(&boot).unwrap();
     let names: Vec<&str> = kernel.dependencies.names().step_by(STEP).collect();
     let mut modprobe = command("sh");
@@ -284,13 +289,7 @@ fn symbol_versions_agree_within_a_kernel(kernel: &Kernel, modules: &Modules) {
             .collect()
     };
     let files = Directory(kernel.root.path().to_owned());
-    let boot = Boot {
-        files: &files,
-        image: &files,
-        release: &kernel.release,
-        arguments: &[],
-        initramfs: false,
-    };
+    let boot = kernel.boot(&files);
     let path = kernel.directory().join("symvers.xz");
     for (change, fits) in [(0, true), (1, false)] {
         let mut xz = xz2::write::XzEncoder::new(Vec::new(), 1);

@@ -18,6 +18,17 @@ fn with_large_file() -> (Bake, Vec<u8>) {
     (bake, content)
 }
 
+/// A download of the large file, and what of it has come so far.
+fn begin_download(running: &Running) -> (std::net::TcpStream, Vec<u8>) {
+    let mut stream = running.connect();
+    stream
+        .write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+        .unwrap();
+    let mut answer = vec![0; 1000];
+    stream.read_exact(&mut answer).unwrap();
+    (stream, answer)
+}
+
 #[test]
 fn stopping_lets_downloads_end() {
     let (bake, content) = with_large_file();
@@ -28,12 +39,7 @@ fn stopping_lets_downloads_end() {
     let mut idle = running.connect();
     write!(idle, "HEAD /{KERNEL} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     idle.read_exact(&mut [0; 12]).unwrap();
-    let mut stream = running.connect();
-    stream
-        .write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
-        .unwrap();
-    let mut answer = vec![0; 1000];
-    stream.read_exact(&mut answer).unwrap();
+    let (mut stream, mut answer) = begin_download(&running);
 
     running.signal();
     soon("closing the door", || {
@@ -57,12 +63,7 @@ fn stopping_lets_downloads_end() {
 fn a_second_signal_breaks_them_off() {
     let (bake, content) = with_large_file();
     let running = Running::start(bake.options());
-    let mut stream = running.connect();
-    stream
-        .write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
-        .unwrap();
-    let mut answer = vec![0; 1000];
-    stream.read_exact(&mut answer).unwrap();
+    let (mut stream, mut answer) = begin_download(&running);
     running.signal();
     running.signal();
     let error = running.ended().unwrap_err().to_string();
