@@ -1,8 +1,6 @@
 //! `coreos-bake check`: is the driver there, at every stage?
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -10,10 +8,10 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Outcome;
 use super::image_args::ImageArgs;
 use super::report::{explanation, junit, presence_table};
 use super::terminal::Terminal;
+use super::{Outcome, read_up_to};
 use crate::containerfile::{self, Remark, Severity, Wanted};
 use crate::image::ImageRef;
 use crate::kernel::{self, Files};
@@ -86,7 +84,7 @@ struct Lint {
 impl CheckArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         let containerfile = match &self.containerfile {
-            Some(path) => Some(read_limited(path, CONTAINERFILE_READ_BYTES)?),
+            Some(path) => Some(read_up_to(path, CONTAINERFILE_READ_BYTES)?),
             None => None,
         };
         let containerfile = containerfile.as_deref();
@@ -221,7 +219,7 @@ impl CheckArgs {
         let mut all = Needed::default();
         for text in &self.devices {
             let text = match text.strip_prefix('@') {
-                Some(path) => read_limited(Path::new(path), DEVICES_READ_BYTES)?,
+                Some(path) => read_up_to(Path::new(path), DEVICES_READ_BYTES)?,
                 None => text.clone().into_bytes(),
             };
             let needed = stages::needed(&String::from_utf8_lossy(&text), root, release)?;
@@ -299,14 +297,6 @@ fn stage(name: &str) -> Result<Stage, String> {
     position
         .map(|at| Stage::ALL[at])
         .ok_or_else(|| format!("there are {}", names.join(", ")))
-}
-
-fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut content))
-        .with_context(|| format!("reading {}", path.display()))?;
-    Ok(content)
 }
 
 impl Lint {

@@ -1,7 +1,5 @@
 //! `coreos-bake layer`: put drivers into an image, or repair what keeps them from loading.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,17 +7,15 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::Outcome;
 use super::image_args::ImageArgs;
 use super::report::presence_table;
 use super::terminal::Terminal;
+use super::{Outcome, read_up_to};
 use crate::image::{self, ImageRef, Target};
+use crate::kernel::FILE_MAX_BYTES;
 use crate::layer::{self, Added, Layer, Request};
 use crate::media::Glance;
 use crate::progress::Progress;
-
-/// Largest module or firmware that is read.
-const FILE_MAX_BYTES: u64 = 256 << 20;
 
 /// Put drivers into an image with one more layer
 ///
@@ -225,10 +221,7 @@ fn firmware(text: &str) -> Result<Added> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes))
-        .with_context(|| format!("reading {}", path.display()))?;
+    let bytes = read_up_to(path, FILE_MAX_BYTES + 1)?;
     if bytes.len() as u64 > FILE_MAX_BYTES {
         bail!("{} has more than {FILE_MAX_BYTES} bytes", path.display());
     }

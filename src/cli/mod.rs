@@ -11,7 +11,9 @@ mod serve;
 mod table;
 mod terminal;
 
-use std::io::{self, ErrorKind, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
@@ -118,6 +120,15 @@ fn watch_signals() -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// The first `limit` bytes of a file.
+fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .with_context(|| format!("reading {}", path.display()))?;
+    Ok(bytes)
 }
 
 /// The first advice that any error in the chain has.

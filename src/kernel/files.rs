@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use crate::tree::{Content, Node, Tree};
 
 /// Largest file that is read whole.
-pub(super) const FILE_MAX_BYTES: u64 = 256 << 20;
+pub(crate) const FILE_MAX_BYTES: u64 = 256 << 20;
 
 /// Most symbolic links followed on the way to a file, as in the kernel.
 const LINKS_MAX: u32 = 40;

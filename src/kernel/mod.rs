@@ -61,6 +61,7 @@ mod versions;
 
 pub use closure::closure;
 pub use depmod::{BuildFiles, Cycle, Depmod, Indexes};
+pub(crate) use files::FILE_MAX_BYTES;
 pub use files::Files;
 pub use finding::{Finding, Missing, Module, Present, SoftDependencies};
 pub use hardware::{Device, Match, devices, driver_aliases, drivers_of};

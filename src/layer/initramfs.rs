@@ -11,15 +11,12 @@ use flate2::write::GzEncoder;
 use super::indexes;
 use super::overlay::Overlay;
 use crate::format::cpio;
-use crate::kernel::{Files, Initramfs, module_name};
+use crate::kernel::{FILE_MAX_BYTES, Files, Initramfs, module_name};
 use crate::tree::{Content, ReadAt, Tree};
 
 /// A directory of modules, as it is called in roots, and how old initramfs call it.
 const MODULES: &str = "usr/lib/modules";
 const OLD_MODULES: &str = "lib/modules";
-
-/// Largest file that is put into a segment.
-const FILE_MAX_BYTES: u64 = 256 << 20;
 
 /// What is to be appended.
 pub(super) struct Segment {

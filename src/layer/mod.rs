@@ -109,7 +109,10 @@ pub fn compose(
         release,
         arguments,
     };
-    let before = stages::check(&parts, &drivers, &LIVE)?;
+    progress.begin("looking into the initramfs", 0);
+    let old = Initramfs::read(base.reader()).context("reading the initramfs")?;
+    let before = stages::check_read(&parts, &old, &drivers, &LIVE)?;
+    progress.end();
 
     let mut root = Overlay::new(tree);
     let mut removed = BTreeSet::new();
@@ -138,8 +141,7 @@ pub fn compose(
     let there = |driver: &String| usable(&root, release, driver, request);
     drivers.iter().try_for_each(there)?;
 
-    progress.begin("looking into the initramfs", 0);
-    let old = Initramfs::read(base.reader()).context("reading the initramfs")?;
+    progress.begin("composing the initramfs", 0);
     let mut wanted = kernel::closure(&root, release, &drivers)?;
     for driver in &drivers {
         let load = load_configuration(driver);

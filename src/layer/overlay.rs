@@ -4,11 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
-use crate::kernel::Files;
+use crate::kernel::{FILE_MAX_BYTES, Files};
 use crate::tree::Content;
-
-/// Largest added file that is read whole.
-const FILE_MAX_BYTES: u64 = 256 << 20;
 
 /// Changes over a file system. Their paths go through no symbolic links.
 pub(super) struct Overlay<'a> {

@@ -199,6 +199,16 @@ pub fn check(parts: &Parts<'_>, drivers: &[String], stages: &Stages) -> Result<V
         return Ok(Vec::new());
     }
     let initramfs = Initramfs::read(parts.initrd.reader()).context("reading the initramfs")?;
+    check_read(parts, &initramfs, drivers, stages)
+}
+
+/// [`check`] where the initramfs of `parts` was read already.
+pub(crate) fn check_read(
+    parts: &Parts<'_>,
+    initramfs: &Initramfs,
+    drivers: &[String],
+    stages: &Stages,
+) -> Result<Vec<Presence>> {
     let look = |files, initramfs| {
         Lookup::new(&Boot {
             files,
@@ -208,9 +218,9 @@ pub fn check(parts: &Parts<'_>, drivers: &[String], stages: &Stages) -> Result<V
             initramfs,
         })
     };
-    let in_initramfs = look(&initramfs, true).context("reading the modules of the initramfs")?;
+    let in_initramfs = look(initramfs, true).context("reading the modules of the initramfs")?;
     let in_root = look(parts.root, false).context("reading the modules of the root")?;
-    let host_only = kernel::host_only(&initramfs)?;
+    let host_only = kernel::host_only(initramfs)?;
     let mut table = Vec::new();
     for driver in drivers {
         for stage in *stages {

@@ -67,17 +67,17 @@ impl Bake<'_> {
         };
         self.progress.begin(phase, images * self.plan.content_bytes);
         let disks = thread::scope(|scope| {
-            let raw: Vec<_> = raw
-                .into_iter()
-                .zip(metal.iter().cycle())
-                .map(|((format, sector_size), contents)| {
-                    scope.spawn(move || self.write_raw(contents, format, sector_size))
-                })
-                .collect();
+            let mut workers = Vec::new();
+            if let Some(contents) = &metal {
+                for (format, sector_size) in raw {
+                    workers
+                        .push(scope.spawn(move || self.write_raw(contents, format, sector_size)));
+                }
+            }
             let qemu = qemu
                 .as_ref()
                 .map(|contents| scope.spawn(|| self.write_qcow2(contents)));
-            let disks = raw
+            let disks = workers
                 .into_iter()
                 .map(|worker| worker.join().expect("writing a disk does not panic"))
                 .collect();
