@@ -4,6 +4,7 @@ pub mod cpio;
 pub mod ext4;
 pub mod fat;
 mod faults;
+pub mod forward;
 pub mod gpt;
 pub mod grub;
 pub mod iso9660;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use self::disks::Disk;
+use self::disks::Disks;
 use super::iso::{self, Iso, Payload};
 use super::live::{self, Osmet};
 use super::medium::Medium;
@@ -127,8 +127,8 @@ impl Bake<'_> {
         .context("laying out the deployed system")
     }
 
-    fn write_live_media(&self, sysroot: &Sysroot, disks: &[Disk]) -> Result<()> {
-        let osmet = self.pack_osmet(disks)?;
+    fn write_live_media(&self, sysroot: &Sysroot, disks: &Disks) -> Result<()> {
+        let osmet = self.pack_osmet(&disks.raw)?;
         let payload = self.write_live(sysroot, &osmet)?;
         if self.wants(Format::Iso) || self.wants(Format::MinimalIso) {
             self.write_isos(sysroot, &payload)?;
@@ -286,7 +286,7 @@ impl Bake<'_> {
     }
 
     /// Sizes and checksums of the media, by as many threads as there are files.
-    fn checksums(&self, disks: &[Disk]) -> Result<Vec<Artifact>> {
+    fn checksums(&self, disks: &Disks) -> Result<Vec<Artifact>> {
         self.progress.begin("computing checksums", 0);
         let files = self.plan.names.of(&self.plan.formats);
         let artifacts = std::thread::scope(|scope| {
@@ -306,16 +306,17 @@ impl Bake<'_> {
         artifacts
     }
 
-    /// Raw images were hashed when they were composed.
-    fn known_checksum(&self, name: &str, disks: &[Disk]) -> Option<[u8; 32]> {
+    /// Disk images were hashed when they were written.
+    fn known_checksum(&self, name: &str, disks: &Disks) -> Option<[u8; 32]> {
         let names = &self.plan.names;
         let format = match name {
+            name if *name == names.qcow2 => return disks.qcow2,
             _ if !self.request.archive.is_none() => return None,
             name if *name == names.metal => Format::Metal,
             name if *name == names.metal4k => Format::Metal4k,
             _ => return None,
         };
-        let disk = disks.iter().find(|disk| disk.format == format)?;
+        let disk = disks.raw.iter().find(|disk| disk.format == format)?;
         Some(disk.sha256)
     }
 

@@ -50,12 +50,37 @@ pub struct ReadOptions {
     pub threads: NonZeroUsize,
 }
 
+/// Directories of programs, libraries and documentation: half of an image, and nothing of it tells
+/// whether a driver is there.
+const NOT_LOOKED_AT: [&str; 6] = [
+    "usr/bin/",
+    "usr/sbin/",
+    "usr/libexec/",
+    "usr/lib64/",
+    "usr/share/locale/",
+    "usr/share/doc/",
+];
+
+/// Whether anybody looks into the file at `path` who only glances at an image.
+fn is_looked_at(path: &str) -> bool {
+    let is_library = |path: &str| {
+        let directory = path
+            .strip_prefix("usr/lib/")
+            .and_then(|rest| rest.split_once('/'));
+        directory.is_some_and(|(name, _)| name.contains("-linux-gnu"))
+    };
+    let is_elsewhere = |directory: &&str| !path.starts_with(*directory);
+    let is_in_reach = !is_library(path) && NOT_LOOKED_AT.iter().all(is_elsewhere);
+    // libostree's version decides about `/var`.
+    is_in_reach || path.contains("ostree")
+}
+
 /// An image with its merged tree only, for those who write no media.
 #[derive(Debug)]
 pub struct Glance {
     /// The image as it was read.
     pub image: Image,
-    /// Its merged tree, without labels.
+    /// Its merged tree, without labels; programs and libraries have no contents.
     pub tree: Tree,
     /// What the operating system says about itself.
     pub facts: Facts,
@@ -75,7 +100,7 @@ impl Glance {
         let no_labels = |_: &Tree| Ok(None);
         let (tree, warnings) = opened
             .with(options, &no_labels, |source, options| {
-                ostree::read_tree(source, &opened.store, options, progress)
+                ostree::read_tree(source, &opened.store, &is_looked_at, options, progress)
             })
             .with_context(|| format!("reading image {reference}"))?;
         for warning in &warnings {

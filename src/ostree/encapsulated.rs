@@ -9,8 +9,8 @@
 //! ```
 //!
 //! All other paths show the same files as a container sees them and are skipped. Images of the
-//! first format ("v0") have `repo/xattrs/<SHA-256>` and `.file.xattrs` instead. Every object is
-//! compared with its name; contents are hashed as they pass by on their way to the store.
+//! first format ("v0") have `repo/xattrs/<SHA-256>` and `.file.xattrs` instead. Every object that is
+//! kept is compared with its name; contents are hashed as they pass by on their way to the store.
 //!
 //! Left out on purpose: GPG and ed25519 signatures in `.commitmeta`.
 //!
@@ -21,15 +21,16 @@ use std::io::Read;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::Keep;
 use super::archive::{Archive, Entry, EntryKind};
 use super::limits::{METADATA_OBJECT_MAX, Meter, XATTRS_MAX};
 use super::object::{
     self, Checksum, DirTree, FileHash, Kind, Object, ObjectName, SYMLINK_MODE, symlink_checksum,
 };
 use crate::progress::Progress;
-use crate::tree::{InodeId, Meta, Node, Store, Tree, Xattrs};
+use crate::tree::{Content, InodeId, Meta, Node, Store, Tree, Xattrs};
 
-const REPOSITORY: &str = "sysroot/ostree/repo/";
+pub(super) const REPOSITORY: &str = "sysroot/ostree/repo/";
 
 /// Deepest directory of a commit: `PATH_MAX` has no room for more.
 const DEPTH_MAX: usize = super::limits::PATH_MAX / 2;
@@ -62,11 +63,12 @@ pub(super) enum Role {
     Chunk,
 }
 
-/// Reads a layer to the end of its stream.
+/// Reads a layer to the end of its stream, and keeps the contents of the files that `keep` asks for.
 pub(super) fn read(
     stream: impl Read,
     role: Role,
     store: &Store,
+    keep: &dyn Fn(&Checksum) -> bool,
     meter: &Meter,
     progress: &dyn Progress,
     keep_going: &dyn Fn() -> Result<()>,
@@ -74,6 +76,7 @@ pub(super) fn read(
     let mut reader = Reader {
         role,
         store,
+        keep,
         meter,
         progress,
         found: Objects::default(),
@@ -115,6 +118,7 @@ fn repository_path(entry: &Entry) -> Result<Option<String>> {
 struct Reader<'a> {
     role: Role,
     store: &'a Store,
+    keep: &'a dyn Fn(&Checksum) -> bool,
     meter: &'a Meter,
     progress: &'a dyn Progress,
     found: Objects,
@@ -242,6 +246,11 @@ impl Reader<'_> {
             ..Meta::default()
         };
         let (node, actual) = match &entry.kind {
+            EntryKind::Regular(size) if !(self.keep)(&checksum) => {
+                self.meter.entry(0)?;
+                self.progress.advance(*size);
+                (Node::File(Content::left_out(*size)), checksum)
+            }
             EntryKind::Regular(size) => {
                 self.meter.entry(0)?;
                 let mut hash = FileHash::regular(&meta);
@@ -336,6 +345,43 @@ pub(super) fn tree_of_commit(
         }
     }
     Ok((tree, checksums))
+}
+
+/// Checksums of a commit's files with a path that `keep` asks for.
+///
+/// Nothing is said of directories that are missing or corrupt: [`tree_of_commit`] does that.
+pub(super) fn files_at(
+    objects: &Objects,
+    keep: Keep<'_>,
+    meter: &Meter,
+) -> Result<BTreeSet<Checksum>> {
+    let objects = &objects.objects;
+    let listing = |checksum| {
+        let bytes = metadata(objects, ObjectName::new(checksum, Kind::DirTree)).ok()?;
+        DirTree::parse(bytes).ok()
+    };
+    let commits = objects.keys().filter(|name| name.kind == Kind::Commit);
+    let roots = commits.filter_map(|name| object::commit_root(metadata(objects, *name).ok()?).ok());
+    let mut open: Vec<(Checksum, String)> = roots.map(|(root, _)| (root, String::new())).collect();
+    let mut found = BTreeSet::new();
+    // Directories may hold each other many times over.
+    while let Some((dirtree, path)) = open.pop() {
+        let Some(listing) = listing(dirtree) else {
+            continue;
+        };
+        for (name, ..) in &listing.directories {
+            meter.entry(path.len() + name.len())?;
+        }
+        let files = listing.files.into_iter();
+        found.extend(
+            files.filter_map(|(name, file)| keep(&format!("{path}{name}")).then_some(file)),
+        );
+        let directories = listing.directories.into_iter();
+        let directories =
+            directories.map(|(name, contents, _)| (contents, format!("{path}{name}/")));
+        open.extend(directories);
+    }
+    Ok(found)
 }
 
 fn directory_meta(objects: &BTreeMap<ObjectName, Object>, checksum: Checksum) -> Result<Meta> {

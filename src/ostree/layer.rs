@@ -7,7 +7,9 @@ use std::io::Read;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Keep;
 use super::archive::{Archive, EntryKind};
+use super::encapsulated::REPOSITORY;
 use super::filter;
 use super::limits::{Meter, PATH_MAX};
 use super::object::SYMLINK_MODE;
@@ -51,11 +53,12 @@ pub(super) enum Body {
     Other(u8),
 }
 
-/// Reads a layer to the end of its stream.
+/// Reads a layer to the end of its stream, and keeps the contents that `keep` asks for.
 pub(super) fn read(
     stream: impl Read,
     digest: &str,
     store: &Store,
+    keep: Keep<'_>,
     meter: &Meter,
     progress: &dyn Progress,
     keep_going: &dyn Fn() -> Result<()>,
@@ -76,6 +79,11 @@ pub(super) fn read(
         let body = match entry.kind {
             EntryKind::Directory => Body::Directory,
             EntryKind::Regular(_) if filter::is_never_kept(&path) => Body::Unread,
+            // Files in the repository have their path from a hard link to them.
+            EntryKind::Regular(size) if !keep(&path) && !path.starts_with(REPOSITORY) => {
+                progress.advance(size);
+                Body::File(Content::left_out(size))
+            }
             EntryKind::Regular(size) => {
                 let content = store.keep(size, &mut archive.content(), |part| {
                     progress.advance(part.len() as u64);

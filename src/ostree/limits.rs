@@ -57,6 +57,11 @@ impl Meter {
         }
     }
 
+    /// One that counts from nothing, for what is kept for a moment only.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.limits)
+    }
+
     /// Counts one file or directory with this much of names and attributes.
     pub(super) fn entry(&self, bytes: usize) -> Result<()> {
         let before = self.entries.fetch_add(1, Ordering::Relaxed);

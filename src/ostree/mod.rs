@@ -105,6 +105,9 @@ pub struct LayerFacts {
 /// Finds the policy of the merged tree; none if it has no SELinux.
 pub type FindLabels<'a> = dyn Fn(&Tree) -> Result<Option<Box<dyn Labels>>> + 'a;
 
+/// Tells whether the contents of the file at a path are wanted.
+pub type Keep<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+
 /// How an image is imported.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
@@ -180,14 +183,16 @@ impl Imported {
 }
 
 /// The merged tree of an image alone: without labels, objects and commits, which take as long again.
-/// Contents are kept in `store`. Also gives what the user should know.
+/// Contents are kept in `store`, at least those of the files that `keep` asks for by their paths,
+/// which have no slash at their beginning. Also gives what the user should know.
 pub fn read_tree(
     source: &Source,
     store: &Store,
+    keep: Keep<'_>,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<(Tree, Vec<String>)> {
-    let (image, base, merged) = read_and_merge(source, store, options, progress)?;
+    let (image, base, merged) = read_and_merge(source, store, Some(keep), options, progress)?;
     drop(base);
     let warnings = warnings(&image, &merged);
     Ok((merged.union.tree, warnings))
@@ -200,7 +205,7 @@ pub fn import(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    let (image, mut base, merged) = read_and_merge(source, store, options, progress)?;
+    let (image, mut base, merged) = read_and_merge(source, store, None, options, progress)?;
     let Merged { union, layers, .. } = &merged;
     let hashed = hashing::run(
         union,
@@ -235,6 +240,7 @@ pub fn import(
 fn read_and_merge<'a>(
     source: &Source<'a>,
     store: &Store,
+    keep: Option<Keep<'_>>,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<(Description<'a>, Base, Merged)> {
@@ -244,6 +250,7 @@ fn read_and_merge<'a>(
         source,
         image.base_layers,
         store,
+        keep,
         &meter,
         options.threads,
         progress,

@@ -1,6 +1,6 @@
 //! Reading all layers: what the base ones hold, put together, and the derived ones by themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result, ensure};
@@ -11,7 +11,7 @@ use super::layer::{self, Layer};
 use super::limits::Meter;
 use super::object::Checksum;
 use super::parallel::in_parallel;
-use super::{Source, commit, refs};
+use super::{Keep, LayerFacts, Source, commit, refs};
 use crate::progress::Progress;
 use crate::tree::{Store, Tree};
 
@@ -32,11 +32,17 @@ enum ReadLayer {
     Derived(Layer),
 }
 
+/// A first layer up to this length is read before the others where not all contents are kept: it
+/// tells what their files are. Real ones have less than 1 MB; beside a longer one, the others are
+/// kept whole rather than read later.
+const COMMIT_LAYER_BYTES: u64 = 16 << 20;
+
 /// Reads all layers at the same time, of which the first `base_layers` are an encapsulated commit.
 pub(super) fn layers(
     source: &Source,
     base_layers: usize,
     store: &Store,
+    keep: Option<Keep<'_>>,
     meter: &Meter,
     threads: NonZeroUsize,
     progress: &dyn Progress,
@@ -46,29 +52,48 @@ pub(super) fn layers(
     // The largest first: none is left that takes longer than all others together.
     let mut order: Vec<usize> = (0..source.layers.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(source.layers[*index].size_bytes));
-    let layers = in_parallel(threads, order.len(), |turn, keep_going| {
-        let index = order[turn];
-        let digest = &source.layers[index].digest;
-        let read = || {
-            let stream = (source.open)(index)?;
-            if index < base_layers {
-                let role = if index == 0 {
-                    Role::Commit
+    let read =
+        |index: usize, files: Option<&BTreeSet<Checksum>>, keep_going: &dyn Fn() -> Result<()>| {
+            let LayerFacts { digest, .. } = &source.layers[index];
+            let read = || {
+                let stream = (source.open)(index)?;
+                if index < base_layers {
+                    let role = match index {
+                        0 => Role::Commit,
+                        _ => Role::Chunk,
+                    };
+                    let keep = |file: &Checksum| files.is_none_or(|files| files.contains(file));
+                    encapsulated::read(stream, role, store, &keep, meter, progress, keep_going)
+                        .map(ReadLayer::Base)
                 } else {
-                    Role::Chunk
-                };
-                encapsulated::read(stream, role, store, meter, progress, keep_going)
-                    .map(ReadLayer::Base)
-            } else {
-                layer::read(stream, digest, store, meter, progress, keep_going)
-                    .map(ReadLayer::Derived)
-            }
+                    let keep = keep.unwrap_or(&|_| true);
+                    layer::read(stream, digest, store, keep, meter, progress, keep_going)
+                        .map(ReadLayer::Derived)
+                }
+            };
+            read().with_context(|| format!("importing layer {digest}"))
         };
-        read().with_context(|| format!("importing layer {digest}"))
+    let mut done = Vec::new();
+    let mut files = None;
+    let is_short = source.layers[0].size_bytes <= COMMIT_LAYER_BYTES;
+    if let Some(keep) = keep
+        && base_layers > 1
+        && is_short
+    {
+        let first = read(0, None, &|| Ok(()))?;
+        if let ReadLayer::Base(objects) = &first {
+            files = Some(encapsulated::files_at(objects, keep, &meter.anew())?);
+        }
+        done.push((0, first));
+        order.retain(|index| *index != 0);
+    }
+    let layers_read = in_parallel(threads, order.len(), |turn, keep_going| {
+        read(order[turn], files.as_ref(), keep_going)
     })?;
     progress.end();
 
-    let mut layers: Vec<(usize, ReadLayer)> = order.into_iter().zip(layers).collect();
+    let mut layers = done;
+    layers.extend(order.into_iter().zip(layers_read));
     layers.sort_by_key(|(index, _)| *index);
     let layers = layers.into_iter().map(|(_, layer)| layer);
     let mut base = Base::default();

@@ -39,6 +39,7 @@ enum Place {
         /// XXH3-128 of the bytes, where they passed through our hands.
         fingerprint: Option<u128>,
     },
+    LeftOut,
 }
 
 impl Content {
@@ -67,6 +68,14 @@ impl Content {
     pub fn composed(source: Arc<dyn ReadAt>, len: u64) -> Self {
         Self {
             place: Place::Composed { source, offset: 0 },
+            len,
+        }
+    }
+
+    /// `len` bytes that nobody will ask for, and that were not kept; reading them is an error.
+    pub fn left_out(len: u64) -> Self {
+        Self {
+            place: Place::LeftOut,
             len,
         }
     }
@@ -101,6 +110,7 @@ impl Content {
                 source,
                 offset: base,
             } => source.read_at(base + offset, buffer),
+            Place::LeftOut => Err(io::Error::other("its contents were not kept")),
         }
     }
 
@@ -131,7 +141,7 @@ impl Content {
         match &self.place {
             Place::Memory(bytes) => Some(xxhash_rust::xxh3::xxh3_128(bytes)),
             Place::File { fingerprint, .. } => *fingerprint,
-            Place::Composed { .. } => None,
+            Place::Composed { .. } | Place::LeftOut => None,
         }
     }
 
@@ -159,6 +169,7 @@ impl Content {
                 },
                 len,
             },
+            Place::LeftOut => Self::left_out(len),
         })
     }
 
@@ -167,7 +178,7 @@ impl Content {
     pub fn file_range(&self) -> Option<(&File, u64)> {
         match &self.place {
             Place::File { file, offset, .. } => Some((file, *offset)),
-            Place::Memory(_) | Place::Composed { .. } => None,
+            Place::Memory(_) | Place::Composed { .. } | Place::LeftOut => None,
         }
     }
 
@@ -320,6 +331,14 @@ mod tests {
         assert_eq!(content.slice(2, 3).unwrap().to_vec(9).unwrap(), b"cde");
         assert!(content.slice(2, 5).is_none());
         assert!(content.slice(u64::MAX, 2).is_none());
+    }
+
+    #[test]
+    fn what_was_left_out_has_a_length_and_no_bytes() {
+        let content = Content::left_out(6).slice(2, 3).unwrap();
+        assert_eq!(content.len(), 3);
+        assert!(content.to_vec(9).is_err());
+        assert!(content.fingerprint().is_none());
     }
 
     #[test]

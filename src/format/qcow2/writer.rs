@@ -7,12 +7,14 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
 use flate2::write::DeflateEncoder;
+use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
 use super::format::{
     CLUSTER_BITS, COMPRESSED, COPIED, Header, INCOMPATIBLE_COMPRESSION, MAGIC, REFCOUNT_ORDER,
     SECTOR, VERSION, compressed_shift,
 };
+use crate::format::forward::Forward;
 use crate::format::sparse::SparseRead;
 
 /// Bytes of a cluster.
@@ -59,6 +61,9 @@ impl FromStr for Compression {
 
 /// Writes `disk` into the empty file `out`, with a disk of `size` bytes: what is behind the end of
 /// `disk` reads as zeros. Compresses in up to `threads` threads; bytes don't depend on how many.
+///
+/// Returns the file's SHA-256 where it is known: compressed clusters tell only in the end what the
+/// header has to say.
 pub fn write(
     disk: &dyn SparseRead,
     size: u64,
@@ -66,44 +71,118 @@ pub fn write(
     threads: usize,
     out: &File,
     advance: &dyn Fn(u64),
-) -> Result<()> {
+) -> Result<Option<[u8; 32]>> {
     ensure!(
         size >= disk.len() && size <= SIZE_MAX && size.is_multiple_of(SECTOR),
         "a qcow2 disk of {size} bytes can't hold an image of {} bytes",
         disk.len()
     );
-    let mut image = Image {
-        out,
-        // The header's cluster.
-        end: CLUSTER,
-        tables: Vec::new(),
-        references: vec![1],
+    let mut sink = Sink {
+        file: Forward::new(out).context("writing qcow2")?,
+        hash: None,
+        end: 0,
     };
-    let mut batch: Vec<(u64, Vec<u8>)> = Vec::with_capacity(BATCH);
-    let mut at = disk.data_from(0);
-    while let Some(offset) = at {
-        let cluster = offset / CLUSTER;
-        let start = cluster * CLUSTER;
-        let mut bytes = vec![0; usize::try_from(CLUSTER)?];
-        let here = usize::try_from(CLUSTER.min(disk.len() - start))?;
-        disk.read_at(start, &mut bytes[..here])
-            .context("reading the disk")?;
-        advance(here as u64);
-        if bytes.iter().any(|byte| *byte != 0) {
-            batch.push((cluster, bytes));
+    if compression == Compression::None {
+        // Sizes don't depend on what is in the clusters.
+        let any = vec![0; usize::try_from(CLUSTER)?];
+        let mut image = Image::new(None);
+        for cluster in Clusters::of(disk) {
+            let entry = image.append(&any, CLUSTER)?;
+            image.enter(cluster?, entry)?;
         }
+        let header = image.finish(size, compression)?;
+        sink.hash = Some(Sha256::new());
+        sink.write_at(0, header.as_bytes())?;
+    }
+    let mut image = Image::new(Some(&mut sink));
+    let mut batch: Vec<(u64, Vec<u8>)> = Vec::with_capacity(BATCH);
+    for cluster in Clusters::of(disk) {
+        let cluster = cluster?;
+        let mut bytes = vec![0; usize::try_from(CLUSTER)?];
+        let here = CLUSTER.min(disk.len() - cluster * CLUSTER);
+        disk.read_at(cluster * CLUSTER, &mut bytes[..usize::try_from(here)?])
+            .context("reading the disk")?;
+        advance(here);
+        batch.push((cluster, bytes));
         if batch.len() == BATCH {
             image.add(&mut batch, compression, threads)?;
         }
-        at = disk.data_from(start + CLUSTER);
     }
     image.add(&mut batch, compression, threads)?;
-    image.finish(size, compression).context("writing qcow2")
+    let header = image.finish(size, compression)?;
+    let hash = sink.finish().context("writing qcow2")?;
+    if hash.is_none() {
+        out.write_all_at(header.as_bytes(), 0)
+            .context("writing qcow2")?;
+    }
+    Ok(hash)
+}
+
+/// Numbers of the clusters of a disk that are not all zeros.
+struct Clusters<'a> {
+    disk: &'a dyn SparseRead,
+    next: u64,
+}
+
+impl<'a> Clusters<'a> {
+    fn of(disk: &'a dyn SparseRead) -> Self {
+        Self { disk, next: 0 }
+    }
+
+    fn find(&mut self) -> io::Result<Option<u64>> {
+        // Most that are no holes say so at once.
+        let mut part = [0; 4096];
+        while let Some(offset) = self.disk.data_from(self.next) {
+            let cluster = offset / CLUSTER;
+            self.next = (cluster + 1) * CLUSTER;
+            let end = self.next.min(self.disk.len());
+            for at in (cluster * CLUSTER..end).step_by(part.len()) {
+                let part = &mut part[..(end - at).min(4096) as usize];
+                self.disk.read_at(at, part)?;
+                if part.iter().any(|byte| *byte != 0) {
+                    return Ok(Some(cluster));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Clusters<'_> {
+    type Item = Result<u64>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.find().context("reading the disk").transpose()
+    }
+}
+
+/// The file, with its checksum where it is written from its first byte to its last.
+struct Sink<'a> {
+    file: Forward<'a>,
+    hash: Option<Sha256>,
+    end: u64,
+}
+
+impl Sink<'_> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        if let Some(hash) = &mut self.hash {
+            hash.update(vec![0; usize::try_from(offset - self.end)?]);
+            hash.update(bytes);
+        }
+        self.end = offset + bytes.len() as u64;
+        self.file.write_at(offset, bytes).context("writing qcow2")
+    }
+
+    fn finish(self) -> io::Result<Option<[u8; 32]>> {
+        self.file.finish()?;
+        Ok(self.hash.map(|hash| hash.finalize().into()))
+    }
 }
 
 /// An image while it grows.
-struct Image<'a> {
-    out: &'a File,
+struct Image<'a, 'b> {
+    /// Nothing where only its size is of interest.
+    out: Option<&'b mut Sink<'a>>,
     /// Where the next bytes go.
     end: u64,
     /// Second-level tables, by position in the first-level one; none where all is zeros.
@@ -112,7 +191,17 @@ struct Image<'a> {
     references: Vec<u16>,
 }
 
-impl Image<'_> {
+impl<'a, 'b> Image<'a, 'b> {
+    fn new(out: Option<&'b mut Sink<'a>>) -> Self {
+        Self {
+            out,
+            // The header's cluster.
+            end: CLUSTER,
+            tables: Vec::new(),
+            references: vec![1],
+        }
+    }
+
     /// Writes clusters in the order of the disk.
     fn add(
         &mut self,
@@ -131,13 +220,18 @@ impl Image<'_> {
                 }
                 None => self.append(&bytes, CLUSTER)? | COPIED,
             };
-            let table = usize::try_from(cluster / ENTRIES)?;
-            if self.tables.len() <= table {
-                self.tables.resize(table + 1, None);
-            }
-            let entries = self.tables[table].get_or_insert_with(|| vec![0; ENTRIES as usize]);
-            entries[usize::try_from(cluster % ENTRIES)?] = entry;
+            self.enter(cluster, entry)?;
         }
+        Ok(())
+    }
+
+    fn enter(&mut self, cluster: u64, entry: u64) -> Result<()> {
+        let table = usize::try_from(cluster / ENTRIES)?;
+        if self.tables.len() <= table {
+            self.tables.resize(table + 1, None);
+        }
+        let entries = self.tables[table].get_or_insert_with(|| vec![0; ENTRIES as usize]);
+        entries[usize::try_from(cluster % ENTRIES)?] = entry;
         Ok(())
     }
 
@@ -145,12 +239,19 @@ impl Image<'_> {
     /// where they are.
     fn append(&mut self, bytes: &[u8], alignment: u64) -> Result<u64> {
         let at = self.end.next_multiple_of(alignment);
-        self.out.write_all_at(bytes, at).context("writing qcow2")?;
+        self.write_at(at, bytes)?;
         self.end = at + bytes.len() as u64;
         // Whole sectors count, so the last one's end decides.
         let last = self.end.next_multiple_of(SECTOR) - 1;
         self.reference(at / CLUSTER, last / CLUSTER)?;
         Ok(at)
+    }
+
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        match &mut self.out {
+            Some(out) => out.write_at(at, bytes),
+            None => Ok(()),
+        }
     }
 
     fn reference(&mut self, first: u64, last: u64) -> Result<()> {
@@ -166,7 +267,8 @@ impl Image<'_> {
         Ok(())
     }
 
-    fn finish(mut self, size: u64, compression: Compression) -> Result<()> {
+    /// Writes the tables; the header that is returned goes to the beginning.
+    fn finish(mut self, size: u64, compression: Compression) -> Result<Header> {
         let tables = std::mem::take(&mut self.tables);
         let mut first_level = vec![0u64; usize::try_from(size.div_ceil(CLUSTER * ENTRIES))?];
         for (entry, table) in first_level.iter_mut().zip(&tables) {
@@ -196,16 +298,15 @@ impl Image<'_> {
             .flat_map(|count| count.to_be_bytes())
             .collect();
         counts.resize(usize::try_from(blocks * CLUSTER)?, 0);
-        self.out.write_all_at(&counts, self.end)?;
+        self.write_at(self.end, &counts)?;
         let refcount_table: Vec<u64> = (0..blocks).map(|at| (before + at) * CLUSTER).collect();
+        let mut refcount_table = big_endian(&refcount_table);
+        refcount_table.resize(usize::try_from(table_clusters * CLUSTER)?, 0);
         let refcount_table_offset = (before + blocks) * CLUSTER;
-        self.out
-            .write_all_at(&big_endian(&refcount_table), refcount_table_offset)?;
-        self.out
-            .set_len(refcount_table_offset + table_clusters * CLUSTER)?;
+        self.write_at(refcount_table_offset, &refcount_table)?;
 
         let zstd = compression == Compression::Zstd;
-        let header = Header {
+        Ok(Header {
             magic: MAGIC,
             version: VERSION.into(),
             backing_file_offset: 0.into(),
@@ -226,9 +327,7 @@ impl Image<'_> {
             header_length: 112.into(),
             compression_type: u8::from(zstd),
             padding: [0; 7],
-        };
-        self.out.write_all_at(header.as_bytes(), 0)?;
-        Ok(())
+        })
     }
 }
 

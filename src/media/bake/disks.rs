@@ -29,9 +29,17 @@ pub(super) struct Disk {
     pub(super) sha256: [u8; 32],
 }
 
+/// The disk images.
+#[derive(Default)]
+pub(super) struct Disks {
+    pub(super) raw: Vec<Disk>,
+    /// Checksum of the qcow2 file, where it is known.
+    pub(super) qcow2: Option<[u8; 32]>,
+}
+
 impl Bake<'_> {
     /// Writes the disk images that are asked for, and composes those that live media install.
-    pub(super) fn write_disks(&self, sysroot: &mut Sysroot) -> Result<Vec<Disk>> {
+    pub(super) fn write_disks(&self, sysroot: &mut Sysroot) -> Result<Disks> {
         let live = self.plan.has_live();
         let wanted = RAW.map(|(format, _)| self.wants(format)).contains(&true);
         let metal = match wanted || live {
@@ -59,7 +67,7 @@ impl Bake<'_> {
             .collect();
         let images = (raw.len() + usize::from(qemu.is_some())) as u64;
         if images == 0 {
-            return Ok(Vec::new());
+            return Ok(Disks::default());
         }
         let phase = match wanted || qemu.is_some() {
             true => "writing disk images",
@@ -77,14 +85,17 @@ impl Bake<'_> {
             let qemu = qemu
                 .as_ref()
                 .map(|contents| scope.spawn(|| self.write_qcow2(contents)));
-            let disks = workers
+            let raw = workers
                 .into_iter()
                 .map(|worker| worker.join().expect("writing a disk does not panic"))
-                .collect();
-            qemu.map_or(Ok(()), |worker| {
+                .collect::<Result<_>>();
+            let qcow2 = qemu.map_or(Ok(None), |worker| {
                 worker.join().expect("writing a disk does not panic")
-            })?;
-            disks
+            });
+            Ok(Disks {
+                raw: raw?,
+                qcow2: qcow2?,
+            })
         });
         self.progress.end();
         disks
@@ -143,7 +154,7 @@ impl Bake<'_> {
     }
 
     /// The disk is as large as the image asks for.
-    fn write_qcow2(&self, contents: &Contents) -> Result<()> {
+    fn write_qcow2(&self, contents: &Contents) -> Result<Option<[u8; 32]>> {
         let composed = contents.compose(SectorSize::B512, self.staging.scratch_file()?)?;
         let wanted = match self.request.disk_bytes {
             None => self.source.facts.image.size.unwrap_or(0) << 30,

@@ -6,12 +6,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
+use crate::format::forward::Forward;
 use crate::format::sparse::{RawFile, Run, SparseRead, runs};
 use crate::tree::Content;
 
@@ -78,9 +78,13 @@ impl Image {
         copy: Option<&File>,
         advance: &dyn Fn(u64),
     ) -> Result<[u8; 32]> {
-        if let Some(copy) = copy {
-            copy.set_len(self.len()).context("making room")?;
-        }
+        let mut copy = match copy {
+            Some(file) => {
+                file.set_len(self.len()).context("making room")?;
+                Some(Forward::new(file).context("making room")?)
+            }
+            None => None,
+        };
         let mut hash = Sha256::new();
         let mut at = 0;
         runs(self, 0, self.len(), &mut |run| {
@@ -91,7 +95,7 @@ impl Image {
                 }
                 Run::Data(bytes) => {
                     hash.update(bytes);
-                    if let Some(copy) = copy {
+                    if let Some(copy) = &mut copy {
                         write_sparse(copy, at, bytes)?;
                     }
                     advance(bytes.len() as u64);
@@ -101,6 +105,9 @@ impl Image {
             Ok(())
         })
         .context("reading the disk image")?;
+        if let Some(copy) = copy {
+            copy.finish().context("writing the disk image")?;
+        }
         Ok(hash.finalize().into())
     }
 
@@ -163,7 +170,7 @@ fn hash_zeros(hash: &mut Sha256, mut left: u64) {
 }
 
 /// Writes bytes at `offset` where they are not all zero.
-fn write_sparse(out: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+fn write_sparse(out: &mut Forward<'_>, offset: u64, bytes: &[u8]) -> io::Result<()> {
     let is_empty = |part: &[u8]| part.iter().all(|byte| *byte == 0);
     let mut at = 0;
     while at < bytes.len() {
@@ -171,7 +178,7 @@ fn write_sparse(out: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
         for part in bytes[at..].chunks(GRAIN).take_while(|part| !is_empty(part)) {
             end += part.len();
         }
-        out.write_all_at(&bytes[at..end], offset + at as u64)?;
+        out.write_at(offset + at as u64, &bytes[at..end])?;
         // Zeros ended the run, or there is nothing more.
         at = (end + GRAIN).min(bytes.len());
     }
@@ -180,6 +187,8 @@ fn write_sparse(out: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
 
     fn image(metadata: &[(u64, &[u8])], pieces: Vec<Piece>) -> Result<Image> {

@@ -1,6 +1,6 @@
 //! Images of a few files, and tar archives as odd as needed.
 
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use anyhow::Result;
 use super::super::commit::{self, Metadata, Objects};
 use super::super::object::{self, file_checksum};
 use super::super::{
-    Checksum, ContainerReference, FileType, Imported, Importer, Kind, Labels, LayerFacts,
-    LibostreeVersion, Limits, Object, Options, Source, import,
+    Checksum, ContainerReference, FileType, Imported, Importer, Keep, Kind, Labels, LayerFacts,
+    LibostreeVersion, Limits, Object, OpenLayer, Options, Source, import, read_tree,
 };
 use crate::progress::Silent;
 use crate::tree::{Content, Meta, Node, Store, Tree};
@@ -298,10 +298,25 @@ impl Image {
         self.import_with(&|layer| Ok(Box::new(Cursor::new(self.layers[layer].clone()))))
     }
 
-    pub(super) fn import_with(
+    pub(super) fn import_with(&self, open: &OpenLayer<'_>) -> Result<Imported> {
+        self.read(open, |source, store, options| {
+            import(source, store, options, &Silent)
+        })
+    }
+
+    /// The tree, with the contents of those files that `keep` asks for.
+    pub(super) fn tree(&self, keep: Keep<'_>) -> Result<Tree> {
+        let open = |layer: usize| Ok(Box::new(Cursor::new(self.layers[layer].clone())) as _);
+        self.read(&open, |source, store, options| {
+            Ok(read_tree(source, store, keep, options, &Silent)?.0)
+        })
+    }
+
+    fn read<T>(
         &self,
-        open: &(dyn Fn(usize) -> Result<Box<dyn Read + Send>> + Sync),
-    ) -> Result<Imported> {
+        open: &OpenLayer<'_>,
+        read: impl FnOnce(&Source, &Store, &Options) -> Result<T>,
+    ) -> Result<T> {
         let layers: Vec<LayerFacts> = (0..self.layers.len())
             .map(|layer| LayerFacts {
                 digest: self.digest(layer),
@@ -317,7 +332,7 @@ impl Image {
             let diff_id = layers[last].diff_id.clone();
             config["config"]["Labels"]["ostree.final-diffid"] = diff_id.into();
         }
-        import(
+        read(
             &Source {
                 manifest_digest: "sha256:ab",
                 manifest: b"{}",
@@ -334,7 +349,6 @@ impl Image {
                 labels: &|_| Ok(self.labels.then(|| Box::new(ByPath) as Box<dyn Labels>)),
                 limits: self.limits,
             },
-            &Silent,
         )
     }
 

@@ -313,18 +313,20 @@ fn directories_that_multiply_are_refused() {
     };
     let commit = commit::write_commit(&Metadata::default(), None, 0, root, &mut objects);
     let image = Image {
-        base: 1,
+        base: 2,
         limits: Limits {
             entries: 10_000,
             ..Limits::default()
         },
-        ..Image::of(encapsulate_objects(&objects, commit, 1, Format::V1))
+        ..Image::of(encapsulate_objects(&objects, commit, 2, Format::V1))
     };
-    assert!(
-        image
-            .error()
-            .contains("more than 10000 files and directories")
-    );
+    let errors = [
+        image.error(),
+        format!("{:#}", image.tree(&|_| true).unwrap_err()),
+    ];
+    for error in errors {
+        assert!(error.contains("more than 10000 files and directories"));
+    }
 }
 
 /// Names in a base commit that would lead out of the tree, or make two of one.

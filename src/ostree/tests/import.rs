@@ -31,6 +31,50 @@ fn a_base_comes_back_as_it_was() {
     }
 }
 
+#[test]
+fn contents_that_nobody_asks_for_are_left_out() {
+    let layer = Tar::new()
+        .file("usr/bin/new", "n")
+        .file("usr/lib/new", "l")
+        .link("usr/lib/program", "usr/bin/new");
+    let mut image = Image::on_base([layer]);
+    image.labels = false;
+    let all = image.import().unwrap().tree;
+    assert_eq!(listing(&image.tree(&|_| true).unwrap()), listing(&all));
+
+    let keep = |path: &str| !path.starts_with("usr/bin/");
+    let tree = image.tree(&keep).unwrap();
+    let mut left_out = Vec::new();
+    all.walk(|path, id| {
+        let path = std::str::from_utf8(path).unwrap();
+        let found = tree.inode(tree.lookup(path).unwrap());
+        let Node::File(content) = &found.node else {
+            return;
+        };
+        let Node::File(whole) = &all.inode(id).node else {
+            panic!("{path} is a file");
+        };
+        assert_eq!(content.len(), whole.len());
+        match content.to_vec(99) {
+            Ok(bytes) => assert_eq!(bytes, whole.to_vec(99).unwrap(), "{path}"),
+            Err(_) => left_out.push(path.to_owned()),
+        }
+    });
+    // What a file is called first decides, where it is in a layer; any of its names in the base.
+    assert_eq!(
+        left_out,
+        [
+            "usr/bin/new",
+            "usr/bin/su",
+            "usr/bin/tool",
+            "usr/lib/program"
+        ]
+    );
+
+    image.layers[1][600] ^= 1;
+    assert!(image.tree(&keep).is_err());
+}
+
 /// The tree's inodes are the objects that the table says, and every file has one.
 #[test]
 fn files_are_their_objects() {

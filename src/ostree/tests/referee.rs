@@ -474,7 +474,16 @@ fn check_layer(archive: &[u8]) {
 
     let store = Store::create(directory.path(), 1 << 20).unwrap();
     let meter = Meter::new(Limits::default());
-    let layer = layer::read(archive, "sha256:0", &store, &meter, &Silent, &|| Ok(())).unwrap();
+    let layer = layer::read(
+        archive,
+        "sha256:0",
+        &store,
+        &|_| true,
+        &meter,
+        &Silent,
+        &|| Ok(()),
+    )
+    .unwrap();
     let rules = Rules {
         keep_foreign: true,
         var: Var::Keep,
