@@ -15,13 +15,15 @@
 //! up a medium. [`tree`] is the shape in which a file system travels between them. `kernel`
 //! tells whether a driver would be loaded, `containerfile` what the cluster will build for day 2, and
 //! `stages` puts both together for every boot of a machine's life. `layer` adds and repairs drivers by
-//! one more layer. `serve` boots machines from what was baked. `ignition` reads, merges and writes
-//! Ignition configs; no command uses it yet.
+//! one more layer. `hosts` reads what machines there are; `media` makes media for each of them, and
+//! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs; no
+//! command uses it yet.
 
 pub mod cli;
 pub mod containerfile;
 pub mod failure;
 pub mod format;
+pub mod hosts;
 pub mod ignition;
 pub mod image;
 pub mod kernel;

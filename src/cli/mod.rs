@@ -3,6 +3,7 @@
 mod bake;
 mod check;
 mod generate;
+mod hosts;
 mod image_args;
 mod inspect;
 mod layer;
@@ -62,6 +63,7 @@ enum Command {
     Check(check::CheckArgs),
     Layer(Box<layer::LayerArgs>),
     Inspect(inspect::InspectArgs),
+    Hosts(hosts::HostsArgs),
     Serve(serve::ServeArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -96,6 +98,7 @@ impl Command {
             Self::Check(args) => args.run(terminal),
             Self::Layer(args) => args.run(terminal),
             Self::Inspect(args) => args.run(terminal),
+            Self::Hosts(args) => args.run(terminal),
             Self::Serve(args) => args.run(terminal),
             Self::Completions(args) => args.run(),
             Self::Man(args) => args.run(),

@@ -1,9 +1,9 @@
 //! `coreos-bake serve`: boot machines over the network from a bake directory.
 
-use std::io::{self, Write};
+mod watch;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,21 +13,35 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::mpsc;
 
+use self::watch::Watch;
 use super::Outcome;
 use super::terminal::Terminal;
-use crate::serve::{self, Event, Options};
+use crate::hosts::Inventory;
+use crate::media;
+use crate::serve::{self, Host, Ignition, Options, Server};
 
 /// Serve a bake directory to machines that boot over the network
 ///
 /// Hands out the files of DIR, with ranges, and an iPXE script that boots them.
-/// A page at /status tells how far each machine is, /status.json the same to
-/// machines. Ends at Ctrl-C, when the transfers under way are finished; at once at
-/// the second one. DHCP and TFTP are left to others: see --dnsmasq.
+/// With --hosts, each machine of the inventory gets its own: disk, Ignition config,
+/// network settings and kernel arguments. A page at /status tells how far each
+/// machine is, /status.json the same to machines. Ends at Ctrl-C, when the transfers
+/// under way are finished; at once at the second one. DHCP and TFTP are left to
+/// others: see --dnsmasq.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Directory that bake has written, with a PXE set in it
     #[arg(value_name = "DIR")]
     directory: PathBuf,
+    /// Inventory of machines: .yaml or .csv
+    #[arg(long, value_name = "FILE")]
+    hosts: Option<PathBuf>,
+    /// Boot machines of the inventory only
+    #[arg(long, requires = "hosts")]
+    strict: bool,
+    /// Give Ignition configs more than once in a boot, and boot again what is done
+    #[arg(long, requires = "hosts")]
+    repeat: bool,
     /// Address and port to listen at
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -62,14 +76,19 @@ impl ServeArgs {
             terminal.result(&value, &lines)?;
             return Ok(Outcome::Done);
         }
+        let (hosts, withheld) = match &self.hosts {
+            Some(path) => known(path, &self.directory)?,
+            None => (Vec::new(), Vec::new()),
+        };
         let options = Options {
             listen: self.listen,
             tls: self.tls_cert.zip(self.tls_key),
             directory: self.directory,
-            hosts: Vec::new(),
+            hosts,
+            withheld,
             url: self.url,
-            repeat: false,
-            strict: false,
+            repeat: self.repeat,
+            strict: self.strict,
             grace: Duration::from_secs(self.grace),
         };
         let (stop, stopped) = mpsc::unbounded_channel();
@@ -82,35 +101,44 @@ impl ServeArgs {
                 }
             }
         });
-        let quiet = terminal.is_quiet();
-        let events: serve::Events = Arc::new(move |event: &Event| {
-            if !quiet {
-                // A log that nobody reads must not stop the server.
-                let _ = writeln!(io::stderr(), "{}", sentence(event));
-            }
-        });
+        let watch = Watch::new(terminal);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .context("starting the server's threads")?;
-        runtime.block_on(serve::run(options, events, stopped))?;
+        let served = runtime.block_on(async {
+            let server = Server::bind(options, watch.events()).await?;
+            let shown = tokio::spawn(watch.clone().show(server.board()));
+            let served = server.run(stopped).await;
+            shown.abort();
+            served
+        });
+        watch.end();
+        served?;
         Ok(Outcome::Done)
     }
 }
 
-/// An event as a line of a log.
-fn sentence(event: &Event) -> String {
-    match event {
-        Event::Listening { url } => format!("listening at {url}, status at {url}/status"),
-        Event::Host(host) => {
-            let client = host
-                .client
-                .map_or_else(String::new, |client| format!(" ({client})"));
-            format!("{}{client}: {}", host.name, host.phase)
-        }
-        Event::Refused { client, sentence } => format!("{client}: refused: {sentence}"),
-        Event::Stopping { connections } => {
-            format!("stopping; waiting for {connections} connections")
-        }
+/// The machines of the inventory at `path` as the server knows them, and the files that are not for
+/// everyone.
+fn known(path: &Path, directory: &Path) -> Result<(Vec<Host>, Vec<PathBuf>)> {
+    let inventory = Inventory::read(path)?;
+    let overlays = media::overlays(directory, &inventory)?;
+    let mut withheld = vec![path.to_owned()];
+    let mut hosts = Vec::new();
+    for (host, overlay) in inventory.hosts.into_iter().zip(overlays) {
+        withheld.extend(host.files().map(Path::to_owned));
+        hosts.push(Host {
+            name: host.name,
+            macs: host.macs,
+            role: host.role,
+            kargs: host.kargs,
+            ignition: host.ignition.map(Ignition::File),
+            target_disk: host.disk,
+            overlay: overlay.map(Into::into),
+        });
     }
+    withheld.sort();
+    withheld.dedup();
+    Ok((hosts, withheld))
 }

@@ -112,6 +112,16 @@ impl Terminal {
         self.quiet
     }
 
+    /// Whether results are for machines.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether there is a terminal on which things may move.
+    pub(super) fn is_live(&self) -> bool {
+        self.bars
+    }
+
     /// Prints an error and what to do about it.
     pub(super) fn error(&self, sentence: &str, hint: Option<&str>) {
         self.drop_phase();

@@ -223,6 +223,7 @@ impl Bake<'_> {
             title: &self.source.facts.pretty_name,
             kernel: &names.kernel,
             initrd: &names.initrd,
+            overlay: None,
             rootfs: &names.rootfs,
             rootfs_url: self.request.rootfs_url.as_deref(),
             kargs: &self.plan.live_kargs,

@@ -12,6 +12,8 @@ pub(super) struct Menu<'a> {
     pub kernel: &'a str,
     /// See `kernel`.
     pub initrd: &'a str,
+    /// What is loaded after the initramfs, for one host alone.
+    pub overlay: Option<&'a str>,
     /// See `kernel`.
     pub rootfs: &'a str,
     /// Where the live system fetches the root file system.
@@ -30,23 +32,29 @@ impl Menu<'_> {
 
     /// The initramfs, and what is loaded after it.
     fn initrds(&self) -> Vec<&str> {
-        match self.rootfs_url {
-            Some(_) => vec![self.initrd],
-            None => vec![self.initrd, self.rootfs],
-        }
+        let rootfs = match self.rootfs_url {
+            Some(_) => None,
+            None => Some(self.rootfs),
+        };
+        [Some(self.initrd), self.overlay, rootfs]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// An iPXE script; names are relative to its own URL.
     pub(super) fn ipxe(&self) -> String {
         let initrds = self.initrds();
-        // Under UEFI the kernel asks the firmware for each file by the name given here.
+        // Under UEFI the kernel asks the firmware for each file by the name given here, and takes a slash
+        // for one of the firmware's.
+        let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
         let names: String = initrds
             .iter()
-            .map(|name| format!("initrd={name} "))
+            .map(|path| format!("initrd={} ", last(path)))
             .collect();
         let loads: String = initrds
             .iter()
-            .map(|name| format!("initrd --name {name} {name}\n"))
+            .map(|path| format!("initrd --name {} {path}\n", last(path)))
             .collect();
         format!(
             "#!ipxe\n# {title}\nkernel {kernel} {names}{kargs}\n{loads}boot\n",
@@ -127,6 +135,7 @@ mod tests {
         title: "Mini OS",
         kernel: "k",
         initrd: "i.img",
+        overlay: None,
         rootfs: "r.img",
         rootfs_url: None,
         kargs: "ignition.firstboot",
@@ -158,6 +167,19 @@ mod tests {
             );
             assert_eq!(text.matches("r.img").count(), 1, "{text}");
         }
+    }
+
+    #[test]
+    fn a_hosts_own_initramfs_comes_after_the_common_one() {
+        let menu = Menu {
+            overlay: Some("o/h.img"),
+            ..MENU
+        };
+        let ipxe = menu.ipxe();
+        assert!(ipxe.contains("kernel k initrd=i.img initrd=h.img initrd=r.img "));
+        assert!(ipxe.contains("\ninitrd --name h.img o/h.img\n"), "{ipxe}");
+        assert!(menu.pxelinux().contains("INITRD i.img,o/h.img,r.img\n"));
+        assert!(menu.grub().contains("\"$directory/o/h.img\""));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::hosts::Hosts;
-use super::mac::Mac;
 use super::status::{Event, Events, HostStatus, IgnitionStatus, Phase, Status, Step, StepStatus};
+use crate::hosts::Mac;
 
 /// Machines that nobody declared; more of them boot, but are not shown.
 const MAX_GUESTS: usize = 1024;

@@ -12,10 +12,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Mode, OFlags, open, openat};
-use serde::Deserialize;
 
-use super::script;
 use crate::failure::Failure;
+use crate::hosts::kargs;
+use crate::media::Recorded;
 
 /// The record of a bake is a few KiB, even with a report on every driver.
 const MAX_RECORD_BYTES: u64 = 16 << 20;
@@ -66,38 +66,6 @@ struct Identity {
     modified: (i64, i64),
 }
 
-#[derive(Deserialize)]
-struct Record {
-    schema: String,
-    os: Os,
-    options: Options,
-    files: Vec<Recorded>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Os {
-    name: String,
-    version: String,
-    #[serde(default)]
-    pretty_name: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Options {
-    #[serde(default)]
-    live_kargs: String,
-}
-
-#[derive(Deserialize)]
-struct Recorded {
-    name: String,
-    role: String,
-    size: u64,
-    sha256: String,
-}
-
 impl Directory {
     /// Opens the bake directory at `path`, which must have all files that its record names.
     pub(super) fn open(path: &Path) -> Result<Self> {
@@ -130,28 +98,16 @@ impl Directory {
         file.take(MAX_RECORD_BYTES)
             .read_to_end(&mut text)
             .with_context(|| format!("reading {shown}/{RECORD}"))?;
-        let record: Record =
-            serde_json::from_slice(&text).with_context(|| format!("parsing {shown}/{RECORD}"))?;
-        if record.schema != "coreos-bake/bake/v1" {
-            bail!(
-                "{shown}/{RECORD} has schema {:?}, which this version doesn't know",
-                record.schema
-            );
-        }
+        let record = Recorded::parse(&text).with_context(|| format!("parsing {shown}/{RECORD}"))?;
         directory.check(path, &record)?;
-        directory.title = one_line(
-            &record
-                .os
-                .pretty_name
-                .unwrap_or_else(|| format!("{} {}", record.os.name, record.os.version)),
-        );
-        directory.pxe = pxe(&record.files, &record.options.live_kargs)
+        directory.pxe = pxe(&record)
             .with_context(|| format!("reading the network boot files of {shown}/{RECORD}"))?;
+        directory.title = record.title;
         Ok(directory)
     }
 
     /// Notes the recorded checksums, and complains about all files that aren't as recorded.
-    fn check(&mut self, path: &Path, record: &Record) -> Result<()> {
+    fn check(&mut self, path: &Path, record: &Recorded) -> Result<()> {
         let mut missing = Vec::new();
         let mut changed = Vec::new();
         for recorded in &record.files {
@@ -249,41 +205,23 @@ fn is_plain(name: &str) -> bool {
         && !name.ends_with(".ign")
 }
 
-/// The kernel, initramfs and root file system among `files`, if they are there.
-fn pxe(files: &[Recorded], kargs: &str) -> Result<Option<Pxe>> {
-    let role = |role: &str| {
-        files
-            .iter()
-            .find(|file| file.role == role)
-            .map(|file| file.name.clone())
-    };
+/// The kernel, initramfs and root file system that were baked, if they were.
+fn pxe(record: &Recorded) -> Result<Option<Pxe>> {
+    let name = |role| record.file(role).map(|file| file.name.clone());
     let (Some(kernel), Some(initramfs), Some(rootfs)) =
-        (role("kernel"), role("initramfs"), role("rootfs"))
+        (name("kernel"), name("initramfs"), name("rootfs"))
     else {
         return Ok(None);
     };
-    let kargs: Vec<String> = kargs.split_whitespace().map(str::to_owned).collect();
-    for karg in &kargs {
-        script::check_word(karg)?;
+    for karg in &record.live_kargs {
+        kargs::check_word(karg)?;
     }
     Ok(Some(Pxe {
         kernel,
         initramfs,
         rootfs,
-        kargs,
+        kargs: record.live_kargs.clone(),
     }))
-}
-
-/// Text for one line of a script or page.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|letter| match letter {
-            '$' | '|' | '&' | ';' | '#' => ' ',
-            _ if letter.is_control() => ' ',
-            _ => letter,
-        })
-        .take(120)
-        .collect()
 }
 
 /// The text that a path of a URL stands for.

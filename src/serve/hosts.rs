@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 
-use super::mac::Mac;
-use super::script;
+use crate::hosts::{Mac, kargs};
 
 /// Far beyond what an installer writes; bootstrap configurations have some 300 KiB.
 const MAX_IGNITION_BYTES: u64 = 64 << 20;
@@ -29,6 +28,9 @@ pub struct Host {
     pub ignition: Option<Ignition>,
     /// Where to install, such as `/dev/disk/by-id/…`. Without it the machine stays a live system.
     pub target_disk: Option<String>,
+    /// An initramfs of its own, loaded after the common one. With `target_disk`, it tells the installer
+    /// about the disk.
+    pub overlay: Option<Bytes>,
 }
 
 /// Where an Ignition configuration comes from.
@@ -41,8 +43,20 @@ pub enum Ignition {
 }
 
 impl Ignition {
-    /// The configuration, if it looks like one.
-    fn load(&self) -> Result<Bytes> {
+    /// The configuration, if it looks like one. Hosts that share a file share what was `read` of it.
+    fn load(&self, read: &mut BTreeMap<PathBuf, Bytes>) -> Result<Bytes> {
+        let Self::File(path) = self else {
+            return self.read();
+        };
+        if let Some(bytes) = read.get(path) {
+            return Ok(bytes.clone());
+        }
+        let bytes = self.read()?;
+        read.insert(path.clone(), bytes.clone());
+        Ok(bytes)
+    }
+
+    fn read(&self) -> Result<Bytes> {
         let (bytes, shown) = match self {
             Self::Bytes(bytes) => (bytes.clone(), "the Ignition configuration".to_owned()),
             Self::File(path) => {
@@ -79,6 +93,7 @@ impl Hosts {
         let mut checked: Vec<(Host, Option<Bytes>)> = Vec::with_capacity(hosts.len());
         let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
         let mut by_mac = BTreeMap::new();
+        let mut read = BTreeMap::new();
         for (index, host) in hosts.into_iter().enumerate() {
             let name = &host.name;
             let words = host.kargs.iter().flat_map(|karg| karg.split_whitespace());
@@ -87,7 +102,7 @@ impl Hosts {
                 .chain(host.target_disk.as_deref())
                 .chain(words)
             {
-                script::check_word(text).with_context(|| format!("checking host {name:?}"))?;
+                kargs::check_word(text).with_context(|| format!("checking host {name:?}"))?;
             }
             if by_name.insert(name.clone(), index).is_some() {
                 bail!("two hosts are called {name:?}");
@@ -107,7 +122,7 @@ impl Hosts {
             let ignition = match &host.ignition {
                 Some(ignition) => Some(
                     ignition
-                        .load()
+                        .load(&mut read)
                         .with_context(|| format!("checking host {name:?}"))?,
                 ),
                 None => None,

@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! server ─► routes ─► directory ─► body      files, with ranges
-//!   │         ├─────► script                 iPXE, one per host
+//!   │         ├─────► script                 iPXE, one per host, with an initramfs of its own
 //!   │         ├─────► board ─► page          who is how far; Ignition once
-//!   └► stall  └─────► hosts, mac             who is known
+//!   └► stall  └─────► hosts                  who is known
 //! ```
 //!
 //! Left out: DHCP and TFTP, which [`dnsmasq_lines`] leaves to dnsmasq; HTTP/2, which no boot loader
@@ -18,7 +18,6 @@ mod board;
 mod body;
 mod directory;
 mod hosts;
-mod mac;
 mod page;
 mod range;
 mod routes;
@@ -31,9 +30,9 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use crate::hosts::{Mac, NoMac};
 pub use board::Board;
 pub use hosts::{Host, Ignition};
-pub use mac::{Mac, NoMac};
 pub use script::dnsmasq_lines;
 pub use server::{Options, Server, run};
 pub use status::{Event, Events, HostStatus, IgnitionStatus, Phase, Status, Step, StepStatus};

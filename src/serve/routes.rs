@@ -18,11 +18,11 @@ use super::board::{Board, Claim, Delivery};
 use super::body::{FileBody, Pool};
 use super::directory::{Directory, percent_decoded};
 use super::hosts::Hosts;
-use super::mac::Mac;
 use super::page;
 use super::range::Part;
 use super::script;
 use super::status::{Event, Step};
+use crate::hosts::Mac;
 
 /// Names of machines in URLs are at most this long, as in DNS.
 const MAX_AUTHORITY_BYTES: usize = 262;
@@ -61,6 +61,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/boot.ipxe", get(boot_by_query))
         .route("/boot/{name}", get(boot_by_path))
         .route("/ignition/{mac}", get(ignition))
+        .route("/overlay/{mac}", get(overlay))
         .route("/done/{mac}", post(done))
         .fallback(file)
         .with_state(shared)
@@ -194,6 +195,27 @@ async fn ignition(
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             response
+        }
+    }
+}
+
+/// A host's own initramfs. It may be fetched again: boot loaders do so after a broken connection.
+async fn overlay(
+    State(shared): App,
+    Extension(peer): Extension<Peer>,
+    Path(mac): Path<String>,
+) -> Response<Body> {
+    let mac: Mac = match mac.parse() {
+        Ok(mac) => mac,
+        Err(error) => return refuse(&shared, peer, StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let host = shared.hosts.by_mac.get(&mac);
+    let overlay = host.and_then(|&index| shared.hosts.hosts[index].0.overlay.clone());
+    match overlay {
+        Some(overlay) => text(StatusCode::OK, "application/octet-stream", overlay),
+        None => {
+            let sentence = format!("there is no initramfs for {mac} alone");
+            refuse(&shared, peer, StatusCode::NOT_FOUND, &sentence)
         }
     }
 }

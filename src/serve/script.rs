@@ -5,25 +5,10 @@
 
 use std::fmt::Write;
 
-use anyhow::{Result, bail};
-
 use super::directory::{Pxe, percent_encoded};
 use super::hosts::Host;
-use super::mac::Mac;
-
-/// Fails if iPXE would read `word` as anything but itself.
-pub(super) fn check_word(word: &str) -> Result<()> {
-    if word.is_empty() {
-        bail!("a name or kernel argument is empty");
-    }
-    let odd = word
-        .chars()
-        .any(|letter| letter.is_control() || letter.is_whitespace());
-    if odd || word.contains("${") || word.starts_with('#') || ["||", "&&", ";"].contains(&word) {
-        bail!("{word:?} would mean something else in an iPXE script");
-    }
-    Ok(())
-}
+use crate::hosts::Mac;
+use crate::hosts::kargs::Boot;
 
 /// Sends a machine that did not say who it is to its own script.
 pub(super) const ASK_AGAIN: &str = "#!ipxe\nchain --replace boot.ipxe?mac=${netX/mac}\n";
@@ -45,12 +30,20 @@ pub(super) fn boot(title: &str, pxe: &Pxe, url: &str, mac: Mac, host: Option<&Ho
     let file = |name: &str| format!("{url}/{}?mac={mac}", percent_encoded(name));
     let kargs = kargs(pxe, url, mac, host, &file(&pxe.rootfs)).join(" ");
     let name = host.map_or_else(|| mac.to_string(), |host| host.name.clone());
-    // Under UEFI the kernel asks the firmware for the initramfs by the name given here.
+    // Under UEFI the kernel asks the firmware for each initramfs by the name given here.
+    let (names, overlay) = match has_overlay(host) {
+        true => (
+            "initrd=main initrd=host",
+            format!("initrd --name host {url}/overlay/{mac} || goto failed\n"),
+        ),
+        false => ("initrd=main", String::new()),
+    };
     format!(
         "#!ipxe\n\
          echo Booting {title} as {name}\n\
-         kernel {kernel} initrd=main {kargs} || goto failed\n\
+         kernel {kernel} {names} {kargs} || goto failed\n\
          initrd --name main {initramfs} || goto failed\n\
+         {overlay}\
          boot || goto failed\n\
          :failed\n\
          echo {name} could not boot {title} from {url}\n\
@@ -62,48 +55,22 @@ pub(super) fn boot(title: &str, pxe: &Pxe, url: &str, mac: Mac, host: Option<&Ho
 }
 
 fn kargs(pxe: &Pxe, url: &str, mac: Mac, host: Option<&Host>, rootfs: &str) -> Vec<String> {
-    let mut own = vec![format!("coreos.live.rootfs_url={rootfs}")];
-    let mut switches = Vec::new();
-    if let Some(host) = host {
-        let ignition = host
-            .ignition
-            .is_some()
-            .then(|| format!("{url}/ignition/{mac}"));
-        match (&host.target_disk, ignition) {
-            (Some(disk), ignition) => {
-                own.push(format!("coreos.inst.install_dev={disk}"));
-                own.extend(ignition.map(|url| format!("coreos.inst.ignition_url={url}")));
-            }
-            (None, Some(url)) => {
-                // The URL is ignored without the other two.
-                switches = vec!["ignition.firstboot", "ignition.platform.id=metal"];
-                own.push(format!("ignition.config.url={url}"));
-            }
-            (None, None) => {}
-        }
+    let ignition = host
+        .filter(|host| host.ignition.is_some())
+        .map(|_| format!("{url}/ignition/{mac}"));
+    Boot {
+        common: &pxe.kargs,
+        own: host.map_or(&[], |host| &host.kargs),
+        rootfs_url: Some(rootfs),
+        disk: host.and_then(|host| host.target_disk.as_deref()),
+        ignition_url: ignition.as_deref(),
+        overlay: has_overlay(host),
     }
-    let is_own = |karg: &str| {
-        own.iter().any(|own| match own.split_once('=') {
-            Some((key, _)) => karg.split_once('=').is_some_and(|(k, _)| k == key),
-            None => false,
-        })
-    };
-    let given = host.map_or(&[][..], |host| &host.kargs);
-    let mut kargs: Vec<String> = pxe
-        .kargs
-        .iter()
-        .map(String::as_str)
-        .chain(given.iter().flat_map(|karg| karg.split_whitespace()))
-        .filter(|karg| !is_own(karg))
-        .map(str::to_owned)
-        .collect();
-    for switch in switches {
-        if !kargs.iter().any(|karg| karg == switch) {
-            kargs.push(switch.to_owned());
-        }
-    }
-    kargs.extend(own);
-    kargs
+    .kargs()
+}
+
+fn has_overlay(host: Option<&Host>) -> bool {
+    host.is_some_and(|host| host.overlay.is_some())
 }
 
 /// Lines for dnsmasq that send machines from their firmware to iPXE and from there to the server at

@@ -73,6 +73,8 @@ pub struct Options {
     pub directory: PathBuf,
     /// The machines that are known.
     pub hosts: Vec<Host>,
+    /// Files that nobody gets, should they lie in the directory.
+    pub withheld: Vec<PathBuf>,
     /// The server's URL in scripts, if clients reach it by another than the one they ask with.
     pub url: Option<String>,
     /// Whether a host may fetch its Ignition configuration more than once in a boot, and is booted
@@ -117,6 +119,9 @@ impl Server {
             if let Some(Ignition::File(path)) = &host.ignition {
                 directory.withhold(path)?;
             }
+        }
+        for path in &options.withheld {
+            directory.withhold(path)?;
         }
         let hosts = Hosts::new(options.hosts)?;
         if directory.pxe.is_none() && (!hosts.hosts.is_empty() || options.strict) {

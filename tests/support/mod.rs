@@ -142,7 +142,7 @@ pub fn as_nobody(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-fn open_up(path: &Path) {
+pub fn open_up(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o1777)).expect("changing permissions");
 }
 

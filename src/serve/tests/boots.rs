@@ -318,15 +318,15 @@ fn hosts_that_cannot_be_told_apart_are_refused() {
         ),
         (
             &|hosts| hosts[1].kargs = vec!["a ${b}".to_owned()],
-            "checking host \"worker-1\": \"${b}\" would mean something else in an iPXE script",
+            "checking host \"worker-1\": \"${b}\" would mean something else in a boot script",
         ),
         (
             &|hosts| hosts[1].kargs = vec!["a || shell".to_owned()],
-            "checking host \"worker-1\": \"||\" would mean something else in an iPXE script",
+            "checking host \"worker-1\": \"||\" would mean something else in a boot script",
         ),
         (
             &|hosts| hosts[1].name = "two words".to_owned(),
-            "checking host \"two words\": \"two words\" would mean something else in an iPXE script",
+            "checking host \"two words\": \"two words\" would mean something else in a boot script",
         ),
         (
             &|hosts| hosts[1].ignition = Some(Ignition::File(no_config.clone())),

@@ -73,6 +73,7 @@ impl Bake {
             tls: None,
             directory: self.path().to_owned(),
             hosts: Vec::new(),
+            withheld: Vec::new(),
             url: None,
             repeat: false,
             strict: false,
@@ -231,6 +232,7 @@ fn worker() -> Host {
         kargs: vec!["quiet".to_owned()],
         ignition: Some(Ignition::Bytes(CONFIG.as_bytes().to_vec())),
         target_disk: None,
+        overlay: None,
     }
 }
 

@@ -1,0 +1,127 @@
+//! `coreos-bake hosts`: media for each machine of an inventory.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::Outcome;
+use super::table::Table;
+use super::terminal::Terminal;
+use crate::failure::Failure;
+use crate::hosts::Inventory;
+use crate::media::{HostFile, HostsPlan, HostsRequest};
+use crate::progress::Progress;
+use crate::staging::Staging;
+
+/// Make media for each machine of an inventory
+///
+/// Takes what bake has written to DIR and the machines in FILE, and writes an ISO
+/// for each machine, or one tree for network boot that tells machines apart by
+/// their hardware addresses. FILE is YAML or CSV: name, mac, role, disk, ignition,
+/// network settings and kernel arguments of each; see docs/hosts.md. Large files
+/// share their blocks with those in DIR where the file system can.
+#[derive(Debug, Args)]
+pub(super) struct HostsArgs {
+    /// Directory that bake has written
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Inventory of machines: .yaml or .csv
+    #[arg(value_name = "FILE")]
+    inventory: PathBuf,
+    /// What to make
+    ///
+    /// iso: NAME.iso for each machine. pxe: one tree for web and TFTP servers, with
+    /// files for iPXE, GRUB and PXELINUX.
+    #[arg(
+        short = 'f',
+        long = "media",
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "pxe"
+    )]
+    media: Vec<Medium>,
+    /// Where machines will find the tree: http://… or https://…
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Directory to write to [default: DIR]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Replace files that exist
+    #[arg(long)]
+    force: bool,
+    /// Check everything, print what would be written and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Medium {
+    Iso,
+    Pxe,
+}
+
+impl HostsArgs {
+    pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
+        let pxe = self.media.contains(&Medium::Pxe);
+        if pxe && self.url.is_none() {
+            return Err(Failure::new(
+                "a tree for network boot needs --url: machines fetch files by it",
+                "say where a web server will offer the output directory, or make ISOs with `-f iso`",
+            )
+            .into());
+        }
+        let output = self.output.unwrap_or_else(|| self.directory.clone());
+        let request = HostsRequest {
+            directory: self.directory,
+            inventory: Inventory::read(&self.inventory)?,
+            iso: self.media.contains(&Medium::Iso),
+            pxe_url: self.url.filter(|_| pxe),
+        };
+        let plan = HostsPlan::new(&request, &output)?;
+        let hosts = &request.inventory.hosts;
+        let erased = hosts.iter().filter(|host| host.disk.is_some()).count();
+        let files = if self.dry_run {
+            plan.files
+        } else {
+            plan.execute(Staging::new(&output, self.force)?)?
+        };
+        let value = json!({
+            "schema": "coreos-bake/hosts/v1",
+            "output": output,
+            "written": !self.dry_run,
+            "files": files,
+        });
+        let verb = match self.dry_run {
+            true => "would be written to",
+            false => "written to",
+        };
+        let text = format!(
+            "{}\n{} files {verb} {}\n",
+            table(&files),
+            files.len(),
+            output.display()
+        );
+        terminal.result(&value, &text)?;
+        if erased > 0 {
+            terminal.warn(&format!(
+                "{erased} machines install when they boot from these, and erase their disks without asking"
+            ));
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn table(files: &[HostFile]) -> String {
+    let mut table = Table::new(["HOST", "FILE", "WHAT"]);
+    for file in files {
+        let what = match file.shares_blocks {
+            Some(true) => format!("{}, shares blocks", file.role),
+            _ => file.role.clone(),
+        };
+        let host = file.host.as_deref().unwrap_or("all");
+        table.row([host.to_owned(), file.name.clone(), what]);
+    }
+    table.render()
+}

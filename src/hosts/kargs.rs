@@ -1,0 +1,98 @@
+//! What a host's live boot over the network is told: kernel arguments.
+//!
+//! Source of truth: coreos-installer's `coreos-installer-service`, Ignition's `ignition.config.url`, and
+//! the openshift-install notes, section 5.3.
+
+use anyhow::{Result, bail};
+
+/// Arguments that are made from what a host is, so that nobody sets them by hand.
+pub const OURS: [&str; 5] = [
+    ROOTFS_URL,
+    INSTALL_DEVICE,
+    INSTALL_IGNITION,
+    LIVE_IGNITION,
+    "initrd",
+];
+
+const ROOTFS_URL: &str = "coreos.live.rootfs_url";
+const INSTALL_DEVICE: &str = "coreos.inst.install_dev";
+const INSTALL_IGNITION: &str = "coreos.inst.ignition_url";
+const LIVE_IGNITION: &str = "ignition.config.url";
+
+/// Without both, a live system asks for no Ignition config, neither at a URL nor in its initramfs.
+const RUN_IGNITION: [&str; 2] = ["ignition.firstboot", "ignition.platform.id=metal"];
+
+/// A boot over the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot<'a> {
+    /// The arguments of all hosts.
+    pub common: &'a [String],
+    /// The host's own.
+    pub own: &'a [String],
+    /// Where the root file system is fetched, unless somebody else says so.
+    pub rootfs_url: Option<&'a str>,
+    /// Where to install, if at all.
+    pub disk: Option<&'a str>,
+    /// Where the Ignition config is fetched: the installed system's, or without `disk` the live one's.
+    pub ignition_url: Option<&'a str>,
+    /// Whether an initramfs of the host's own is loaded too, which names the disk as well.
+    pub overlay: bool,
+}
+
+impl Boot<'_> {
+    /// All kernel arguments. What is made here replaces what `common` and `own` say under the same key.
+    pub fn kargs(&self) -> Vec<String> {
+        let mut made = Vec::new();
+        made.extend(self.rootfs_url.map(|url| format!("{ROOTFS_URL}={url}")));
+        let mut runs_ignition = false;
+        match self.disk {
+            // The installer takes a device from its configuration or from here, and not from both.
+            Some(_) if self.overlay => runs_ignition = true,
+            Some(disk) => made.push(format!("{INSTALL_DEVICE}={disk}")),
+            None => runs_ignition = self.ignition_url.is_some(),
+        }
+        if let Some(url) = self.ignition_url {
+            let key = match self.disk {
+                Some(_) => INSTALL_IGNITION,
+                None => LIVE_IGNITION,
+            };
+            made.push(format!("{key}={url}"));
+        }
+        let key = |karg: &str| karg.split_once('=').map(|(key, _)| key.to_owned());
+        let replaced = |karg: &str| {
+            let own = key(karg);
+            own.is_some() && made.iter().any(|made| key(made) == own)
+        };
+        let mut kargs: Vec<String> = self
+            .common
+            .iter()
+            .chain(self.own)
+            .flat_map(|karg| karg.split_whitespace())
+            .filter(|karg| !replaced(karg))
+            .map(str::to_owned)
+            .collect();
+        if runs_ignition {
+            for switch in RUN_IGNITION {
+                if !kargs.iter().any(|karg| karg == switch) {
+                    kargs.push(switch.to_owned());
+                }
+            }
+        }
+        kargs.extend(made);
+        kargs
+    }
+}
+
+/// Fails if a boot loader would read `word` as anything but itself.
+pub fn check_word(word: &str) -> Result<()> {
+    if word.is_empty() {
+        bail!("a name or kernel argument is empty");
+    }
+    let odd = word
+        .chars()
+        .any(|letter| letter.is_control() || letter.is_whitespace());
+    if odd || word.contains("${") || word.starts_with('#') || ["||", "&&", ";"].contains(&word) {
+        bail!("{word:?} would mean something else in a boot script");
+    }
+    Ok(())
+}

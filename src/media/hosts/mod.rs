@@ -1,0 +1,280 @@
+//! Media for the hosts of an inventory, made from what a bake wrote: an ISO for each host, or one tree
+//! for network boot that tells hosts apart by their hardware addresses.
+//!
+//! ```text
+//! bake.json ─► recorded ─┐
+//! inventory ─► overlay ──┼─► iso:  the ISO's blocks once more, the overlay in its embed area
+//!                        └─► tree: ipxe/MAC.ipxe, grub.cfg-01-MAC, pxelinux.cfg/01-MAC,
+//!                                  overlay/HOST.img, ignition/HOST.ign
+//! ```
+//!
+//! What differs between hosts is small, so nothing large is written for one: an ISO shares its blocks
+//! with the one that was baked where the file system can, and an initramfs of a few hundred bytes is
+//! loaded beside the common one.
+//!
+//! Left out: TFTP and DHCP, see [`crate::serve::dnsmasq_lines`]; s390x, which has no boot loader that
+//! asks by hardware address.
+//!
+//! Source of truth: coreos-installer's `iso customize` and `pxe customize`, whose code makes the
+//! overlays; the ways in which iPXE, GRUB (`net_search_cfg`) and PXELINUX look for files.
+
+mod iso;
+mod overlay;
+mod recorded;
+mod share;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use self::iso::BakedIso;
+use self::overlay::Overlays;
+use self::share::share;
+use self::tree::Tree;
+use super::names::RECORD;
+use crate::failure::Failure;
+use crate::hosts::{Host, Inventory};
+use crate::staging::Staging;
+pub use recorded::{Recorded, RecordedFile};
+
+/// The record of a bake is a few KiB, even with a report on every driver.
+const MAX_RECORD_BYTES: u64 = 16 << 20;
+
+/// From here on it matters whether a file is there once or twice.
+const LARGE_BYTES: u64 = 1 << 20;
+
+/// What to make for the hosts of an inventory.
+#[derive(Clone, Debug)]
+pub struct HostsRequest {
+    /// What a bake wrote.
+    pub directory: PathBuf,
+    /// The machines.
+    pub inventory: Inventory,
+    /// Whether each gets an ISO.
+    pub iso: bool,
+    /// Where the machines will find the output directory, if they get a tree for network boot.
+    pub pxe_url: Option<String>,
+}
+
+/// Media for hosts, checked and about to be written.
+#[derive(Debug)]
+pub struct HostsPlan {
+    /// The files, in the order of the inventory.
+    pub files: Vec<HostFile>,
+    /// What comes into each.
+    contents: Vec<Content>,
+    overlays: Option<Overlays>,
+    iso: Option<BakedIso>,
+}
+
+/// One file that is made for hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostFile {
+    /// Its path in the output directory.
+    pub name: String,
+    /// Whose it is; nobody's if it is for all.
+    pub host: Option<String>,
+    /// `iso`, `config`, `overlay`, `ignition`, or what the bake calls it.
+    pub role: String,
+    /// For large files that were written, whether they share their blocks with the bake's.
+    pub shares_blocks: Option<bool>,
+}
+
+/// What comes into a file.
+#[derive(Debug)]
+enum Content {
+    /// This.
+    Bytes(Vec<u8>),
+    /// What is in another file.
+    Copy(PathBuf),
+    /// The initramfs of this host alone.
+    Overlay(Box<Host>),
+    /// The ISO of this host.
+    Iso(Box<Host>),
+}
+
+impl HostsPlan {
+    /// Checks everything that there is to check before files of the same names as `output` has are
+    /// replaced, and composes all that is small.
+    pub fn new(request: &HostsRequest, output: &Path) -> Result<Self> {
+        let directory = &request.directory;
+        let record = read_record(directory)?;
+        let mut plan = Self {
+            files: Vec::new(),
+            contents: Vec::new(),
+            overlays: None,
+            iso: None,
+        };
+        if request.iso {
+            plan.add_isos(request, &record)?;
+        }
+        if let Some(url) = &request.pxe_url {
+            plan.add_tree(request, &record, url, output)?;
+        }
+        Ok(plan)
+    }
+
+    fn add(&mut self, file: HostFile, content: Content) {
+        self.files.push(file);
+        self.contents.push(content);
+    }
+
+    fn add_isos(&mut self, request: &HostsRequest, record: &Recorded) -> Result<()> {
+        let Some(baked) = record.file("iso") else {
+            let sentence = format!("{} has no ISO", request.directory.display());
+            return Err(Failure::new(sentence, "bake with `-f iso`").into());
+        };
+        let iso = BakedIso::open(&request.directory.join(&baked.name))?;
+        for host in &request.inventory.hosts {
+            // Made once more when it is written, so that not all are in memory.
+            iso.overlay(host)?;
+            let file = tree::file(&format!("{}.iso", host.name), Some(&host.name), "iso");
+            self.add(file, Content::Iso(Box::new(host.clone())));
+        }
+        self.iso = Some(iso);
+        Ok(())
+    }
+
+    fn add_tree(
+        &mut self,
+        request: &HostsRequest,
+        record: &Recorded,
+        url: &str,
+        output: &Path,
+    ) -> Result<()> {
+        let directory = &request.directory;
+        let tree = Tree::new(record, url)?;
+        let [_, (initramfs, _), _] = tree.payload();
+        let overlays = Overlays::for_initramfs(&directory.join(initramfs))?;
+        // In the bake's own directory they are there already.
+        if !is_same(directory, output) {
+            for (name, role) in tree.payload() {
+                let content = Content::Copy(directory.join(name));
+                self.add(tree::file(name, None, role), content);
+            }
+        }
+        let (file, content) = tree.entry();
+        self.add(file, content);
+        for host in &request.inventory.hosts {
+            overlays.for_network_boot(host, false)?;
+            for (file, content) in tree.host(host)? {
+                self.add(file, content);
+            }
+        }
+        self.overlays = Some(overlays);
+        Ok(())
+    }
+
+    /// Writes all files into `staging` and gives them their names.
+    pub fn execute(mut self, staging: Staging) -> Result<Vec<HostFile>> {
+        let names: Vec<String> = self.files.iter().map(|file| file.name.clone()).collect();
+        staging.check_free(names.iter().map(String::as_str))?;
+        for (file, content) in self.files.iter_mut().zip(&self.contents) {
+            let name = &file.name;
+            let mut out = staging.create(name)?;
+            match content {
+                Content::Bytes(bytes) => out
+                    .write_all(bytes)
+                    .with_context(|| format!("writing {name}"))?,
+                Content::Copy(path) => {
+                    let shown = path.display();
+                    let original = File::open(path).with_context(|| format!("opening {shown}"))?;
+                    let shared =
+                        share(&original, &mut out).with_context(|| format!("copying {shown}"))?;
+                    let is_large = original.metadata()?.len() >= LARGE_BYTES;
+                    file.shares_blocks = is_large.then_some(shared);
+                }
+                Content::Overlay(host) => {
+                    let overlays = self.overlays.as_ref().context("planned with overlays")?;
+                    let overlay = overlays.for_network_boot(host, false)?;
+                    out.write_all(&overlay.unwrap_or_default())
+                        .with_context(|| format!("writing {name}"))?;
+                }
+                Content::Iso(host) => {
+                    let iso = self.iso.as_ref().context("planned with an ISO")?;
+                    let shared = iso.write(host, out, &staging.path(name))?;
+                    file.shares_blocks = Some(shared);
+                }
+            }
+        }
+        staging.publish(&names)?;
+        Ok(self.files)
+    }
+}
+
+/// For each host in turn, the initramfs that it loads beside the one in the bake directory `directory`, if
+/// it needs one. It tells the server that the host booted from when it is installed.
+pub fn overlays(directory: &Path, inventory: &Inventory) -> Result<Vec<Option<Vec<u8>>>> {
+    let hosts = &inventory.hosts;
+    let needs_one = |host: &Host| host.needs_overlay() || host.disk.is_some();
+    if !hosts.iter().any(needs_one) {
+        return Ok(vec![None; hosts.len()]);
+    }
+    let record = read_record(directory)?;
+    let initramfs = record.file("initramfs").ok_or_else(|| {
+        let sentence = format!("{} has no initramfs", directory.display());
+        Failure::new(sentence, "bake with `-f pxe`")
+    })?;
+    let overlays = Overlays::for_initramfs(&directory.join(&initramfs.name))?;
+    hosts
+        .iter()
+        .map(|host| overlays.for_network_boot(host, true))
+        .collect()
+}
+
+/// The record of the bake directory at `path`, whose files are all there.
+fn read_record(path: &Path) -> Result<Recorded> {
+    let shown = path.display();
+    let file = match File::open(path.join(RECORD)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Failure::new(
+                format!("{shown} is no bake directory: it has no {RECORD}"),
+                "give the directory that `coreos-bake bake -o` wrote",
+            )
+            .into());
+        }
+        Err(error) => return Err(error).with_context(|| format!("opening {shown}/{RECORD}")),
+    };
+    let mut text = Vec::new();
+    file.take(MAX_RECORD_BYTES + 1)
+        .read_to_end(&mut text)
+        .with_context(|| format!("reading {shown}/{RECORD}"))?;
+    if u64::try_from(text.len())? > MAX_RECORD_BYTES {
+        bail!("{shown}/{RECORD} is larger than {MAX_RECORD_BYTES} bytes");
+    }
+    let record = Recorded::parse(&text).with_context(|| format!("parsing {shown}/{RECORD}"))?;
+    for file in &record.files {
+        let odd = file.name.is_empty() || file.name.contains('/') || file.name.starts_with('.');
+        let length = (!odd).then(|| path.join(&file.name).metadata().ok());
+        let length = length.flatten().map(|metadata| metadata.len());
+        if length != Some(file.size) {
+            return Err(Failure::new(
+                format!(
+                    "{:?} of bake directory {shown} is not as recorded",
+                    file.name
+                ),
+                "bake again, or copy the directory again",
+            )
+            .into());
+        }
+    }
+    Ok(record)
+}
+
+/// Whether two paths are one directory.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        // One that isn't there yet is no other's.
+        _ => false,
+    }
+}

@@ -1,0 +1,178 @@
+//! A tree for network boot, for web and TFTP servers that know nothing of hosts.
+//!
+//! ```text
+//! boot.ipxe                    sends iPXE on to ipxe/52-54-00-12-34-56.ipxe
+//! pxelinux.cfg/01-52-54-…      PXELINUX, in the directory that pxelinux.0 came from
+//! grub.cfg-01-52-54-…          GRUB, in its prefix
+//! overlay/HOST.img             loaded after the common initramfs
+//! ignition/HOST.ign
+//! ```
+//!
+//! Sources: <https://ipxe.org/cfg/mac>, <https://wiki.syslinux.org/wiki/index.php?title=PXELINUX>, GRUB's
+//! manual on `net_default_mac` and configuration files over the network.
+
+use anyhow::{Context, Result, bail};
+
+use super::{Content, HostFile, Recorded};
+use crate::failure::Failure;
+use crate::hosts::kargs::{Boot, check_word};
+use crate::hosts::{Host, Mac};
+use crate::media::pxe::Menu;
+
+/// What kernels take on most architectures, with the NUL (Linux `COMMAND_LINE_SIZE`).
+const MAX_COMMAND_LINE_BYTES: usize = 2048;
+
+/// The common part of a tree.
+#[derive(Debug)]
+pub(super) struct Tree<'a> {
+    record: &'a Recorded,
+    url: &'a str,
+    kernel: &'a str,
+    initramfs: &'a str,
+    rootfs: &'a str,
+}
+
+impl<'a> Tree<'a> {
+    /// A tree that machines find at `url`.
+    pub(super) fn new(record: &'a Recorded, url: &'a str) -> Result<Self> {
+        let url = url.trim_end_matches('/');
+        let rest = url
+            .strip_prefix("http://")
+            .or_else(|| url.strip_prefix("https://"));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
+        if rest.is_none_or(|rest| rest.is_empty() || !rest.bytes().all(plain)) {
+            bail!("{url:?} is no URL such as http://192.168.1.5/coreos");
+        }
+        let name = |role| {
+            let file = record.file(role).map(|file| file.name.as_str());
+            file.ok_or_else(|| {
+                Failure::new(
+                    format!("the bake has no {role} to boot over the network"),
+                    "bake with `-f pxe`",
+                )
+            })
+        };
+        let tree = Self {
+            record,
+            url,
+            kernel: name("kernel")?,
+            initramfs: name("initramfs")?,
+            rootfs: name("rootfs")?,
+        };
+        let words = record.live_kargs.iter().map(String::as_str);
+        for word in words.chain([tree.kernel, tree.initramfs, tree.rootfs]) {
+            check_word(word).context("reading the bake's record")?;
+        }
+        Ok(tree)
+    }
+
+    /// Names of the large files, which the tree needs beside it.
+    pub(super) fn payload(&self) -> [(&'a str, &'static str); 3] {
+        [
+            (self.kernel, "kernel"),
+            (self.initramfs, "initramfs"),
+            (self.rootfs, "rootfs"),
+        ]
+    }
+
+    /// The script that sends each machine to its own.
+    pub(super) fn entry(&self) -> (HostFile, Content) {
+        // The card that iPXE came by, then the first one: a machine may be listed with either.
+        let script = format!(
+            "#!ipxe\n\
+             chain --replace {url}/ipxe/${{netX/mac:hexhyp}}.ipxe ||\n\
+             chain --replace {url}/ipxe/${{net0/mac:hexhyp}}.ipxe ||\n\
+             echo ${{netX/mac}} is not among the hosts of {url}\n\
+             sleep 10\n\
+             exit 1\n",
+            url = self.url
+        );
+        (file("boot.ipxe", None, "config"), text(script))
+    }
+
+    /// The files of `host`, with an initramfs of its own if it needs one.
+    pub(super) fn host(&self, host: &Host) -> Result<Vec<(HostFile, Content)>> {
+        let (url, name) = (self.url, &host.name);
+        let overlay_name = host.needs_overlay().then(|| format!("overlay/{name}.img"));
+        let ignition_name = format!("ignition/{name}.ign");
+        let ignition_url = format!("{url}/{ignition_name}");
+        let rootfs_url = format!("{url}/{}", self.rootfs);
+        let boot = Boot {
+            common: &self.record.live_kargs,
+            own: &host.kargs,
+            rootfs_url: Some(&rootfs_url),
+            disk: host.disk.as_deref(),
+            ignition_url: host.ignition.as_ref().map(|_| ignition_url.as_str()),
+            overlay: overlay_name.is_some(),
+        };
+        let bytes = boot.kargs().join(" ").len();
+        if bytes >= MAX_COMMAND_LINE_BYTES {
+            bail!(
+                "host {name:?} has kernel arguments of {bytes} bytes, and kernels take {}",
+                MAX_COMMAND_LINE_BYTES - 1
+            );
+        }
+        // Menus add the root file system.
+        let rootfs_apart = Boot {
+            rootfs_url: None,
+            ..boot
+        };
+        let kargs = rootfs_apart.kargs().join(" ");
+        let menu = Menu {
+            title: &format!("{} on {name}", self.record.title),
+            kernel: self.kernel,
+            initrd: self.initramfs,
+            overlay: overlay_name.as_deref(),
+            rootfs: self.rootfs,
+            rootfs_url: Some(&rootfs_url),
+            kargs: &kargs,
+        };
+        // The script lies in a directory of its own.
+        let absolute = |name: &str| format!("{url}/{name}");
+        let ipxe = Menu {
+            kernel: &absolute(menu.kernel),
+            initrd: &absolute(menu.initrd),
+            overlay: menu.overlay.map(absolute).as_deref(),
+            ..menu
+        }
+        .ipxe();
+        let mut files = Vec::new();
+        let own = |path: &str, role: &str| file(path, Some(name), role);
+        for mac in &host.macs {
+            let mac = hyphens(*mac);
+            let script = own(&format!("ipxe/{mac}.ipxe"), "config");
+            files.push((script, text(ipxe.clone())));
+            // 01 is the kind of network, Ethernet.
+            let pxelinux = own(&format!("pxelinux.cfg/01-{mac}"), "config");
+            files.push((pxelinux, text(menu.pxelinux())));
+            let grub = own(&format!("grub.cfg-01-{mac}"), "config");
+            files.push((grub, text(menu.grub())));
+        }
+        if let Some(path) = &overlay_name {
+            let content = Content::Overlay(Box::new(host.clone()));
+            files.push((own(path, "overlay"), content));
+        }
+        if let Some(path) = &host.ignition {
+            let content = Content::Copy(path.clone());
+            files.push((own(&ignition_name, "ignition"), content));
+        }
+        Ok(files)
+    }
+}
+
+fn hyphens(mac: Mac) -> String {
+    mac.to_string().replace(':', "-")
+}
+
+pub(super) fn file(name: &str, host: Option<&str>, role: &str) -> HostFile {
+    HostFile {
+        name: name.to_owned(),
+        host: host.map(str::to_owned),
+        role: role.to_owned(),
+        shares_blocks: None,
+    }
+}
+
+fn text(text: String) -> Content {
+    Content::Bytes(text.into_bytes())
+}
