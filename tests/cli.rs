@@ -16,6 +16,7 @@ fn help_fits_eighty_columns() {
         &[][..],
         &["bake"],
         &["check"],
+        &["hosts"],
         &["layer"],
         &["serve"],
         &["inspect"],
