@@ -23,7 +23,12 @@ pub const NOBODY: u32 = 65534;
 /// The sample's directory, made by `scripts/sample/build`. Without it, tests that need it are
 /// skipped on a laptop and fail where REQUIRE_TOOLS is set.
 pub fn sample() -> Option<PathBuf> {
-    let directory = std::env::var_os("COREOS_BAKE_SAMPLE").map_or_else(
+    sample_for("")
+}
+
+/// The same for another architecture: `suffix` is `-arm64`.
+fn sample_for(suffix: &str) -> Option<PathBuf> {
+    let mut directory = std::env::var_os("COREOS_BAKE_SAMPLE").map_or_else(
         || {
             let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
                 || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"),
@@ -33,6 +38,7 @@ pub fn sample() -> Option<PathBuf> {
         },
         PathBuf::from,
     );
+    directory.as_mut_os_string().push(suffix);
     if directory.join("layered.oci/index.json").exists() {
         return Some(directory);
     }
@@ -66,7 +72,15 @@ pub struct Workshop {
 
 impl Workshop {
     pub fn new() -> Option<Self> {
-        let sample = sample()?;
+        Self::of(&sample()?)
+    }
+
+    /// With the images of another architecture; see [`sample_for`].
+    pub fn foreign(suffix: &str) -> Option<Self> {
+        Self::of(&sample_for(suffix)?)
+    }
+
+    fn of(sample: &Path) -> Option<Self> {
         let directory = tempfile::Builder::new()
             .prefix("coreos-bake-test-")
             .tempdir_in("/var/tmp")
