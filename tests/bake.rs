@@ -319,6 +319,51 @@ fn coreos_installer_reads_and_changes_the_iso() {
 }
 
 #[test]
+fn an_iso_has_as_much_room_for_ignition_as_was_asked_for() {
+    let (Some(workshop), Some(sample)) = (Workshop::new(), sample()) else {
+        return;
+    };
+    // Half a MiB that doesn't get smaller.
+    let mut noise = vec![0; 400 << 10];
+    fs::File::open("/dev/urandom")
+        .unwrap()
+        .read_exact(&mut noise)
+        .unwrap();
+    let noise = base64::engine::general_purpose::STANDARD.encode(noise);
+    let source = format!("data:;base64,{noise}");
+    let file = serde_json::json!({ "path": "/etc/noise", "contents": { "source": source } });
+    let config = serde_json::json!({
+        "ignition": { "version": "3.3.0" }, "storage": { "files": [file] },
+    });
+    let config = config.to_string();
+    let path = workshop.output("config").join("config.ign");
+    fs::write(&path, &config).unwrap();
+    for (name, area, fits) in [("small", "256K", false), ("large", "1M", true)] {
+        let output = workshop.output(name);
+        bake(
+            &workshop,
+            "layered",
+            &output,
+            &["-f", "iso", "--ignition-area", area],
+        );
+        let iso = find(&output, ".iso");
+        let installer = || Command::new(sample.join("tools/coreos-installer"));
+        let mut embed = installer();
+        embed
+            .args(["iso", "ignition", "embed", "-i"])
+            .arg(&path)
+            .arg(&iso);
+        if !fits {
+            run_to_fail(&mut embed);
+            continue;
+        }
+        run(&mut embed);
+        let shown = run(installer().args(["iso", "ignition", "show"]).arg(&iso));
+        assert_eq!(text(&shown), config);
+    }
+}
+
+#[test]
 fn our_customization_equals_coreos_installers() {
     let (Some(workshop), Some(sample)) = (Workshop::new(), sample()) else {
         return;

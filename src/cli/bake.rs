@@ -15,7 +15,9 @@ use super::table::Table;
 use super::terminal::Terminal;
 use crate::format::qcow2;
 use crate::image::ImageRef;
-use crate::media::{Archive, Baked, Choice, Customization, Format, Plan, Request, Source};
+use crate::media::{
+    Archive, Baked, Choice, Customization, Format, IGNITION_AREA_BYTES, Plan, Request, Source,
+};
 use crate::ostree::ContainerReference;
 use crate::stages::Presence;
 use crate::staging::Staging;
@@ -74,6 +76,12 @@ pub(super) struct BakeArgs {
     /// to the disk it finds.
     #[arg(long, value_name = "SIZE", value_parser = disk_size)]
     disk_size: Option<u64>,
+    /// Room for Ignition configs and network settings in the ISO
+    ///
+    /// What is embedded is compressed; a bootstrap.ign fits the default. From 256K
+    /// to 64M.
+    #[arg(long, value_name = "SIZE", value_parser = ignition_area, default_value = "256K")]
+    ignition_area: u64,
     /// Head of file names instead of OS name and version
     #[arg(long, value_name = "NAME")]
     prefix: Option<String>,
@@ -110,6 +118,7 @@ impl BakeArgs {
             archive: self.compress,
             qcow2: self.qcow2_compression,
             disk_bytes: self.disk_size,
+            ignition_area_bytes: self.ignition_area,
             prefix: self.prefix,
             rootfs_url: self.rootfs_url,
             customization: self.customization,
@@ -135,6 +144,15 @@ impl BakeArgs {
             false => Outcome::Doubtful,
         })
     }
+}
+
+/// Room in the ISO, in bytes.
+fn ignition_area(text: &str) -> Result<u64> {
+    let bytes = disk_size(text)?;
+    if !IGNITION_AREA_BYTES.contains(&bytes) {
+        bail!("the area can have from 256K to 64M");
+    }
+    Ok(bytes)
 }
 
 /// Bytes, from a number with K, M, G or T behind it: powers of 1024.

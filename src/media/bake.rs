@@ -185,6 +185,7 @@ impl Bake<'_> {
             &self.source.imported.tree,
             &self.source.facts,
             &sysroot.kargs,
+            self.request.ignition_area_bytes,
             self.source.image.created.unwrap_or(0),
         )?;
         self.progress.begin("writing the ISO", payload.rootfs.len());
@@ -327,6 +328,7 @@ impl Bake<'_> {
             ("compression", json!(plan.compressor.to_string())),
             ("block-size", json!(plan.block_size)),
             ("disk-size", json!(request.disk_bytes)),
+            ("ignition-area", json!(request.ignition_area_bytes)),
             ("compress", json!(request.archive)),
             ("formats", json!(plan.formats)),
             ("live-kargs", json!(plan.live_kargs)),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -23,8 +24,9 @@ use crate::tree::{Content, Node, Tree};
 /// Where upstream images keep the ISO's boot configuration.
 const TEMPLATES: &str = "usr/share/coreos-assembler/live";
 
-/// Room for Ignition configs in bytes; installers take the file's length as the limit.
-pub(super) const IGNITION_AREA: usize = 256 << 10;
+/// Room for Ignition configs in bytes; installers take the file's length as the limit. Published ISOs
+/// have the least; live systems hold it in memory.
+pub const IGNITION_AREA_BYTES: RangeInclusive<u64> = 256 << 10..=64 << 20;
 
 /// The ESP as a file, which UEFI starts from CDs.
 const ESP_IMAGE: &str = "images/efiboot.img";
@@ -83,8 +85,15 @@ pub(super) fn live_kargs(kargs: &[String], volume_id: &str) -> String {
 
 impl Iso {
     /// Composes everything but the payload. `tree` is the image's merged tree, `time` the
-    /// moment in seconds since 1970 that every date on the ISO shows.
-    pub(super) fn compose(tree: &Tree, facts: &Facts, kargs: &[String], time: u64) -> Result<Self> {
+    /// moment in seconds since 1970 that every date on the ISO shows; `ignition_area` the room for
+    /// Ignition configs in bytes.
+    pub(super) fn compose(
+        tree: &Tree,
+        facts: &Facts,
+        kargs: &[String],
+        ignition_area: u64,
+        time: u64,
+    ) -> Result<Self> {
         let vendor = facts.efi_vendor.as_deref().ok_or_else(|| {
             Failure::new(
                 "the image has no EFI boot loader (no shim below usr/lib/bootupd/updates/EFI or usr/lib/efi)",
@@ -116,7 +125,7 @@ impl Iso {
             ),
             (
                 "images/ignition.img".to_owned(),
-                Content::bytes(vec![0; IGNITION_AREA]),
+                Content::bytes(vec![0; usize::try_from(ignition_area)?]),
             ),
             (ESP_IMAGE.to_owned(), esp(facts, vendor, &volume_id)?),
         ]);

@@ -25,6 +25,7 @@ pub use compression::Choice;
 pub use customize::Customization;
 pub use hosts::{HostFile, HostsPlan, HostsRequest, Recorded, RecordedFile, overlays};
 pub use installed::Installed;
+pub use iso::IGNITION_AREA_BYTES;
 pub use medium::{Live, LiveRoot, Medium, System};
 pub use names::Format;
 pub use plan::{Plan, Request};

@@ -10,8 +10,9 @@ use super::hosts::Host;
 use crate::hosts::Mac;
 use crate::hosts::kargs::Boot;
 
-/// Sends a machine that did not say who it is to its own script.
-pub(super) const ASK_AGAIN: &str = "#!ipxe\nchain --replace boot.ipxe?mac=${netX/mac}\n";
+/// Sends a machine that did not say who it is to its own script. With colons in it, iPXE would take
+/// what is before the first one for a scheme.
+pub(super) const ASK_AGAIN: &str = "#!ipxe\nchain --replace boot.ipxe?mac=${netX/mac:hexhyp}\n";
 
 /// Lets the firmware go on with the next device.
 pub(super) fn refusal(sentence: &str) -> String {

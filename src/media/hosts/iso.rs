@@ -102,7 +102,7 @@ impl BakedIso {
                     host.name, self.area.length
                 ),
                 "install an Ignition config that fetches the large one by URL, boot over the network, or bake \
-                 an ISO with a larger embed area",
+                 an ISO with a larger --ignition-area",
             )
             .into());
         }

@@ -90,7 +90,7 @@ fn unknown_hosts() {
         assert_eq!(running.get("/boot.ipxe?mac=$%7Bnet0/mac%7D").0, 400);
         let (status, script) = running.get("/boot.ipxe");
         assert_eq!(status, 200);
-        assert!(script.contains("chain --replace boot.ipxe?mac=${netX/mac}"));
+        assert!(script.contains("chain --replace boot.ipxe?mac=${netX/mac:hexhyp}"));
     }
 }
 
