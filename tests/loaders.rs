@@ -8,12 +8,12 @@ mod support;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::server::{Running, serve_files};
 use support::{Workshop, find, have, run, skip};
 
 /// What the live system is started with in all of these tests. The last argument is made of what the
@@ -33,17 +33,6 @@ const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 enum Firmware {
     Bios,
     Uefi,
-}
-
-/// A program that is ended with the test, whatever the test's end.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Either fails only for a program that has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// A place to work in, if boots are wanted and `tools` and `files` are installed.
@@ -90,27 +79,6 @@ fn install_grub(root: &Path, platform: &str, image: &str) -> String {
         .args(["--subdir=boot/grub", "-d"])
         .arg(format!("/usr/lib/grub/{platform}")));
     format!("boot/grub/{platform}/{image}")
-}
-
-/// Serves `directory` by HTTP; returns the address that guests see it at.
-fn serve(directory: &Path) -> (Running, String) {
-    let mut server = Command::new("python3")
-        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "-d"])
-        .arg(directory)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starting a web server");
-    let mut greeting = String::new();
-    BufReader::new(server.stdout.take().unwrap())
-        .read_line(&mut greeting)
-        .expect("reading the web server's port");
-    let server = Running(server);
-    let port: u16 = greeting
-        .split_once(" port ")
-        .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok())
-        .unwrap_or_else(|| panic!("no port in {greeting:?}"));
-    (server, format!("http://10.0.2.2:{port}"))
 }
 
 fn machine(workshop: &Workshop, firmware: Firmware, tftp: &Path, file: &str) -> Command {
@@ -221,7 +189,7 @@ fn ipxe_under_bios_chains_to_the_script_by_http() {
         return;
     };
     let media = bake(&workshop, "media", &[]);
-    let (_server, url) = serve(&media);
+    let (_server, url) = serve_files(&media);
     let tftp = workshop.output("tftp");
     let script = find(&media, ".ipxe");
     let chain = format!("#!ipxe\nchain {url}/{}\n", name(&script));

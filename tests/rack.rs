@@ -6,14 +6,14 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::server::{Running, serve_files};
 use support::{Workshop, have, run};
 
 /// Several times what the whole takes on a busy host.
@@ -25,17 +25,6 @@ const MACHINES: [(&str, &str, bool); 3] = [
     ("master", "52:54:00:00:01:01", true),
     ("worker", "52:54:00:00:02:01", true),
 ];
-
-/// A program that is ended with the test, whatever the test's end.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Either fails only for a program that has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn three_roles_install_unattended_and_boot_from_their_disks() {
@@ -147,22 +136,7 @@ fn machine_config_server(directory: &Path) -> (Running, String) {
             fs::write(path, config(name).to_string()).unwrap();
         }
     }
-    let mut server = Command::new("python3")
-        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "-d"])
-        .arg(directory)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starting a web server");
-    let mut greeting = String::new();
-    BufReader::new(server.stdout.take().unwrap())
-        .read_line(&mut greeting)
-        .expect("reading the web server's port");
-    let port = greeting
-        .split_once(" port ")
-        .and_then(|(_, rest)| rest.split(' ').next())
-        .unwrap_or_else(|| panic!("no port in {greeting:?}"));
-    (Running(server), format!("http://10.0.2.2:{port}"))
+    serve_files(directory)
 }
 
 fn inventory(directory: &Path, address: &str) -> PathBuf {

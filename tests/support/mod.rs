@@ -6,6 +6,7 @@
     reason = "each test program uses its own part"
 )]
 
+pub mod server;
 pub mod tree;
 
 use std::collections::BTreeMap;
