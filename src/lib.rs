@@ -16,8 +16,8 @@
 //! tells whether a driver would be loaded, `containerfile` what the cluster will build for day 2, and
 //! `stages` puts both together for every boot of a machine's life. `layer` adds and repairs drivers by
 //! one more layer. `hosts` reads what machines there are; `media` makes media for each of them, and
-//! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs; no
-//! command uses it yet.
+//! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs, and
+//! `openshift` says what the installer and the cluster are told; no command uses them yet.
 
 pub mod cli;
 pub mod containerfile;
@@ -29,6 +29,7 @@ pub mod image;
 pub mod kernel;
 pub mod layer;
 pub mod media;
+pub mod openshift;
 pub mod ostree;
 pub mod progress;
 #[cfg(test)]

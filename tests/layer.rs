@@ -18,13 +18,18 @@ use support::{Workshop, find, have, run, run_to_fail, sample, text};
 
 const DRIVER: &str = "megaraid_sas";
 
-/// The sample's out-of-box modules.
-fn modules() -> Vec<PathBuf> {
+/// The sample's out-of-box modules, where an ordinary user can read them.
+fn modules(workshop: &Workshop) -> Vec<PathBuf> {
     let drivers = sample().unwrap().join("tree/drivers");
     let extra = find(&drivers, "").join("extra");
+    let copies = workshop.output("modules");
     support::names(&extra)
         .iter()
-        .map(|name| extra.join(name))
+        .map(|name| {
+            let copy = copies.join(name);
+            fs::copy(extra.join(name), &copy).expect("copying a module");
+            copy
+        })
         .collect()
 }
 
@@ -134,13 +139,14 @@ fn added_drivers_are_indexed_as_a_builder_indexes_them() {
     };
     let output = workshop.output("added");
     let target = format!("oci:{}:os", output.join("os").display());
-    let files: Vec<String> = modules()
+    let modules = modules(&workshop);
+    let files: Vec<String> = modules
         .iter()
         .flat_map(|path| ["--add-driver".to_owned(), path.display().to_string()])
         .collect();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     layer(&workshop, &workshop.image("stock"), &target, &files);
-    for path in modules() {
+    for path in modules {
         let driver = path.file_stem().unwrap().to_str().unwrap();
         let said = check(&workshop, &target, driver);
         assert_eq!(said["complete"], true, "{said:#}");
@@ -209,7 +215,7 @@ fn what_no_layer_can_mend_is_refused() {
         &["is not in the image", "--add-driver"],
     );
 
-    let module = modules()
+    let module = modules(&workshop)
         .into_iter()
         .find(|path| path.ends_with("megaraid_sas.ko"))
         .unwrap();

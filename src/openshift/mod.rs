@@ -1,0 +1,51 @@
+//! What the installer and the cluster are told about an image with drivers.
+//!
+//! ```text
+//! release            what a release of OpenShift can do
+//! role               the machines that are installed
+//! image_reference    an image as nodes and on-cluster builds name it
+//! driver, firmware   files and units for a machine's Ignition config
+//! machine_config     the pool's image, kernel arguments, files and units
+//! machine_os_config  who builds the pool's image from the day of installation on
+//! boot_images        boot images that the cluster has to leave alone
+//! pull_secret        whether the cluster may pull the image
+//! manifest           an object as a file of the install directory
+//! notes              what the admin has to know
+//! objects            all of it for one request, or why the cluster would not come up
+//! ```
+//!
+//! Plain data in, plain data out: nothing here reads files or talks to a cluster.
+//!
+//! Source of truth: the openshift-install notes, sections 2 to 4, and the on-cluster-layering notes,
+//! sections 1, 7 and 8. Objects are checked by the cluster's own definitions in `tests/openshift.rs`.
+
+mod boot_images;
+mod driver;
+mod firmware;
+mod image_reference;
+mod machine_config;
+mod machine_os_config;
+mod manifest;
+mod notes;
+mod objects;
+mod pull_secret;
+mod release;
+mod role;
+
+#[cfg(test)]
+mod tests;
+
+pub use boot_images::{BootImages, DayTwo, Platform, PlatformError, SkewRecord};
+pub use driver::{Driver, DriverError, VERIFY_UNIT, fragment};
+pub use firmware::{FIRMWARE_MAX_BYTES, Firmware, FirmwareError};
+pub use image_reference::{OsImage, OsImageError, PushSpec};
+pub use machine_config::{
+    MACHINE_CONFIG_MAX_BYTES, MACHINE_CONFIG_WARN_BYTES, MachineConfig, ObjectError, size_bytes,
+};
+pub use machine_os_config::{CONTAINERFILE_MAX_CHARS, PushSecret, Seed, SeedError};
+pub use manifest::{Folder, Manifest};
+pub use notes::Note;
+pub use objects::{Derivation, Found, Media, Objects, Request, RequestError, objects};
+pub use pull_secret::{PullSecret, PullSecretError};
+pub use release::{Release, ReleaseError, Seeding};
+pub use role::{Role, RoleError};

@@ -1,0 +1,212 @@
+//! What the admin has to know about a request that is fine.
+//!
+//! Source: openshift-install notes, sections 2.6, 3.4 and 3.7; on-cluster-layering notes, sections 7.1,
+//! 8.2 and 8.6.
+
+use super::driver::Driver;
+use super::image_reference::OsImage;
+use super::objects::{Derivation, Request};
+use super::release::Seeding;
+use super::role::Role;
+
+/// What the admin has to know or do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What it is about, in a word that stays the same.
+    pub id: &'static str,
+    /// The whole of it.
+    pub sentence: String,
+    /// What to run, in this order.
+    pub commands: Vec<String>,
+}
+
+/// What follows from a request that is fine.
+pub(super) fn notes(request: &Request, image: Option<&OsImage>) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let mut note = |id, sentence: String| {
+        notes.push(Note {
+            id,
+            sentence,
+            commands: Vec::new(),
+        });
+    };
+    let release = request.release;
+    let has_nodes = request.roles.iter().any(|role| role.pool().is_some());
+    if let Some(media) = &request.media {
+        let overlays = release.bootstrap_overlays() && request.roles.contains(&Role::Bootstrap);
+        match (media.derivation, &media.registry_name) {
+            (Derivation::Unknown, Some(name)) if overlays => note(
+                "bootstrap",
+                format!(
+                    "if {name} has no OpenShift in it, the bootstrap machine gives up; coreos-bake \
+                     check tells"
+                ),
+            ),
+            (Derivation::Node, _) if overlays => note(
+                "bootstrap",
+                format!(
+                    "the bootstrap machine runs kubelet and oc of the media, so bake them anew for \
+                     another release than {release}"
+                ),
+            ),
+            _ => {}
+        }
+        if let (Some(image), true) = (image, has_nodes)
+            && media.registry_name.as_deref() != Some(image.to_string().as_str())
+        {
+            note(
+                "pivot",
+                format!(
+                    "the media are of {}, so every node rebases to {image} and reboots at its first boot",
+                    media
+                        .registry_name
+                        .as_deref()
+                        .unwrap_or("an image without a registry's name")
+                ),
+            );
+        }
+    }
+    if image.is_none() && has_nodes {
+        note(
+            "no-os-image",
+            format!(
+                "no image is set for the nodes, so they rebase to the {} of the payload at their first \
+                 boot, which has none of your drivers",
+                release.payload_tag(release.default_stream())
+            ),
+        );
+    }
+    if let (Some(image), None) = (image, &request.seed) {
+        note(
+            "os-updates",
+            format!(
+                "upgrades of the cluster no longer change the OS of these pools: build anew from each \
+                 release's image, and set osImageURL to it instead of {image}"
+            ),
+        );
+    }
+    if let (Some(image), None, false) = (image, &request.pull_secret, request.anonymous_pull) {
+        note(
+            "pull-secret",
+            format!(
+                "no pull secret was found, so nobody looked whether the cluster may pull from {}",
+                image.registry()
+            ),
+        );
+    }
+    let has_settings = |driver: &&Driver| {
+        !driver.options.is_empty() || !driver.instead_of.is_empty() || !driver.after.is_empty()
+    };
+    if let Some(driver) = request.drivers.iter().find(has_settings) {
+        note(
+            "initramfs-settings",
+            format!(
+                "an initramfs that loads {0} doesn't see the files in /etc/modprobe.d: for a root disk \
+                 behind it, set kernel arguments ({0}.OPTION=VALUE, modprobe.blacklist=OTHER) when you \
+                 bake",
+                driver.name
+            ),
+        );
+    }
+    if let Some(driver) = request.drivers.iter().find(|d| !d.firmware.is_empty()) {
+        note(
+            "initramfs-firmware",
+            format!(
+                "firmware that {} asks for in the initramfs has to be in the initramfs; these files \
+                 are found once /etc is there",
+                driver.name
+            ),
+        );
+    }
+    if !request.kernel_arguments.is_empty() && has_nodes {
+        note(
+            "kernel-arguments",
+            "nodes reboot once at their first boot unless the media have the same kernel arguments in \
+             the same order (--dest-karg-append)"
+                .to_owned(),
+        );
+    }
+    notes.extend(seed_notes(request));
+    notes
+}
+
+/// What the documents don't say about seeds.
+fn seed_notes(request: &Request) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let Some(seed) = &request.seed else {
+        return notes;
+    };
+    let mut note = |id, sentence: String, commands| {
+        notes.push(Note {
+            id,
+            sentence,
+            commands,
+        });
+    };
+    let release = request.release;
+    match release.seeding() {
+        Seeding::Unannounced => note(
+            "seed-release",
+            format!(
+                "{release} has the code for MachineOSConfigs at installation, but which release \
+                 supports them first is not documented; try it before you rely on it"
+            ),
+            Vec::new(),
+        ),
+        Seeding::There | Seeding::Missing => note(
+            "seed-release",
+            format!(
+                "that {release} supports MachineOSConfigs at installation was read from its code, not \
+                 tried on a cluster"
+            ),
+            Vec::new(),
+        ),
+    }
+    let pools: Vec<&str> = request
+        .roles
+        .iter()
+        .filter_map(|role| role.pool())
+        .collect();
+    let base = match release.builds_on_os_image() {
+        true => "builds start from the seed instead of the release's image",
+        false => "a build has to be asked for by hand",
+    };
+    note(
+        "seed-trap",
+        format!(
+            "a seeded pool keeps its image when the cluster is upgraded, and the upgrade is said to \
+             have succeeded: nothing is built, and {base}; after an upgrade, look at what the nodes run, \
+             and set osImageURL to the new release's image with a MachineConfig whose name sorts behind \
+             10-prebuiltimage-osimageurl-POOL"
+        ),
+        pools
+            .iter()
+            .map(|pool| {
+                format!(
+                    "oc get machineosconfig {pool} -o jsonpath='{{.status.currentImagePullSpec}}'"
+                )
+            })
+            .collect(),
+    );
+    note(
+        "seed-reboot",
+        "when the cluster takes the seed over, nodes reboot once although their image is right already"
+            .to_owned(),
+        Vec::new(),
+    );
+    if seed.push_secret.content.is_none() {
+        note(
+            "seed-secret",
+            format!(
+                "the seed is taken over once the secret {} is there; its credentials must also allow \
+                 deleting, or old images stay",
+                seed.push_secret.name
+            ),
+            vec![format!(
+                "oc -n openshift-machine-config-operator get secret {}",
+                seed.push_secret.name
+            )],
+        );
+    }
+    notes
+}

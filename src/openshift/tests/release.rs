@@ -1,0 +1,147 @@
+use crate::ignition::Version;
+use crate::openshift::{Platform, Release, ReleaseError, Seeding};
+
+fn release(text: &str) -> Release {
+    text.parse().unwrap()
+}
+
+#[test]
+fn texts_that_are_releases() {
+    for (text, shown) in [
+        ("4.12", "4.12"),
+        ("4.19.0", "4.19.0"),
+        ("4.19.3", "4.19.3"),
+        ("4.20.0-rc.1", "4.20.0"),
+        ("4.20.0-0.nightly-2026-01-01-000000", "4.20.0"),
+        ("5.0", "5.0"),
+        ("5.12", "5.12"),
+    ] {
+        assert_eq!(release(text).to_string(), shown);
+    }
+    for text in [
+        "",
+        "4",
+        "4.",
+        "4.x",
+        "04.19",
+        "4.019",
+        "4.19.",
+        "4.19.1.2",
+        "v4.19",
+        " 4.19",
+        "4.19-",
+        "+4.19",
+        "4.19-rc.1",
+        "4.99999",
+    ] {
+        let error = text.parse::<Release>().unwrap_err();
+        assert!(matches!(error, ReleaseError::Malformed(_)), "{text:?}");
+    }
+    for text in ["3.11", "4.11", "4.11.99", "6.0"] {
+        assert_eq!(
+            text.parse::<Release>().unwrap_err().to_string(),
+            format!("OpenShift {text} is not known; 4.12 to 4.x and 5.x are")
+        );
+    }
+    assert!(release("4.9999") > release("4.19.3"));
+    assert_eq!(release("4.19.3").exact().as_deref(), Some("4.19.3"));
+    assert_eq!(release("4.19").exact(), None);
+}
+
+#[test]
+fn rules_change_at_their_releases() {
+    use Version as V;
+    type Row = (&'static str, V, bool, Seeding, bool, &'static str);
+    let rows: [Row; 9] = [
+        (
+            "4.13",
+            V::V3_2,
+            false,
+            Seeding::Missing,
+            false,
+            "rhel-coreos",
+        ),
+        (
+            "4.14",
+            V::V3_4,
+            false,
+            Seeding::Missing,
+            false,
+            "rhel-coreos",
+        ),
+        (
+            "4.16",
+            V::V3_4,
+            false,
+            Seeding::Missing,
+            false,
+            "rhel-coreos",
+        ),
+        (
+            "4.18",
+            V::V3_4,
+            false,
+            Seeding::Missing,
+            false,
+            "rhel-coreos",
+        ),
+        (
+            "4.19",
+            V::V3_5,
+            true,
+            Seeding::Missing,
+            false,
+            "rhel-coreos",
+        ),
+        (
+            "4.20",
+            V::V3_5,
+            true,
+            Seeding::Missing,
+            false,
+            "rhel-coreos",
+        ),
+        (
+            "4.21",
+            V::V3_5,
+            true,
+            Seeding::Unannounced,
+            false,
+            "rhel-coreos",
+        ),
+        ("4.22", V::V3_5, true, Seeding::There, true, "rhel-coreos"),
+        ("5.0", V::V3_5, true, Seeding::There, true, "rhel-coreos-10"),
+    ];
+    for (text, ceiling, overlays, seeding, since_22, tag) in rows {
+        let release = release(text);
+        assert_eq!(release.ignition_ceiling(), ceiling, "{text}");
+        assert_eq!(release.bootstrap_overlays(), overlays, "{text}");
+        assert_eq!(release.seeding(), seeding, "{text}");
+        assert_eq!(release.enforces_skew(), since_22, "{text}");
+        assert_eq!(release.has_streams(), since_22, "{text}");
+        assert_eq!(release.builds_on_os_image(), since_22, "{text}");
+        assert_eq!(release.payload_tag(release.default_stream()), tag, "{text}");
+    }
+    assert_eq!(release("4.12").payload_tag("rhel-9"), "rhel-coreos-8");
+    assert_eq!(release("4.22").payload_tag("rhel-10"), "rhel-coreos-10");
+    assert_eq!(release("4.22").default_stream(), "rhel-9");
+}
+
+#[test]
+fn boot_images_are_managed_from_these_releases_on() {
+    for (platform, before, since) in [
+        ("aws", "4.18", Some("4.19")),
+        ("gcp", "4.18", Some("4.19")),
+        ("azure", "4.21", Some("4.22")),
+        ("vsphere", "4.21", Some("4.22")),
+        ("baremetal", "5.0", None),
+        ("none", "5.0", None),
+    ] {
+        let platform: Platform = platform.parse().unwrap();
+        assert!(!platform.is_managed(release(before)), "{platform}");
+        if let Some(since) = since {
+            assert!(platform.is_managed(release(since)), "{platform}");
+        }
+    }
+    assert!("bare-metal".parse::<Platform>().is_err());
+}
