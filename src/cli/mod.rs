@@ -7,6 +7,7 @@ mod hosts;
 mod image_args;
 mod inspect;
 mod layer;
+mod prepare;
 mod report;
 mod serve;
 mod table;
@@ -63,6 +64,7 @@ enum Command {
     Check(check::CheckArgs),
     Layer(Box<layer::LayerArgs>),
     Inspect(inspect::InspectArgs),
+    Prepare(Box<prepare::PrepareArgs>),
     Hosts(hosts::HostsArgs),
     Serve(serve::ServeArgs),
     Completions(generate::CompletionsArgs),
@@ -98,6 +100,7 @@ impl Command {
             Self::Check(args) => args.run(terminal),
             Self::Layer(args) => args.run(terminal),
             Self::Inspect(args) => args.run(terminal),
+            Self::Prepare(args) => args.run(terminal),
             Self::Hosts(args) => args.run(terminal),
             Self::Serve(args) => args.run(terminal),
             Self::Completions(args) => args.run(),

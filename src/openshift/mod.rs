@@ -12,12 +12,16 @@
 //! manifest           an object as a file of the install directory
 //! notes              what the admin has to know
 //! objects            all of it for one request, or why the cluster would not come up
+//! directory          an install directory: what it has, what is added to it, and back again
 //! ```
 //!
-//! Plain data in, plain data out: nothing here reads files or talks to a cluster.
+//! Plain data in, plain data out: nothing but `directory` reads or writes files, and nothing talks to a
+//! cluster.
 //!
 //! Source of truth: the openshift-install notes, sections 2 to 4, and the on-cluster-layering notes,
 //! sections 1, 7 and 8. Objects are checked by the cluster's own definitions in `tests/openshift.rs`.
+
+pub mod directory;
 
 mod boot_images;
 mod driver;

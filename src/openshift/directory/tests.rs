@@ -1,0 +1,172 @@
+//! What takes no directory to be seen; the rest is in `tests/prepare.rs`.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::{Duration, SystemTime};
+
+use super::certificates::valid_until;
+use super::record::{RECORD_DIRECTORY, Record};
+use super::{Edit, diff, manifests, undo};
+
+/// Valid in 2024 on the first of January.
+const OLD: &str = "-----BEGIN CERTIFICATE-----
+MIIBKTCBzwIBATAKBggqhkjOPQQDAjAmMRAwDgYDVQQDDAdyb290LWNhMRIwEAYD
+VQQLDAlvcGVuc2hpZnQwHhcNMjQwMTAxMDAwMDAwWhcNMjQwMTAyMDAwMDAwWjAb
+MRkwFwYDVQQDDBBzeXN0ZW06Ym9vdHN0cmFwMFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAEOvkU4icpdajAC+osyZLeGVA4+wyIo6/gUYrjXU0Jb3d5H7cgg2Gqo64M
+KBQEcgM32aRieHprQZJUzqmAaTnvWDAKBggqhkjOPQQDAgNJADBGAiEAgwuF20I5
+0FOuptQrxUf6T3NVXrYWuTcFXIjMZPghbb4CIQDhAeyiOxFeK9K8YsUuuEFXzUPj
+bNQ/inrsL0G9Q9kg5g==
+-----END CERTIFICATE-----
+";
+
+/// The same until 2124, which is written in another way.
+const NEW: &str = "-----BEGIN CERTIFICATE-----
+MIIBKDCBzwIBAjAKBggqhkjOPQQDAjAmMRAwDgYDVQQDDAdyb290LWNhMRIwEAYD
+VQQLDAlvcGVuc2hpZnQwIBcNMjYwMTAxMDAwMDAwWhgPMjEyNDAxMDEwMDAwMDBa
+MBkxFzAVBgNVBAMMDmt1YmVsZXQtc2lnbmVyMFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAEOvkU4icpdajAC+osyZLeGVA4+wyIo6/gUYrjXU0Jb3d5H7cgg2Gqo64M
+KBQEcgM32aRieHprQZJUzqmAaTnvWDAKBggqhkjOPQQDAgNIADBFAiEA69Qjb9gX
+YcT178AxLNIbFziBsAuLfgvt44D2YavDPPsCIGWA/qgrjq4oxenQDW5nqUj1mgBs
+zveazL39g7DqvhaA
+-----END CERTIFICATE-----
+";
+
+#[test]
+fn the_first_certificate_to_expire_counts() {
+    // `openssl x509 -enddate` and `date -d … +%s` say so.
+    let (old, new) = (1_704_153_600, 4_859_740_800);
+    for (pem, seconds) in [
+        (OLD.to_owned(), Some(old)),
+        (NEW.to_owned(), Some(new)),
+        (format!("{NEW}some text\n{OLD}"), Some(old)),
+        (NEW.replace("MIIB", "MIIC"), None),
+        (NEW.replace('\n', "\r\n"), Some(new)),
+        (String::new(), None),
+    ] {
+        assert_eq!(valid_until(&pem), seconds.map(Duration::from_secs), "{pem}");
+    }
+    for length in 0..OLD.len() {
+        // A part of one may be none, and has to do no harm.
+        let _ = valid_until(&OLD[..length]);
+    }
+}
+
+#[test]
+fn a_diff_shows_no_secret() {
+    let config = |password: &str| {
+        format!(
+            r#"{{"ignition":{{"version":"3.2.0"}},"passwd":{{"users":[{{"name":"core","passwordHash":"{password}"}}]}},"storage":{{"files":[{{"path":"/root/key","contents":{{"source":"data:,{password}"}}}}]}}}}"#
+        )
+    };
+    let ignition = Edit {
+        path: "master.ign".to_owned(),
+        before: Some(config("hunter1").into_bytes()),
+        after: config("hunter2").into_bytes(),
+        is_secret: false,
+    };
+    let secret = Edit {
+        path: "openshift/a.yaml".to_owned(),
+        before: None,
+        after: b"data: hunter2\n".to_vec(),
+        is_secret: true,
+    };
+    let shown = [&ignition, &secret].map(diff::unified);
+    assert!(shown[0].contains("\"source\": \"data:,… (7 characters, "));
+    assert!(
+        shown[1].ends_with("+(a secret of 14 bytes)\n"),
+        "{}",
+        shown[1]
+    );
+    for text in shown.iter().chain([&format!("{ignition:?} {secret:?}")]) {
+        assert!(!text.contains("hunter"), "{text}");
+    }
+}
+
+#[test]
+fn errors_of_yaml_quote_nothing() {
+    for text in [
+        "password: hunter2\n  more: [",
+        "a: hunter2\na: hunter2\n",
+        "hunter2: {",
+        "- hunter2\n\t- b",
+        "\u{0}hunter2",
+    ] {
+        let error = manifests::parse("openshift/a.yaml", text.as_bytes()).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(
+            error.starts_with("openshift/a.yaml is no YAML: "),
+            "{error}"
+        );
+        assert!(
+            !error.contains("hunter2") && !error.contains('\n'),
+            "{error}"
+        );
+    }
+    let documents = manifests::parse("a", b"---\n# nothing\n---\na: 1\n---\n{\"b\": 2}\n").unwrap();
+    assert_eq!(documents.len(), 2);
+}
+
+/// A record leads to no other files than those that are written here.
+#[test]
+fn a_record_of_somebody_elses_making_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join(RECORD_DIRECTORY);
+    fs::create_dir(&place).unwrap();
+    fs::write(directory.path().join("precious"), "").unwrap();
+    let hash = super::sha256(b"");
+    let record = |path: &str, folder: &str| {
+        format!(
+            r#"{{"schema":"coreos-bake/prepared/v1","state":"manifests","settings":"","edits":[{{"path":{path:?},"before":null,"after":"{hash}"}}],"folders":[{folder}],"times":[]}}"#
+        )
+    };
+    let write = |text: &str| fs::write(place.join("prepare.json"), text).unwrap();
+    for (path, folder) in [
+        ("precious", ""),
+        ("openshift/../precious", ""),
+        ("../x.ign", ""),
+        ("/x.ign", ""),
+        ("auth/kubeconfig", ""),
+        ("openshift/..", ""),
+        ("openshift/", ""),
+        ("", ""),
+        ("openshift/a", "\"..\""),
+        ("openshift/a", "\"\""),
+    ] {
+        write(&record(path, folder));
+        for force in [false, true] {
+            let error = undo(directory.path(), force).unwrap_err().to_string();
+            assert!(
+                error.ends_with("is no record of a preparation"),
+                "{path} {error}"
+            );
+        }
+    }
+    for text in ["", "{}", "[]", "\u{0}"] {
+        write(text);
+        assert!(Record::read(directory.path()).is_err(), "{text:?}");
+    }
+    assert!(directory.path().join("precious").exists());
+    write(&record("openshift/a", ""));
+    assert!(Record::read(directory.path()).unwrap().is_some());
+    undo(directory.path(), true).unwrap();
+    assert!(!place.exists());
+    assert!(super::Directory::read(directory.path(), SystemTime::now()).is_err());
+}
+
+/// Where there are no hard links.
+#[test]
+fn a_kept_copy_has_mode_and_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let [file, kept] = ["file", "kept"].map(|name| directory.path().join(name));
+    fs::write(&file, "content").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).unwrap();
+    let time = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
+    let open = fs::File::options().write(true).open(&file).unwrap();
+    open.set_modified(time).unwrap();
+    super::execute::copy(&file, &kept).unwrap();
+    let metadata = fs::metadata(&kept).unwrap();
+    assert_eq!(metadata.mode() & 0o7777, 0o604);
+    assert_eq!(metadata.modified().unwrap(), time);
+    assert_eq!(fs::read(&kept).unwrap(), b"content");
+}
