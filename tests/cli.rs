@@ -18,6 +18,7 @@ fn help_fits_eighty_columns() {
         &["check"],
         &["hosts"],
         &["layer"],
+        &["prepare"],
         &["serve"],
         &["inspect"],
         &["completions"],

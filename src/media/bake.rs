@@ -87,7 +87,14 @@ impl Bake<'_> {
 
         let drivers = self.verify()?;
         let artifacts = self.checksums(&disks)?;
-        let record = record::bake_json(self.source, &artifacts, &drivers, &self.options());
+        let has_openshift = self.has_openshift();
+        let record = record::bake_json(
+            self.source,
+            &artifacts,
+            &drivers,
+            &self.options(),
+            has_openshift,
+        );
         let texts = [
             (CHECKSUMS, record::checksums(&artifacts)),
             (
@@ -107,6 +114,15 @@ impl Bake<'_> {
             artifacts,
             drivers,
             record,
+        })
+    }
+
+    /// What `prepare` asks later. Media are none the worse for a database that nobody can read.
+    fn has_openshift(&self) -> Option<bool> {
+        let found = stages::has_openshift(&self.source.imported.tree);
+        found.unwrap_or_else(|error| {
+            self.progress.warn(&format!("{error:#}"));
+            None
         })
     }
 

@@ -29,6 +29,7 @@ pub(super) fn bake_json(
     artifacts: &[Artifact],
     drivers: &[Presence],
     options: &BTreeMap<&str, Value>,
+    has_openshift: Option<bool>,
 ) -> Value {
     let image = &source.image;
     json!({
@@ -49,6 +50,7 @@ pub(super) fn bake_json(
             "version": source.facts.version,
             "pretty-name": source.facts.pretty_name,
             "kernel": source.facts.kernel.release,
+            "openshift-clients": has_openshift,
         },
         "ostree": {
             "base-commit": source.imported.base_commit.map(|c| c.to_string()),

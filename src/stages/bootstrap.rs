@@ -7,7 +7,7 @@
 use anyhow::Result;
 
 use super::{Origin, System, Verdict, rpmdb};
-use crate::kernel::{self, some_of};
+use crate::kernel::{self, Files, some_of};
 
 /// The package by which the installer knows an image that needs nothing put over it, and the file
 /// by which the assisted installer does.
@@ -30,6 +30,15 @@ const REPLACED: [(&str, &str); 4] = [
 
 /// Largest file of those that is looked into.
 const FILE_MAX_BYTES: usize = 256 << 10;
+
+/// Whether an image has OpenShift in it, as a release's node image does; None if nothing tells.
+pub fn has_openshift(root: &dyn Files) -> Result<Option<bool>> {
+    let package = rpmdb::has_package(root, CLIENTS)?;
+    Ok(match package {
+        None if !root.exists(CLIENT)? => Some(false),
+        known => known,
+    })
+}
 
 /// What becomes of `driver` on a bootstrap node that boots `system`.
 pub(super) fn judge(system: &System<'_>, driver: &str) -> Result<Verdict> {
@@ -132,4 +141,20 @@ fn losses(system: &System<'_>, driver: &str) -> Result<Vec<String>> {
         }
     }
     Ok(lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Content, Meta, Node, Tree};
+
+    #[test]
+    fn without_packages_a_client_is_no_proof() {
+        let mut tree = Tree::new(Meta::root(0o755));
+        assert_eq!(has_openshift(&tree).unwrap(), Some(false));
+        let bin = tree.make_directories("usr/bin", &Meta::root(0o755));
+        let client = Node::File(Content::bytes(vec![1]));
+        tree.create(bin, "oc", Meta::root(0o755), client);
+        assert_eq!(has_openshift(&tree).unwrap(), None);
+    }
 }

@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use std::collections::BTreeMap;
 
+pub use bootstrap::has_openshift;
 pub use hardware::{Needed, needed};
 pub use pivot::Origin;
 pub use verdict::{Judged, Mark, Verdict};
