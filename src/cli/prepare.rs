@@ -1,6 +1,8 @@
 //! `coreos-bake prepare`: have openshift-install install what was baked.
 
 mod bake;
+#[cfg(test)]
+mod commands;
 mod paths;
 
 use std::collections::BTreeSet;
