@@ -1,6 +1,9 @@
 //! `coreos-bake prepare`: have openshift-install install what was baked.
 
 mod bake;
+#[cfg(test)]
+mod commands;
+mod paths;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,7 @@ use crate::openshift::{
 };
 use crate::staging::Staging;
 use bake::Bake;
+use paths::PathArgs;
 
 /// A list of a driver's.
 type ListOf = fn(&mut Driver) -> &mut Vec<String>;
@@ -34,7 +38,8 @@ const INPUT_MAX_BYTES: u64 = 1 << 20;
 /// adds MachineConfigs with the nodes' image, kernel arguments and drivers. After
 /// `create ignition-configs`, puts the drivers into the Ignition configs; run it both
 /// times. For an agent-based installation, run it before `agent create image`. What
-/// the nodes could not come up with is refused, and nothing is changed then.
+/// the nodes could not come up with is refused, and nothing is changed then. With
+/// --path, prints all steps of an installation instead; DIR need not be there yet.
 #[derive(Debug, Args)]
 pub(super) struct PrepareArgs {
     /// Install directory
@@ -58,13 +63,15 @@ pub(super) struct PrepareArgs {
     #[arg(long = "karg-append", value_name = "ARG")]
     kargs: Vec<String>,
     #[command(flatten)]
+    path: PathArgs,
+    #[command(flatten)]
     drivers: DriverArgs,
     #[command(flatten)]
     seed: SeedArgs,
     /// The image can be pulled without credentials
     #[arg(long)]
     anonymous_pull: bool,
-    /// Write files for the running cluster to DIR
+    /// Write files for the running cluster, or those of --path, to DIR
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Show what would change as a diff, and stop
@@ -122,6 +129,9 @@ impl PrepareArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         if self.undo {
             return self.undo(terminal);
+        }
+        if let Some(path) = self.path.path() {
+            return self.tell(path, terminal);
         }
         let directory = Directory::read(&self.directory, SystemTime::now())?;
         let objects = self.objects(&directory)?;
@@ -213,15 +223,8 @@ impl PrepareArgs {
         let Some(output) = self.output.as_ref().filter(|_| !files.is_empty()) else {
             return Ok(None);
         };
-        let staging = Staging::new(output, self.force)?;
-        let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
-        staging.check_free(names.iter().map(String::as_str))?;
-        for file in files {
-            let written =
-                std::io::Write::write_all(&mut staging.create(&file.name)?, file.text().as_bytes());
-            written.with_context(|| format!("writing {}", file.name))?;
-        }
-        Ok(Some((staging, names)))
+        let files = files.iter().map(|file| (file.name.clone(), file.text()));
+        staged(output, self.force, files).map(Some)
     }
 
     fn value(&self, directory: &Directory, plan: &Plan, objects: &Objects) -> Value {
@@ -288,6 +291,22 @@ impl PrepareArgs {
         }
         text
     }
+}
+
+/// Files that wait to be published, and their names.
+fn staged<T: AsRef<[u8]>>(
+    output: &Path,
+    force: bool,
+    files: impl IntoIterator<Item = (String, T)>,
+) -> Result<(Staging, Vec<String>)> {
+    let staging = Staging::new(output, force)?;
+    let (names, contents): (Vec<String>, Vec<T>) = files.into_iter().unzip();
+    staging.check_free(names.iter().map(String::as_str))?;
+    for (name, content) in names.iter().zip(contents) {
+        let written = std::io::Write::write_all(&mut staging.create(name)?, content.as_ref());
+        written.with_context(|| format!("writing {name}"))?;
+    }
+    Ok((staging, names))
 }
 
 fn action(edit: &Edit) -> &'static str {

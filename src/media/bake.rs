@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::disks::Disks;
@@ -21,6 +22,7 @@ use super::plan::{Plan, Request, refuse_missing};
 use super::pxe;
 use super::record::{self, Artifact};
 use super::source::Source;
+use super::stream::stream;
 use crate::format::squashfs;
 use crate::progress::Progress;
 use crate::stages::{self, Presence};
@@ -99,8 +101,8 @@ impl Bake<'_> {
             (CHECKSUMS, record::checksums(&artifacts)),
             (
                 STREAM,
-                pretty(&record::stream_json(
-                    self.source,
+                pretty(&stream(
+                    &self.source.facts,
                     &artifacts,
                     &self.source.created_text(),
                 ))?,
@@ -380,6 +382,6 @@ fn artifact(
     })
 }
 
-fn pretty(value: &Value) -> Result<String> {
+fn pretty(value: &impl Serialize) -> Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }

@@ -18,6 +18,7 @@ mod plan;
 mod pxe;
 mod record;
 mod source;
+mod stream;
 
 pub use bake::Baked;
 pub use compress::Archive;

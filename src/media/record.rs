@@ -1,5 +1,5 @@
-//! What a bake leaves beside the media: checksums, stream metadata, and the record that later
-//! tells whether the media are stale.
+//! What a bake leaves beside the media: checksums, and the record that later tells whether the media
+//! are stale.
 
 use std::collections::BTreeMap;
 
@@ -60,66 +60,6 @@ pub(super) fn bake_json(
         "drivers": drivers,
         "options": options,
         "files": artifacts,
-    })
-}
-
-/// `stream.json`: CoreOS stream metadata, so that tools that read a stream can use the directory.
-/// Fields: coreos/stream-metadata-go `stream/stream.go`.
-pub(super) fn stream_json(source: &Source, artifacts: &[Artifact], last_modified: &str) -> Value {
-    let location = |role: &str| {
-        artifacts
-            .iter()
-            .find(|artifact| artifact.role == role)
-            .map(|artifact| json!({ "location": artifact.name, "sha256": artifact.sha256 }))
-    };
-    let mut formats = serde_json::Map::new();
-    if let Some(disk) = location("iso") {
-        formats.insert("iso".to_owned(), json!({ "disk": disk }));
-    }
-    if let (Some(kernel), Some(initramfs), Some(rootfs)) = (
-        location("kernel"),
-        location("initramfs"),
-        location("rootfs"),
-    ) {
-        formats.insert(
-            "pxe".to_owned(),
-            json!({ "kernel": kernel, "initramfs": initramfs, "rootfs": rootfs }),
-        );
-    }
-    let mut qemu = serde_json::Map::new();
-    if let Some(disk) = location("qcow2") {
-        qemu.insert("qcow2".to_owned(), json!({ "disk": disk }));
-    }
-    for (role, head) in [("metal", ""), ("metal4k", "4k.")] {
-        let Some(artifact) = artifacts.iter().find(|artifact| artifact.role == role) else {
-            continue;
-        };
-        // raw, raw.gz, 4k.raw.xz
-        let ending = artifact.name.rsplit_once(".raw").map_or("", |(_, e)| e);
-        formats.insert(
-            format!("{head}raw{ending}"),
-            json!({ "disk": location(role) }),
-        );
-    }
-    let facts = &source.facts;
-    let mut platforms = serde_json::Map::new();
-    for (platform, formats) in [("metal", formats), ("qemu", qemu)] {
-        if !formats.is_empty() {
-            platforms.insert(
-                platform.to_owned(),
-                json!({ "release": facts.version, "formats": formats }),
-            );
-        }
-    }
-    let mut architectures = serde_json::Map::new();
-    architectures.insert(
-        facts.architecture.clone(),
-        json!({ "artifacts": platforms }),
-    );
-    json!({
-        "stream": facts.labels.get("com.coreos.stream").unwrap_or(&facts.osname),
-        "metadata": { "last-modified": last_modified, "generator": concat!("coreos-bake ", env!("CARGO_PKG_VERSION")) },
-        "architectures": architectures,
     })
 }
 

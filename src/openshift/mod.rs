@@ -13,6 +13,7 @@
 //! notes              what the admin has to know
 //! objects            all of it for one request, or why the cluster would not come up
 //! directory          an install directory: what it has, what is added to it, and back again
+//! paths              the ways to install from baked media, as files and steps
 //! ```
 //!
 //! Plain data in, plain data out: nothing but `directory` reads or writes files, and nothing talks to a
@@ -22,6 +23,7 @@
 //! sections 1, 7 and 8. Objects are checked by the cluster's own definitions in `tests/openshift.rs`.
 
 pub mod directory;
+pub mod paths;
 
 mod boot_images;
 mod driver;

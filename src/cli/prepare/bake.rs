@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::read;
 use crate::failure::Failure;
+use crate::image::uname;
+use crate::openshift::paths::BakedFile;
 use crate::openshift::{Derivation, Media};
 
 /// Its name in the directory that bake has written.
@@ -36,6 +38,10 @@ pub(super) struct Bake {
     pub(super) os_version: String,
     /// The drivers that were asked for.
     pub(super) drivers: Vec<String>,
+    /// Architecture by its RPM name.
+    pub(super) architecture: String,
+    /// What was written.
+    pub(super) files: Vec<BakedFile>,
 }
 
 impl Bake {
@@ -81,6 +87,7 @@ impl Bake {
                 drivers.push(name);
             }
         }
+        let files = value["files"].as_array().into_iter().flatten();
         Self {
             media: Media {
                 registry_name,
@@ -93,7 +100,20 @@ impl Bake {
             os_image,
             os_version: text(&value["os"]["version"]),
             drivers,
+            architecture: uname(&text(&value["image"]["architecture"])).to_owned(),
+            files: files.map(baked_file).collect(),
         }
+    }
+}
+
+fn baked_file(value: &Value) -> BakedFile {
+    let text = |key: &str| value[key].as_str().map(str::to_owned);
+    BakedFile {
+        role: text("role").unwrap_or_default(),
+        name: text("name").unwrap_or_default(),
+        size: value["size"].as_u64().unwrap_or_default(),
+        sha256: text("sha256").unwrap_or_default(),
+        uncompressed_sha256: text("uncompressed-sha256"),
     }
 }
 

@@ -1,0 +1,390 @@
+//! What is known of the media and the cluster, and whether a recipe can be made of it.
+//!
+//! All of it ends up in commands, URLs, kernel command lines and boot loader scripts, which have quotes
+//! of their own or none. So words that any of them could misread are refused here, once.
+
+use super::Path;
+
+/// Releases whose rules are known, by their first two numbers: the first that takes an image of one's
+/// own, and the last major one.
+const OLDEST: (u16, u16) = (4, 12);
+const NEWEST_MAJOR: u16 = 5;
+
+/// Architectures by their RPM names.
+const ARCHITECTURES: [&str; 4] = ["x86_64", "aarch64", "ppc64le", "s390x"];
+
+/// Machines that have an Ignition config of the installer's.
+const ROLES: [&str; 4] = ["bootstrap", "master", "worker", "arbiter"];
+
+/// Longest word of any kind. A kernel's whole command line has 2048 bytes on x86.
+const WORD_MAX_BYTES: usize = 1024;
+
+/// Most machines' roles, files and arguments; far more than any command line takes.
+const LIST_MAX: usize = 64;
+
+/// A file that a bake has written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BakedFile {
+    /// What it is: `iso`, `kernel`, `initramfs`, `rootfs`, `metal`, `metal4k` or `qcow2`.
+    pub role: String,
+    /// Its name in the directory of the media.
+    pub name: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// SHA-256 of the file, 64 lower-case hex digits.
+    pub sha256: String,
+    /// The same of what it unpacks to, if it is compressed.
+    pub uncompressed_sha256: Option<String>,
+}
+
+/// What is known of the media and the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The first two numbers of the release of OpenShift.
+    pub release: (u16, u16),
+    /// Architecture by its RPM name, such as `aarch64`.
+    pub architecture: String,
+    /// Version of the OS in the media.
+    pub os_version: String,
+    /// Directory that the media are in.
+    pub media: String,
+    /// Files in it.
+    pub files: Vec<BakedFile>,
+    /// Where machines find that directory.
+    pub url: Option<String>,
+    /// Image that nodes run, by digest.
+    pub os_image: Option<String>,
+    /// Install directory.
+    pub directory: String,
+    /// Name of the cluster.
+    pub cluster: Option<String>,
+    /// Domain that the cluster's name is put in front of.
+    pub base_domain: Option<String>,
+    /// Machines that boot the media; if there are none, those that the path has.
+    pub roles: Vec<String>,
+    /// Path of the device to install to.
+    pub disk: Option<String>,
+    /// Kernel arguments of the live system, beside those that are in the media.
+    pub live_kargs: Vec<String>,
+    /// Kernel arguments that the installed system needs, one each, such as a driver's.
+    pub dest_kargs: Vec<String>,
+    /// Other options for `prepare`, a word each, such as `--driver=NAME`.
+    pub prepare_options: Vec<String>,
+}
+
+/// Why there is no recipe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// Something that the path needs is not known.
+    #[error("install path {path} needs {what}")]
+    Missing {
+        /// The path.
+        path: Path,
+        /// What is missing.
+        what: &'static str,
+        /// The option that tells it.
+        option: &'static str,
+    },
+    /// A file that the path needs has not been baked.
+    #[error("install path {path} needs {what}, and none was baked")]
+    NotBaked {
+        /// The path.
+        path: Path,
+        /// What is missing.
+        what: &'static str,
+        /// The medium to bake.
+        medium: &'static str,
+    },
+    /// The path doesn't exist there.
+    #[error("install path {path} doesn't exist {place}: {reason}")]
+    NotThere {
+        /// The path.
+        path: Path,
+        /// A release or an architecture.
+        place: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A release whose rules are not known.
+    #[error("OpenShift {0}.{1} is not known; 4.12 to 4.x and 5.x are")]
+    Release(u16, u16),
+    /// A URL that somebody on the way would not take.
+    #[error("URL {url:?} {problem}")]
+    Url {
+        /// The URL, without what could be a password.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A word that cannot be written where it has to be.
+    #[error("{what} {value:?} {problem}")]
+    Word {
+        /// What it is.
+        what: &'static str,
+        /// The word.
+        value: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl RecipeError {
+    /// What can be done about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { what, option, .. } => Some(format!("name {what} with {option}")),
+            Self::NotBaked { medium, .. } => Some(format!("bake it with -f {medium}")),
+            Self::NotThere { path, .. } => Some(
+                match path {
+                    Path::Agent => "take another path, such as upi-iso",
+                    _ => "take another path, such as agent",
+                }
+                .to_owned(),
+            ),
+            Self::Url { .. } => Some(
+                "give --url like http://192.168.1.5:8080 or https://web.example.com/coreos"
+                    .to_owned(),
+            ),
+            Self::Word { .. } | Self::Release(..) => None,
+        }
+    }
+}
+
+impl Facts {
+    /// The URL of the media, without a slash at its end.
+    pub(super) fn base_url(&self) -> Option<&str> {
+        self.url.as_deref().map(|url| url.trim_end_matches('/'))
+    }
+
+    /// Whether the release is that one or later.
+    pub(super) fn from(&self, major: u16, minor: u16) -> bool {
+        self.release >= (major, minor)
+    }
+
+    /// The release as people write it.
+    pub(super) fn release_text(&self) -> String {
+        format!("{}.{}", self.release.0, self.release.1)
+    }
+
+    /// Refuses what no path could use.
+    pub(super) fn check(&self) -> Result<(), RecipeError> {
+        if self.release < OLDEST || self.release.0 > NEWEST_MAJOR {
+            return Err(RecipeError::Release(self.release.0, self.release.1));
+        }
+        one_of("architecture", &self.architecture, &ARCHITECTURES)?;
+        word("OS version", &self.os_version, is_plain)?;
+        place("directory of the media", &self.media)?;
+        place("install directory", &self.directory)?;
+        self.check_files()?;
+        if let Some(url) = &self.url {
+            check_url(url)?;
+        }
+        if let Some(image) = &self.os_image {
+            check_image(image)?;
+        }
+        for (what, name) in [
+            ("cluster name", &self.cluster),
+            ("base domain", &self.base_domain),
+        ] {
+            if let Some(name) = name {
+                domain(what, name)?;
+            }
+        }
+        for role in few("role", &self.roles)? {
+            one_of("role", role, &ROLES)?;
+        }
+        if let Some(disk) = &self.disk {
+            word("target disk", disk, |c| is_plain(c) || "/:@".contains(c))?;
+            if !disk.starts_with("/dev/") || disk.len() == "/dev/".len() {
+                return Err(wrong("target disk", disk, "is no path below /dev"));
+            }
+        }
+        for karg in few("kernel argument", &self.live_kargs)?
+            .iter()
+            .chain(few("kernel argument", &self.dest_kargs)?)
+        {
+            // What GRUB, iPXE and PXELINUX would split, expand or end a command at.
+            word("kernel argument", karg, |c| {
+                c.is_ascii_graphic() && !"\"'\\$;&|<>{}#`".contains(c)
+            })?;
+            if karg.starts_with('-') {
+                return Err(wrong("kernel argument", karg, "begins like an option"));
+            }
+        }
+        for option in few("option", &self.prepare_options)? {
+            place("option", option)?;
+        }
+        Ok(())
+    }
+
+    fn check_files(&self) -> Result<(), RecipeError> {
+        for file in few("file", &self.files)? {
+            word("file name", &file.name, is_plain)?;
+            word("role of a file", &file.role, is_plain)?;
+            if file.name.starts_with(['-', '.']) {
+                return Err(wrong("file name", &file.name, "begins with - or a dot"));
+            }
+            for sum in [Some(&file.sha256), file.uncompressed_sha256.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                if !is_sha256(sum) {
+                    return Err(wrong(
+                        "checksum",
+                        sum,
+                        "is no SHA-256 of 64 lower-case hex digits",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Letters, digits and what shells, URLs and boot loaders take as they are.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._+=,".contains(c)
+}
+
+fn wrong(what: &'static str, value: &str, problem: &'static str) -> RecipeError {
+    RecipeError::Word {
+        what,
+        value: value.chars().take(WORD_MAX_BYTES).collect(),
+        problem,
+    }
+}
+
+fn word(
+    what: &'static str,
+    value: &str,
+    is_fine: impl Fn(char) -> bool,
+) -> Result<(), RecipeError> {
+    match value {
+        "" => Err(wrong(what, value, "is empty")),
+        _ if value.len() > WORD_MAX_BYTES => Err(wrong(what, value, "is too long")),
+        _ if !value.chars().all(is_fine) => {
+            Err(wrong(what, value, "has a character that cannot be there"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A path on the admin's machine, which commands quote.
+fn place(what: &'static str, value: &str) -> Result<(), RecipeError> {
+    word(what, value, |c| !c.is_control())
+}
+
+fn one_of(what: &'static str, value: &str, all: &[&str]) -> Result<(), RecipeError> {
+    match all.contains(&value) {
+        true => Ok(()),
+        false => Err(wrong(what, value, "is not known")),
+    }
+}
+
+fn few<'a, T>(what: &'static str, list: &'a [T]) -> Result<&'a [T], RecipeError> {
+    match list.len() <= LIST_MAX {
+        true => Ok(list),
+        false => Err(wrong(what, "…", "is there too often")),
+    }
+}
+
+/// Labels of a DNS name (RFC 1123).
+fn domain(what: &'static str, value: &str) -> Result<(), RecipeError> {
+    word(what, value, |c| {
+        c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)
+    })?;
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    match value.split('.').all(is_label) {
+        true => Ok(()),
+        false => Err(wrong(what, value, "is no DNS name")),
+    }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn check_image(image: &str) -> Result<(), RecipeError> {
+    word("image", image, |c| is_plain(c) || "/:@".contains(c))?;
+    match image.split_once("@sha256:") {
+        Some((name, digest)) if name.contains('/') && is_sha256(digest) => Ok(()),
+        _ => Err(wrong(
+            "image",
+            image,
+            "is not named by its digest: NAME@sha256:…",
+        )),
+    }
+}
+
+fn check_url(url: &str) -> Result<(), RecipeError> {
+    // What is in front of an @ could be a password.
+    let shown = || match url.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => url.chars().take(WORD_MAX_BYTES).collect(),
+    };
+    let wrong = |problem| RecipeError::Url {
+        url: shown(),
+        problem,
+    };
+    if url.len() > WORD_MAX_BYTES {
+        return Err(wrong("is too long"));
+    }
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(wrong("is not complete: it has no scheme"));
+    };
+    if !["http", "https"].contains(&scheme) {
+        return Err(wrong("is neither http nor https"));
+    }
+    let (authority, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    if rest.contains('@') {
+        return Err(wrong(
+            "has credentials in it, which all machines and logs would show",
+        ));
+    }
+    if rest.contains(['?', '#']) {
+        return Err(wrong(
+            "has a query or fragment, and file names are put behind it",
+        ));
+    }
+    let (host, port) = match authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
+        Some((host, port)) => {
+            if !host.contains(':')
+                || !host
+                    .chars()
+                    .all(|c| c.is_ascii_hexdigit() || ":.".contains(c))
+            {
+                return Err(wrong("has no IPv6 address in its brackets"));
+            }
+            (host, port)
+        }
+        None => {
+            let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            if !host
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+            {
+                return Err(wrong("has no host name or address in it"));
+            }
+            (host, port)
+        }
+    };
+    if host.is_empty() {
+        return Err(wrong("has no host"));
+    }
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|n| n > 0) && !port.starts_with('+');
+    if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+        return Err(wrong("has no port number behind its colon"));
+    }
+    if !path.chars().all(|c| is_plain(c) || "/~%".contains(c)) {
+        return Err(wrong(
+            "has a character in its path that not all boot loaders take",
+        ));
+    }
+    Ok(())
+}

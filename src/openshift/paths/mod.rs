@@ -1,0 +1,221 @@
+//! The ways to install OpenShift from baked media, each as files and steps for one cluster.
+//!
+//! ```text
+//! facts      what is known of the media and the cluster, and whether that is enough
+//! draft      a recipe under way, and what several paths have in common
+//! text       words of a shell, YAML, and lines for people
+//! upi_iso    an ISO for each role, or the installer by hand
+//! upi_pxe    boot loader configurations for each role
+//! ipi        bare metal that the installer provisions
+//! agent      agent-based installation
+//! assisted   assisted installer, in a hub cluster or by itself
+//! sno        a single node that is its own bootstrap machine
+//! scale_up   machines that join a cluster later
+//! ```
+//!
+//! Plain data in, plain data out: nothing is read, written or fetched. `docs/install.md` says the same
+//! to people who have no cluster at hand yet.
+//!
+//! Left out on purpose: clouds, where nothing boots these media, and image-based installation, where the
+//! seed image decides what is on the disk.
+//!
+//! Source of truth: the openshift-install notes, sections 1.4 to 1.9, 2, 3.5, 3.7 and 5; the
+//! on-cluster-layering notes, sections 7.4 to 8.7. What these mark as not verified is a warning here.
+
+mod agent;
+mod assisted;
+mod draft;
+mod facts;
+mod ipi;
+mod scale_up;
+mod sno;
+mod text;
+mod upi_iso;
+mod upi_pxe;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use draft::Draft;
+pub use facts::{BakedFile, Facts, RecipeError};
+
+/// A way to install.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Path {
+    /// User-provisioned, from an ISO.
+    UpiIso,
+    /// User-provisioned, over the network.
+    UpiPxe,
+    /// Bare metal that the installer provisions.
+    Ipi,
+    /// Agent-based installer.
+    Agent,
+    /// Assisted installer.
+    Assisted,
+    /// A single node, bootstrapped in place.
+    Sno,
+    /// Machines that join a cluster that is there.
+    ScaleUp,
+}
+
+/// A text that names no path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no install path: upi-iso, upi-pxe, ipi, agent, assisted, sno and scale-up are")]
+pub struct PathError(String);
+
+impl Path {
+    /// All there are.
+    pub const ALL: [Self; 7] = [
+        Self::UpiIso,
+        Self::UpiPxe,
+        Self::Ipi,
+        Self::Agent,
+        Self::Assisted,
+        Self::Sno,
+        Self::ScaleUp,
+    ];
+
+    /// Its name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UpiIso => "upi-iso",
+            Self::UpiPxe => "upi-pxe",
+            Self::Ipi => "ipi",
+            Self::Agent => "agent",
+            Self::Assisted => "assisted",
+            Self::Sno => "sno",
+            Self::ScaleUp => "scale-up",
+        }
+    }
+}
+
+impl FromStr for Path {
+    type Err = PathError;
+
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        Self::ALL
+            .into_iter()
+            .find(|path| path.as_str() == text)
+            .ok_or_else(|| PathError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Path {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+/// When a step comes. openshift-install reads the files of one command at the next and deletes them, so
+/// that a step at another time changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// Before anything is generated.
+    First,
+    /// After `create manifests`, before Ignition configs are made.
+    Manifests,
+    /// After `create ignition-configs`, or its like for a single node.
+    IgnitionConfigs,
+    /// Before `agent create image` or `agent create pxe-files`.
+    AgentInput,
+    /// When these have been made.
+    AgentImage,
+    /// On the hub cluster, before a host boots.
+    Hub,
+    /// When machines boot.
+    Boot,
+    /// When the cluster is up.
+    Cluster,
+}
+
+impl When {
+    /// In a few words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::First => "first, before openshift-install makes anything",
+            Self::Manifests => "between create manifests and create ignition-configs",
+            Self::IgnitionConfigs => "after create ignition-configs",
+            Self::AgentInput => "before agent create image",
+            Self::AgentImage => "after agent create image",
+            Self::Hub => "on the hub, before a host boots",
+            Self::Boot => "when the machines boot",
+            Self::Cluster => "when the cluster is up",
+        }
+    }
+}
+
+/// A file that the admin is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecipeFile {
+    /// Its name; commands expect it in the current directory.
+    pub name: String,
+    /// All of it.
+    pub content: String,
+    /// What it is for.
+    pub what: String,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Its time.
+    pub when: When,
+    /// What is done, and why.
+    pub text: String,
+    /// What to run, in this order, in a shell like Bash.
+    pub commands: Vec<String>,
+}
+
+/// How a cluster is installed from baked media.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recipe {
+    /// The way.
+    pub path: Path,
+    /// What the steps need.
+    pub files: Vec<RecipeFile>,
+    /// In their order.
+    pub steps: Vec<Step>,
+    /// What goes wrong quietly, and what nobody has tried.
+    pub warnings: Vec<String>,
+}
+
+/// The files and steps of a path, or what is missing for them.
+pub fn recipe(path: Path, facts: &Facts) -> Result<Recipe, RecipeError> {
+    facts.check()?;
+    let mut draft = Draft::new(path, facts);
+    match path {
+        Path::UpiIso => upi_iso::write(&mut draft)?,
+        Path::UpiPxe => upi_pxe::write(&mut draft)?,
+        Path::Ipi => ipi::write(&mut draft)?,
+        Path::Agent => agent::write(&mut draft)?,
+        Path::Assisted => assisted::write(&mut draft)?,
+        Path::Sno => sno::write(&mut draft)?,
+        Path::ScaleUp => scale_up::write(&mut draft)?,
+    }
+    Ok(draft.finish())
+}
+
+impl Recipe {
+    /// All of it for people, in lines of at most 80 columns; commands are as long as they are.
+    pub fn text(&self) -> String {
+        text::recipe(self)
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
