@@ -46,24 +46,8 @@ fn three_roles_install_unattended_and_boot_from_their_disks() {
     let Some(workshop) = Workshop::new() else {
         return;
     };
-    make_node_image(&workshop.path("layered.oci"));
-    let facts = json_of(
-        workshop
-            .bake()
-            .arg("inspect")
-            .arg(workshop.image("layered")),
-    );
-    let image = format!("quay.example/me/os@{}", told(&facts["manifest-digest"]));
-    let origin = format!("ostree-unverified-registry:{image}");
-    let kernel = told(&facts["kernel"]);
-    let media = workshop.output("media");
-    run(workshop
-        .bake_as_nobody()
-        .args(["bake", &workshop.image("layered"), "-f", "pxe"])
-        .args(["--compression", "fast", "--driver", "megaraid_sas"])
-        .args(["--target-imgref", &origin])
-        .args(["--live-karg-append", "console=ttyS0", "-o"])
-        .arg(&media));
+    let os = Os::new(&workshop);
+    let media = os.bake(&workshop);
     let configs = workshop.output("configs");
     let install = InstallDirectory::with_manifests(&configs);
     let prepare = || {
@@ -77,11 +61,11 @@ fn three_roles_install_unattended_and_boot_from_their_disks() {
     let paths = manifests.as_flattened().iter();
     let paths: Vec<String> = paths.map(|name| format!("openshift/{name}")).collect();
     assert_eq!(prepare(), paths);
-    for [_, os] in &manifests {
-        let os_image = &install.manifest(os)["spec"]["osImageURL"];
-        assert_eq!(told(os_image), image);
-        foretells_pivots(&workshop, &media, told(os_image), kernel);
+    for [_, name] in &manifests {
+        let os_image = &install.manifest(name)["spec"]["osImageURL"];
+        assert_eq!(told(os_image), os.image);
     }
+    foretells_pivots(&workshop, &media, &os);
     let (_machine_configs, address) = machine_config_server(&configs.join("server"), &install);
     install.create_ignition_configs(config("bootstrap"), &address);
     // The others have theirs from the cluster.
@@ -89,16 +73,85 @@ fn three_roles_install_unattended_and_boot_from_their_disks() {
     let inventory = inventory(&configs, &install);
     let (_server, url) = serve(&workshop, &media, &inventory);
 
+    for (name, said) in installed(&workshop, &url) {
+        os.is_verified(name, &said);
+    }
+    let status: Value = serde_json::from_str(&status(&url)).unwrap();
+    for host in status["hosts"].as_array().unwrap() {
+        assert_eq!(host["phase"], "done", "{status}");
+    }
+    assert_eq!(status["hosts"].as_array().unwrap().len(), 3, "{status}");
+}
+
+/// What the machines run.
+struct Os {
+    /// Its name in a registry, by digest.
+    image: String,
+    /// The same as ostree writes it.
+    origin: String,
+    kernel: String,
+}
+
+impl Os {
+    fn new(workshop: &Workshop) -> Self {
+        make_node_image(&workshop.path("layered.oci"));
+        let mut inspect = workshop.bake();
+        let facts = json_of(inspect.arg("inspect").arg(workshop.image("layered")));
+        let image = format!("quay.example/me/os@{}", told(&facts["manifest-digest"]));
+        Self {
+            origin: format!("ostree-unverified-registry:{image}"),
+            image,
+            kernel: told(&facts["kernel"]).to_owned(),
+        }
+    }
+
+    fn bake(&self, workshop: &Workshop) -> PathBuf {
+        let media = workshop.output("media");
+        run(workshop
+            .bake_as_nobody()
+            .args(["bake", &workshop.image("layered"), "-f", "pxe"])
+            .args(["--compression", "fast", "--driver", "megaraid_sas"])
+            .args(["--target-imgref", &self.origin])
+            .args(["--live-karg-append", "console=ttyS0", "-o"])
+            .arg(&media));
+        media
+    }
+
+    /// What a machine has `said` on its console is that it runs this, with the driver and its config.
+    fn is_verified(&self, name: &str, said: &str) {
+        let report = report(said).unwrap();
+        for line in [
+            format!("ignition hello {name}"),
+            format!("origin {}", self.origin),
+            "initramfs disk sda sd megaraid_sas".to_owned(),
+            "disk sda sd megaraid_sas".to_owned(),
+        ] {
+            let line = format!("MINI-REPORT: {line}");
+            let found = report.lines().any(|told| told.trim_end() == line);
+            assert!(found, "{line}: {report}");
+        }
+        assert!(!report.contains("failed-unit"), "{report}");
+        // Once, by the system on the disk: the live one installs the config and doesn't have it.
+        let verified: Vec<&str> = said
+            .lines()
+            .filter_map(|line| Some(line.trim_end().split_once("]: coreos-bake: ")?.1))
+            .collect();
+        let Self { origin, kernel, .. } = self;
+        let line = format!("megaraid_sas loaded; kernel {kernel}; image {origin}");
+        assert_eq!(verified, [line], "{name}: {said}");
+    }
+}
+
+/// Starts all machines and waits until each has reported from its disk: their names, and what was on
+/// their consoles.
+fn installed(workshop: &Workshop, url: &str) -> Vec<(&'static str, String)> {
     let started = Instant::now();
     let mut machines: Vec<(&str, PathBuf, Running)> = MACHINES
         .into_iter()
         .map(|(name, mac)| {
             let console = workshop.path(&format!("{name}.console"));
-            (
-                name,
-                console.clone(),
-                machine(&workshop, mac, &url, &console),
-            )
+            let running = machine(workshop, mac, url, &console);
+            (name, console, running)
         })
         .collect();
     let mut done = Vec::new();
@@ -118,7 +171,7 @@ fn three_roles_install_unattended_and_boot_from_their_disks() {
             assert!(
                 reported || !ended && !lost && started.elapsed() < PATIENCE,
                 "{name} was not installed\n{}\n{said}",
-                status(&url)
+                status(url)
             );
             if reported {
                 done.push((*name, said));
@@ -126,34 +179,7 @@ fn three_roles_install_unattended_and_boot_from_their_disks() {
             !reported
         });
     }
-
-    for (name, said) in &done {
-        let report = report(said).unwrap();
-        for line in [
-            format!("ignition hello {name}"),
-            format!("origin {origin}"),
-            "initramfs disk sda sd megaraid_sas".to_owned(),
-            "disk sda sd megaraid_sas".to_owned(),
-        ] {
-            let line = format!("MINI-REPORT: {line}");
-            let found = report.lines().any(|told| told.trim_end() == line);
-            assert!(found, "{line}: {report}");
-        }
-        assert!(!report.contains("failed-unit"), "{report}");
-        // Once for the one boot from the disk: the live system has the config to install, not for itself.
-        let verified: Vec<&str> = said
-            .lines()
-            .filter_map(|line| Some(line.trim_end().split_once("]: coreos-bake: ")?.1))
-            .collect();
-        let line = format!("megaraid_sas loaded; kernel {kernel}; image {origin}");
-        assert_eq!(verified, [line], "{name}: {said}");
-        eprintln!("{name}: {}", verified[0]);
-    }
-    let status: Value = serde_json::from_str(&status(&url)).unwrap();
-    for host in status["hosts"].as_array().unwrap() {
-        assert_eq!(host["phase"], "done", "{status}");
-    }
-    assert_eq!(status["hosts"].as_array().unwrap().len(), 3, "{status}");
+    done
 }
 
 /// Says hello in the file that the mini OS reports, and more.
@@ -187,13 +213,14 @@ fn prepared(command: &mut Command) -> Vec<String> {
 }
 
 /// `check` knows which nodes stay on what was installed, and which of the others lose their disk.
-fn foretells_pivots(workshop: &Workshop, media: &Path, os_image: &str, kernel: &str) {
+fn foretells_pivots(workshop: &Workshop, media: &Path, os: &Os) {
+    let kernel = &os.kernel;
     // By another name it is another image.
     let same = workshop.image("layered");
     let stock = workshop.image("stock");
     for (os_image, mark, sentence) in [
         (
-            os_image,
+            &os.image,
             "✓",
             "osImageURL is the image that boots: the node stays on it".to_owned(),
         ),
@@ -329,7 +356,14 @@ fn machine(workshop: &Workshop, mac: &str, url: &str, console: &Path) -> Running
     let errors = File::create(console.with_extension("errors")).unwrap();
     let child = Command::new("qemu-system-x86_64")
         .args(["-accel", "tcg,thread=multi", "-machine", "q35", "-smp", "1"])
-        .args(["-cpu", "max,la57=off", "-m", "3072", "-display", "none"])
+        .args([
+            "-cpu",
+            "max,la57=off,erms=off,fsrm=off",
+            "-m",
+            "3072",
+            "-display",
+            "none",
+        ])
         .args([
             "-monitor",
             "none",
