@@ -84,7 +84,13 @@ fn install_grub(root: &Path, platform: &str, image: &str) -> String {
 fn machine(workshop: &Workshop, firmware: Firmware, tftp: &Path, file: &str) -> Command {
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-accel", "tcg,thread=multi", "-machine", "q35", "-smp", "1"])
-        .args(["-cpu", "max,la57=off,erms=off,fsrm=off", "-m", "2048", "-no-reboot"])
+        .args([
+            "-cpu",
+            "max,la57=off,erms=off,fsrm=off",
+            "-m",
+            "2048",
+            "-no-reboot",
+        ])
         .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
         .args(["-device", "virtio-rng-pci", "-netdev"])
         .arg(format!(

@@ -50,7 +50,7 @@ pub enum Step {
 }
 
 /// How far a host is: the furthest step that it began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// It has not been heard of.

@@ -1,8 +1,9 @@
 //! What the operator sees of a server: a table that moves on a terminal, lines elsewhere, JSON for
 //! machines.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -52,9 +53,14 @@ impl Watch {
         match self.clone() {
             Self::Quiet => Arc::new(|_| ()),
             // A log that nobody reads must not stop the server; this goes for programs too.
-            Self::Lines => Arc::new(|event| {
-                let _ = writeln!(io::stderr(), "{}", sentence(event));
-            }),
+            Self::Lines => {
+                let told = Told::default();
+                Arc::new(move |event| {
+                    if told.is_news(event) {
+                        let _ = writeln!(io::stderr(), "{}", sentence(event));
+                    }
+                })
+            }
             Self::Json => Arc::new(|event| {
                 let mut out = io::stdout().lock();
                 let _ = writeln!(out, "{}", value(event)).and_then(|()| out.flush());
@@ -85,6 +91,27 @@ impl Watch {
         if let Self::Table(bar) = self {
             bar.abandon();
         }
+    }
+}
+
+/// How far each host was said to be, by its name: its boot, and the phase of it.
+#[derive(Default)]
+struct Told(Mutex<BTreeMap<String, (u64, Phase)>>);
+
+impl Told {
+    /// Whether a log without it would tell less. That a step has ended shows by the next one.
+    fn is_news(&self, event: &Event) -> bool {
+        let Event::Host(host) = event else {
+            return true;
+        };
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = (host.boots, host.phase);
+        // Events of several connections can come in another order than they happened.
+        let is_news = told.get(&host.name).is_none_or(|then| now > *then);
+        if is_news {
+            told.insert(host.name.clone(), now);
+        }
+        is_news
     }
 }
 
