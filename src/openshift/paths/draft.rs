@@ -216,7 +216,8 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Commands that serve the media where the URL says, if this program can.
+    /// The command that serves the media where the URL says, if this program can. It goes on and on, so
+    /// that it has to be the last of its step.
     pub(super) fn serve(&self) -> Vec<String> {
         let Some(url) = self.facts.base_url() else {
             return Vec::new();
@@ -247,14 +248,23 @@ impl<'a> Draft<'a> {
         ])]
     }
 
+    /// What has to be said where the command of [`Self::serve`] is the last of a step.
+    pub(super) fn serve_note(&self) -> &'static str {
+        match self.serve().is_empty() {
+            true => "",
+            false => " The server runs until Ctrl-C: give it a terminal of its own.",
+        }
+    }
+
     /// The step that makes the media reachable, before anybody fetches them.
     pub(super) fn serve_step(&mut self, names: Vec<String>) -> Result<(), RecipeError> {
         let url = self.url()?;
         let text = format!(
             "Have a web server offer the directory {} at {url}, reachable from the machines, their BMCs \
-             and the one that openshift-install runs on. Links with checksums in their names are \
-             made first, because caches go by names.",
-            self.facts.media
+             and the one that openshift-install runs on, until all are installed. Links with \
+             checksums in their names are made first, because caches go by names.{}",
+            self.facts.media,
+            self.serve_note()
         );
         let commands: Vec<String> = names.into_iter().chain(self.serve()).collect();
         self.step(When::First, text, commands);

@@ -310,7 +310,11 @@ fn is_sha256(text: &str) -> bool {
 fn check_image(image: &str) -> Result<(), RecipeError> {
     word("image", image, |c| is_plain(c) || "/:@".contains(c))?;
     match image.split_once("@sha256:") {
-        Some((name, digest)) if name.contains('/') && is_sha256(digest) => Ok(()),
+        Some((name, digest))
+            if name.contains('/') && !name.starts_with('-') && is_sha256(digest) =>
+        {
+            Ok(())
+        }
         _ => Err(wrong(
             "image",
             image,
@@ -374,7 +378,7 @@ fn check_url(url: &str) -> Result<(), RecipeError> {
             (host, port)
         }
     };
-    if host.is_empty() {
+    if host.is_empty() || host.starts_with(['-', '.']) {
         return Err(wrong("has no host"));
     }
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|n| n > 0) && !port.starts_with('+');

@@ -208,7 +208,7 @@ pub fn recipe(path: Path, facts: &Facts) -> Result<Recipe, RecipeError> {
 }
 
 impl Recipe {
-    /// All of it for people, in lines of at most 80 columns; commands are as long as they are.
+    /// All of it for people, in lines of at most 80 columns; commands and longer words stand as they are.
     pub fn text(&self) -> String {
         text::recipe(self)
     }

@@ -35,9 +35,12 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
         );
         draft.step(
             When::Cluster,
-            "If the cluster provisions bare metal itself (BareMetalHosts), give it your live system instead, \
-             before you add hosts and scale the machine set.",
-            links.into_iter().chain(draft.serve()).chain(provisioning_commands()),
+            format!(
+                "If the cluster provisions bare metal itself (BareMetalHosts), give it your live system instead, \
+                 before you add hosts and scale the machine set, and offer the media.{}",
+                draft.serve_note()
+            ),
+            links.into_iter().chain(provisioning_commands()).chain(draft.serve()),
         );
         provisioning_warnings(draft);
     } else {
@@ -69,7 +72,7 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
 fn stale(draft: &mut Draft) {
     let facts = draft.facts;
     let expected = match &facts.os_image {
-        Some(image) => format!("The media are of {image}"),
+        Some(_) => "The first command compares the pool's image with that of the media".to_owned(),
         None => format!(
             "bake.json says what the media are of (OS {})",
             facts.os_version
@@ -79,6 +82,13 @@ fn stale(draft: &mut Draft) {
         "oc get machineconfig \"$(oc get machineconfigpool {POOL} -o jsonpath='{{.spec.configuration.name}}')\" \
          -o jsonpath='{{.spec.osImageURL}}{{\"\\n\"}}'"
     );
+    let rendered = match &facts.os_image {
+        Some(image) => format!(
+            "test \"$({rendered})\" = {} && echo the media are right || echo bake anew",
+            word(image)
+        ),
+        None => rendered,
+    };
     draft.step(
         When::Cluster,
         format!(

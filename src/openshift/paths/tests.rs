@@ -628,6 +628,36 @@ fn directories_are_quoted() {
     }
 }
 
+/// A server goes on and on: what comes behind it in a step would never be run.
+#[test]
+fn a_server_is_the_last_of_its_step() {
+    let mut seen = 0;
+    for (name, recipe) in recipes(all) {
+        for step in &recipe.steps {
+            let mut commands = step.commands.iter();
+            if let Some(at) = commands.position(|c| c.starts_with("coreos-bake serve")) {
+                assert_eq!(at + 1, step.commands.len(), "{name}");
+                assert!(step.text.contains("Ctrl-C"), "{name}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0);
+}
+
+#[test]
+fn stale_media_are_found_by_the_command_itself() {
+    let recipe = recipe(Path::ScaleUp, &all()).unwrap();
+    let command = commands(&recipe)[0];
+    for (image, said) in [(IMAGE, "the media are right\n"), ("other", "bake anew\n")] {
+        let script = format!("oc() {{ echo {image}; }}\n{command}");
+        assert_eq!(bash(&[], &script).as_deref(), Ok(said));
+    }
+    let command = super::recipe(Path::ScaleUp, &few()).unwrap();
+    let command = commands(&command)[0];
+    assert!(command.starts_with("oc get machineconfig "), "{command}");
+}
+
 /// One server for every address family, and none where it could not be this program.
 #[test]
 fn the_server_listens_where_the_url_says() {

@@ -100,7 +100,6 @@ fn by_hand(draft: &mut Draft, roles: &[&str], url: &str) {
     copy.push(draft.in_media(""));
     let disk = draft.facts.disk.as_deref().unwrap_or("/dev/DISK");
     let mut commands = vec![command(copy)];
-    commands.extend(draft.serve());
     for (role, config) in roles.iter().zip(&configs) {
         let mut words: Vec<String> = ["sudo", "coreos-installer", "install"]
             .map(str::to_owned)
@@ -117,11 +116,13 @@ fn by_hand(draft: &mut Draft, roles: &[&str], url: &str) {
             word(&word(disk)),
         ));
     }
+    commands.extend(draft.serve());
     draft.step(
         When::IgnitionConfigs,
         format!(
-            "Or install by hand. Offer the configs at {url} and print the command of each role. The hash is \
-             that of the config as it is now, after prepare; without one, configs by http are refused."
+            "Or install by hand. Print the command of each role, and offer the configs at {url}. The hash is \
+             that of the config as it is now, after prepare; without one, configs by http are refused.{}",
+            draft.serve_note()
         ),
         commands,
     );

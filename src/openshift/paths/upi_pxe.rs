@@ -197,7 +197,8 @@ fn steps(draft: &mut Draft, roles: &[&str], url: &str) {
             When::IgnitionConfigs,
             format!(
                 "Put the machines' hardware addresses for {MAC} in hosts.yaml, and serve. {own}. \
-                 With --dnsmasq NETWORK for the inventory, it prints what DHCP has to say."
+                 With --dnsmasq NETWORK for the inventory, it prints what DHCP has to say.{}",
+                draft.serve_note()
             ),
             commands,
         );
