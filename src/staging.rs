@@ -133,7 +133,7 @@ impl Staging {
                 .and_then(|file| file.sync_all())
                 .with_context(|| format!("writing {name} to disk"))?;
         }
-        let mut open = open_directories();
+        let open = open_directories();
         self.check_free(names.iter().map(String::as_str))?;
         let mut done: Vec<PathBuf> = Vec::new();
         for name in names {
@@ -151,6 +151,18 @@ impl Staging {
                 done.push(target);
             }
         }
+        self.close(open)
+    }
+
+    /// Runs `name`, which moves files out of [`Self::directory`] to their places. A signal waits until
+    /// it is done.
+    pub fn publish_by(mut self, name: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let open = open_directories();
+        name(self.directory())?;
+        self.close(open)
+    }
+
+    fn close(&mut self, mut open: MutexGuard<'static, Vec<PathBuf>>) -> Result<()> {
         self.created_output = false;
         open.retain(|path| path != self.directory());
         drop(open);

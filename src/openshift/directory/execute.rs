@@ -36,10 +36,9 @@ pub(super) fn execute(plan: &Plan) -> Result<()> {
     }
     let times = Times::of(&plan.directory)?;
     let result = Staging::new(&plan.directory, false).and_then(|staging| {
-        let scratch = staging.directory();
         let folders = missing_folders(plan);
-        stage(plan, scratch, &folders, &times)?;
-        name(plan, scratch, &folders)
+        stage(plan, staging.directory(), &folders, &times)?;
+        staging.publish_by(|scratch| name(plan, scratch, &folders))
     });
     if result.is_err() {
         times.restore(&plan.directory);
