@@ -43,9 +43,12 @@ pub(super) fn validate(config: &str) -> Verdict {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    // Messages are printed as formats: a % in one takes its newline along, and leaves some of it before
+    // the next.
     let paths = |level: &str| {
-        let lines = text.lines().filter_map(|line| line.strip_prefix(level));
+        let lines = text.lines().filter_map(|line| line.split_once(level));
         lines
+            .map(|(_, line)| line)
             .map(|line| line.split([',', ':']).next().unwrap_or(line).to_string())
             .collect()
     };
