@@ -363,6 +363,20 @@ fn an_iso_has_as_much_room_for_ignition_as_was_asked_for() {
         let shown = run(installer().args(["iso", "ignition", "show"]).arg(&iso));
         assert_eq!(text(&shown), config);
     }
+    let output = workshop.output("at-once");
+    let error = run_to_fail(
+        workshop
+            .bake_as_nobody()
+            .args(["bake", &workshop.image("layered"), "-f", "iso"])
+            .args(["--compression", "fast", "--live-ignition"])
+            .args([&path, Path::new("-o"), &output]),
+    );
+    assert!(error.contains("than the ISO's room for them: "), "{error}");
+    assert!(
+        error.contains("hint: bake with a larger --ignition-area"),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(&output).unwrap().count(), 0);
 }
 
 #[test]

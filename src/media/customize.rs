@@ -5,9 +5,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use libcoreinst::cmdline::{CommonCustomizeConfig, IsoCustomizeConfig, PxeCustomizeConfig};
 use libcoreinst::live;
+
+use crate::failure::Failure;
+
+/// What the library says of more than the embed area takes; it has no type for that.
+const TOO_LARGE: &str = "initramfs is too large";
 
 /// Everything that can be put on media after they are written.
 #[derive(Debug, clap::Args)]
@@ -73,6 +78,7 @@ impl Customization {
             output: None,
             input: utf8(iso)?,
         })
+        .map_err(with_hint)
         .context("customizing the ISO")
     }
 
@@ -122,4 +128,19 @@ pub(super) fn utf8(path: &Path) -> Result<String> {
             path.display()
         )
     })
+}
+
+/// Says how configs get more room. Any other error stays as it is.
+fn with_hint(error: Error) -> Error {
+    let said = error.to_string();
+    match said.split_once(TOO_LARGE) {
+        None => error,
+        Some((_, bytes)) => Failure::new(
+            format!(
+                "configs and settings are larger, compressed, than the ISO's room for them{bytes}"
+            ),
+            "bake with a larger --ignition-area, or have a small config fetch the large one by URL",
+        )
+        .into(),
+    }
 }
