@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::openshift::directory::{Directory, Edit, Plan, State, undo};
 use crate::openshift::{
     BootImages, DayTwo, Derivation, Driver, FIRMWARE_MAX_BYTES, Firmware, Note, Objects,
-    PushSecret, PushSpec, Release, Request, Role, Seed, objects,
+    PushSecret, PushSpec, Release, Request, RequestError, Role, Seed, objects,
 };
 use crate::staging::Staging;
 use bake::Bake;
@@ -202,10 +202,7 @@ impl PrepareArgs {
             anonymous_pull: self.anonymous_pull,
             found: directory.found().to_vec(),
         };
-        let mut objects = objects(&request).map_err(|error| match error.hint() {
-            Some(hint) => Failure::new(error.to_string(), hint).into(),
-            None => anyhow::Error::from(error),
-        })?;
+        let mut objects = objects(&request).map_err(refused)?;
         if directory.names_image() {
             objects.notes.retain(|note| note.id != "no-os-image");
         }
@@ -307,6 +304,14 @@ fn staged<T: AsRef<[u8]>>(
         written.with_context(|| format!("writing {name}"))?;
     }
     Ok((staging, names))
+}
+
+/// An error with its advice.
+fn refused(error: RequestError) -> anyhow::Error {
+    match error.hint() {
+        Some(hint) => Failure::new(error.to_string(), hint).into(),
+        None => error.into(),
+    }
 }
 
 fn action(edit: &Edit) -> &'static str {

@@ -16,7 +16,8 @@ pub const MACHINE_CONFIG_WARN_BYTES: usize = MACHINE_CONFIG_MAX_BYTES / 5 * 4;
 /// Kernel command lines end here on the architectures of CoreOS.
 const KERNEL_ARGUMENT_MAX: usize = 2048;
 
-const ROLE_LABEL: &str = "machineconfiguration.openshift.io/role";
+/// The pool that a MachineConfig is for.
+pub(super) const ROLE_LABEL: &str = "machineconfiguration.openshift.io/role";
 
 /// What is wrong with an object that is to be made.
 #[derive(Debug, thiserror::Error)]

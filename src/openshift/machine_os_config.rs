@@ -19,7 +19,8 @@ const NAME_MAX: usize = 253;
 
 const NAMESPACE: &str = "openshift-machine-config-operator";
 
-const PRE_BUILT: &str = "machineconfiguration.openshift.io/pre-built-image";
+/// Annotation with the image that a pool is installed with.
+pub(super) const PRE_BUILT: &str = "machineconfiguration.openshift.io/pre-built-image";
 
 /// What the cluster needs for building the pools' images later.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,12 +5,13 @@ use std::process::Command;
 use clap::{CommandFactory, Parser};
 
 use super::super::Cli;
+use crate::openshift::Role;
 use crate::openshift::paths::{BakedFile, Facts, Path, Recipe, recipe};
 
 /// On both sides of what changes between releases.
-const RELEASES: [(u16, u16); 4] = [(4, 16), (4, 19), (4, 21), (5, 0)];
+const RELEASES: [&str; 4] = ["4.16", "4.19", "4.21", "5.0"];
 
-fn facts(release: (u16, u16), architecture: &str, url: &str) -> Facts {
+fn facts(release: &str, architecture: &str, url: &str) -> Facts {
     let file = |(role, name): (&str, &str)| BakedFile {
         role: role.to_owned(),
         name: name.to_owned(),
@@ -18,8 +19,9 @@ fn facts(release: (u16, u16), architecture: &str, url: &str) -> Facts {
         sha256: "1".repeat(64),
         uncompressed_sha256: None,
     };
+    let image = format!("quay.io/me/os@sha256:{}", "a".repeat(64));
     Facts {
-        release,
+        release: release.parse().unwrap(),
         architecture: architecture.to_owned(),
         os_version: "9.6.1".to_owned(),
         media: "my media".to_owned(),
@@ -33,11 +35,11 @@ fn facts(release: (u16, u16), architecture: &str, url: &str) -> Facts {
         .map(file)
         .to_vec(),
         url: Some(url.to_owned()),
-        os_image: Some(format!("quay.io/me/os@sha256:{}", "a".repeat(64))),
+        os_image: Some(image.parse().unwrap()),
         directory: "-install".to_owned(),
         cluster: None,
         base_domain: None,
-        roles: vec!["bootstrap".to_owned(), "master".to_owned()],
+        roles: vec![Role::Bootstrap, Role::Master],
         disk: Some("/dev/sda".to_owned()),
         live_kargs: vec!["console=ttyS0".to_owned()],
         dest_kargs: vec!["acme.debug=1".to_owned()],

@@ -9,8 +9,9 @@ use serde_json::json;
 use super::super::Outcome;
 use super::super::terminal::Terminal;
 use super::bake::Bake;
-use super::{DriverArgs, PrepareArgs, staged};
+use super::{DriverArgs, PrepareArgs, refused, staged};
 use crate::failure::Failure;
+use crate::openshift::OsImage;
 use crate::openshift::paths::{Facts, Path, Recipe, RecipeError, recipe};
 
 #[derive(Debug, Args)]
@@ -92,18 +93,22 @@ impl PrepareArgs {
             },
         };
         let release = self.release.context("no release is given")?;
+        let os_image = self.os_image.clone().or(bake.os_image);
+        let os_image = os_image.map(|text| text.parse::<OsImage>());
         Ok(Facts {
-            release: release.minor(),
+            release,
             architecture: bake.architecture,
             os_version: bake.os_version,
             media: utf8(media)?,
             files: bake.files,
             url: self.path.url.clone(),
-            os_image: self.os_image.clone().or(bake.os_image),
+            os_image: os_image
+                .transpose()
+                .map_err(|error| refused(error.into()))?,
             directory: utf8(&self.directory)?,
             cluster: self.path.cluster.clone(),
             base_domain: self.path.base_domain.clone(),
-            roles: self.roles.iter().map(ToString::to_string).collect(),
+            roles: self.roles.clone(),
             disk: self.path.disk.clone(),
             live_kargs: self.path.live_kargs.clone(),
             dest_kargs: self.kargs.clone(),

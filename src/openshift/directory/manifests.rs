@@ -16,6 +16,8 @@ use serde_saphyr::options;
 
 use super::read_limited;
 use crate::failure::Failure;
+use crate::openshift::machine_config::ROLE_LABEL;
+use crate::openshift::machine_os_config::PRE_BUILT;
 use crate::openshift::{Found, PullSecret};
 
 /// Largest manifest. What the cluster takes ends at 1.5 MiB.
@@ -23,9 +25,6 @@ const MANIFEST_MAX_BYTES: u64 = 16 << 20;
 
 /// Most manifests of a folder. The installer writes some dozen, and three for each machine.
 const MANIFESTS_MAX: usize = 20_000;
-
-const ROLE_LABEL: &str = "machineconfiguration.openshift.io/role";
-const PRE_BUILT: &str = "machineconfiguration.openshift.io/pre-built-image";
 
 /// An object, and where it is from.
 #[derive(Clone, Debug)]

@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Directory, State, diff, execute, sha256};
 use crate::failure::Failure;
+use crate::openshift::machine_config::ROLE_LABEL;
 use crate::openshift::{Folder, Manifest, Note, Objects, Role};
-
-const ROLE_LABEL: &str = "machineconfiguration.openshift.io/role";
 
 /// One file that will be another one.
 #[derive(Clone, PartialEq, Eq)]

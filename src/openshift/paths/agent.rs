@@ -83,7 +83,7 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
     );
     draft.overwrite_warning();
     draft.common_warnings();
-    if draft.facts.release < FIRST_WITH_OVERRIDE {
+    if draft.facts.release.minor() < FIRST_WITH_OVERRIDE {
         draft.warn(format!(
             "Whether the agent-based installer of {} takes {OVERRIDE} is not verified; look for its warning \
              in .openshift_install.log.",

@@ -105,7 +105,7 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
     draft.warn(
         "On the machine that bootstraps, files and units of bootstrap.ign are applied and nothing else of it.",
     );
-    if facts.release.0 >= 5 {
+    if facts.from(5, 0) {
         draft.warn(
             "An image-service older than 2.49 can't take ISOs of RHEL 10 apart, which is what this release \
              installs by default.",

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::facts::{BakedFile, Facts, RecipeError};
-use super::text::{command, place, word, yaml};
+use super::text::{command, place, word};
 use super::{Path, Recipe, RecipeFile, Step, When};
+use crate::openshift::manifest::yaml;
 
 /// Hex digits of a checksum that go into a file name: enough that two bakes never share it.
 const NAME_DIGITS: usize = 12;
@@ -97,6 +98,12 @@ impl<'a> Draft<'a> {
             .ok_or_else(|| self.missing("the URL that the media are served at", "--url"))
     }
 
+    /// The disk to install to.
+    pub(super) fn disk(&self) -> Result<&'a str, RecipeError> {
+        let disk = self.facts.disk.as_deref();
+        disk.ok_or_else(|| self.missing("the disk to install to", "--disk"))
+    }
+
     /// A baked file, if there is one.
     pub(super) fn found(&self, role: &str) -> Option<&'a BakedFile> {
         self.facts.files.iter().find(|file| file.role == role)
@@ -154,7 +161,7 @@ impl<'a> Draft<'a> {
         let mut option =
             |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
         if let Some(image) = &facts.os_image {
-            option("--os-image", image);
+            option("--os-image", &image.to_string());
         }
         for role in roles {
             option("--role", role);
@@ -170,7 +177,7 @@ impl<'a> Draft<'a> {
     pub(super) fn roles(&self, default: &[&'a str]) -> Vec<&'a str> {
         match self.facts.roles.is_empty() {
             true => default.to_vec(),
-            false => self.facts.roles.iter().map(String::as_str).collect(),
+            false => self.facts.roles.iter().map(|role| role.as_str()).collect(),
         }
     }
 
@@ -327,7 +334,7 @@ impl<'a> Draft<'a> {
                  to the release's own image when they first boot, and your drivers are gone.",
             );
         }
-        if self.facts.from(4, 19) {
+        if self.facts.release.bootstrap_overlays() {
             self.warn(
                 "A bootstrap machine whose image has no OpenShift in it gets /usr of the release's node \
                  image over its own; kernel modules stay, firmware and programs below /usr don't. \

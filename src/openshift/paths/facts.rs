@@ -4,17 +4,10 @@
 //! of their own or none. So words that any of them could misread are refused here, once.
 
 use super::Path;
-
-/// Releases whose rules are known, by their first two numbers: the first that takes an image of one's
-/// own, and the last major one.
-const OLDEST: (u16, u16) = (4, 12);
-const NEWEST_MAJOR: u16 = 5;
+use crate::openshift::{OsImage, Release, Role};
 
 /// Architectures by their RPM names.
 const ARCHITECTURES: [&str; 4] = ["x86_64", "aarch64", "ppc64le", "s390x"];
-
-/// Machines that have an Ignition config of the installer's.
-const ROLES: [&str; 4] = ["bootstrap", "master", "worker", "arbiter"];
 
 /// Longest word of any kind. A kernel's whole command line has 2048 bytes on x86.
 const WORD_MAX_BYTES: usize = 1024;
@@ -40,8 +33,8 @@ pub struct BakedFile {
 /// What is known of the media and the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The first two numbers of the release of OpenShift.
-    pub release: (u16, u16),
+    /// The release of OpenShift.
+    pub release: Release,
     /// Architecture by its RPM name, such as `aarch64`.
     pub architecture: String,
     /// Version of the OS in the media.
@@ -53,7 +46,7 @@ pub struct Facts {
     /// Where machines find that directory.
     pub url: Option<String>,
     /// Image that nodes run, by digest.
-    pub os_image: Option<String>,
+    pub os_image: Option<OsImage>,
     /// Install directory.
     pub directory: String,
     /// Name of the cluster.
@@ -61,7 +54,7 @@ pub struct Facts {
     /// Domain that the cluster's name is put in front of.
     pub base_domain: Option<String>,
     /// Machines that boot the media; if there are none, those that the path has.
-    pub roles: Vec<String>,
+    pub roles: Vec<Role>,
     /// Path of the device to install to.
     pub disk: Option<String>,
     /// Kernel arguments of the live system, beside those that are in the media.
@@ -106,9 +99,6 @@ pub enum RecipeError {
         /// Why.
         reason: &'static str,
     },
-    /// A release whose rules are not known.
-    #[error("OpenShift {0}.{1} is not known; 4.12 to 4.x and 5.x are")]
-    Release(u16, u16),
     /// A URL that somebody on the way would not take.
     #[error("URL {url:?} {problem}")]
     Url {
@@ -146,7 +136,7 @@ impl RecipeError {
                 "give --url like http://192.168.1.5:8080 or https://web.example.com/coreos"
                     .to_owned(),
             ),
-            Self::Word { .. } | Self::Release(..) => None,
+            Self::Word { .. } => None,
         }
     }
 }
@@ -159,19 +149,17 @@ impl Facts {
 
     /// Whether the release is that one or later.
     pub(super) fn from(&self, major: u16, minor: u16) -> bool {
-        self.release >= (major, minor)
+        self.release.minor() >= (major, minor)
     }
 
     /// The release as people write it.
     pub(super) fn release_text(&self) -> String {
-        format!("{}.{}", self.release.0, self.release.1)
+        let (major, minor) = self.release.minor();
+        format!("{major}.{minor}")
     }
 
     /// Refuses what no path could use.
     pub(super) fn check(&self) -> Result<(), RecipeError> {
-        if self.release < OLDEST || self.release.0 > NEWEST_MAJOR {
-            return Err(RecipeError::Release(self.release.0, self.release.1));
-        }
         one_of("architecture", &self.architecture, &ARCHITECTURES)?;
         word("OS version", &self.os_version, is_plain)?;
         place("directory of the media", &self.media)?;
@@ -180,9 +168,6 @@ impl Facts {
         if let Some(url) = &self.url {
             check_url(url)?;
         }
-        if let Some(image) = &self.os_image {
-            check_image(image)?;
-        }
         for (what, name) in [
             ("cluster name", &self.cluster),
             ("base domain", &self.base_domain),
@@ -190,9 +175,6 @@ impl Facts {
             if let Some(name) = name {
                 domain(what, name)?;
             }
-        }
-        for role in few("role", &self.roles)? {
-            one_of("role", role, &ROLES)?;
         }
         if let Some(disk) = &self.disk {
             word("target disk", disk, |c| is_plain(c) || "/:@".contains(c))?;
@@ -305,22 +287,6 @@ fn domain(what: &'static str, value: &str) -> Result<(), RecipeError> {
 
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn check_image(image: &str) -> Result<(), RecipeError> {
-    word("image", image, |c| is_plain(c) || "/:@".contains(c))?;
-    match image.split_once("@sha256:") {
-        Some((name, digest))
-            if name.contains('/') && !name.starts_with('-') && is_sha256(digest) =>
-        {
-            Ok(())
-        }
-        _ => Err(wrong(
-            "image",
-            image,
-            "is not named by its digest: NAME@sha256:…",
-        )),
-    }
 }
 
 fn check_url(url: &str) -> Result<(), RecipeError> {

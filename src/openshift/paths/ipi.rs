@@ -20,7 +20,7 @@ pub(super) const PROVISIONING_FILE: &str = "provisioning-patch.yaml";
 
 pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
     draft.url()?;
-    let has_disk_image = draft.facts.release <= LAST_WITH_DISK_IMAGE;
+    let has_disk_image = draft.facts.release.minor() <= LAST_WITH_DISK_IMAGE;
     let bootstrap = match has_disk_image {
         true => draft.baked("qcow2", "a qcow2 image for the bootstrap machine", "qcow2")?,
         false => draft.iso()?,

@@ -85,7 +85,7 @@ fn stale(draft: &mut Draft) {
     let rendered = match &facts.os_image {
         Some(image) => format!(
             "test \"$({rendered})\" = {} && echo the media are right || echo bake anew",
-            word(image)
+            word(&image.to_string())
         ),
         None => rendered,
     };
@@ -171,7 +171,7 @@ fn warnings(draft: &mut Draft) {
              says that it doesn't trust the server at port 22623, get the config again.",
         );
     }
-    if facts.release >= FIRST_WITH_NODE_IMAGE {
+    if facts.release.minor() >= FIRST_WITH_NODE_IMAGE {
         let arch = word(&facts.architecture);
         draft.warn(format!(
             "oc adm node-image create makes node.{arch}.iso of the live system in the release's payload, without \
@@ -185,7 +185,7 @@ fn warnings(draft: &mut Draft) {
          cluster from replacing your boot image: prepare --output writes the patches, day2-1 first, day2-2 when \
          the status follows.",
     );
-    if facts.from(4, 22) {
+    if facts.release.enforces_skew() {
         draft.warn(
             "From 4.22 on, boot images that are too old keep the cluster from upgrading: tell it the new version \
              (day2-1-boot-image-skew.yaml) whenever you bake.",

@@ -17,10 +17,7 @@ const ISO: &str = "single-node.iso";
 pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
     let facts = draft.facts;
     let iso = draft.iso()?;
-    let disk = facts
-        .disk
-        .as_deref()
-        .ok_or_else(|| draft.missing("the disk to install to", "--disk"))?;
+    let disk = draft.disk()?;
     let fragment = "install-config-single-node.yaml";
     draft.yaml_file(
         fragment,

@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
-
 use super::{Recipe, When};
 
 /// Columns that lines for people have at most.
@@ -30,15 +28,6 @@ pub(super) fn place(path: &str) -> String {
         true => format!("./{path}"),
         false => path.to_owned(),
     }
-}
-
-/// A value as YAML.
-pub(super) fn yaml(value: &Value) -> String {
-    let mut text = serde_saphyr::to_string(value).expect("JSON values can be written as YAML");
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text
 }
 
 /// Lines of words, the first behind `first` and the others behind as many spaces.

@@ -31,10 +31,7 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
         ));
     }
     let url = draft.url()?;
-    let disk = facts
-        .disk
-        .as_deref()
-        .ok_or_else(|| draft.missing("the disk to install to", "--disk"))?;
+    let disk = draft.disk()?;
     let what = "a PXE set of kernel, initramfs and rootfs";
     let kernel = &draft.baked("kernel", what, "pxe")?.name;
     let initramfs = &draft.baked("initramfs", what, "pxe")?.name;
