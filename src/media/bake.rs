@@ -5,7 +5,6 @@ mod disks;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -87,7 +86,7 @@ impl Bake<'_> {
             self.write_live_media(&sysroot, &disks)?;
         }
 
-        let drivers = self.verify()?;
+        let drivers = self.verify(&disks)?;
         let artifacts = self.checksums(&disks)?;
         let has_openshift = self.has_openshift();
         let record = record::bake_json(
@@ -262,7 +261,7 @@ impl Bake<'_> {
     }
 
     /// Parses what was written back, and looks for the drivers in it.
-    fn verify(&self) -> Result<Vec<Presence>> {
+    fn verify(&self, disks: &Disks) -> Result<Vec<Presence>> {
         let names = &self.plan.names;
         let media = [
             (Format::Iso, self.staging.path(&names.iso)),
@@ -275,7 +274,12 @@ impl Bake<'_> {
         let mut tables: BTreeMap<bool, Vec<Presence>> = BTreeMap::new();
         for (format, path) in media {
             if self.wants(format) {
-                let table = self.verify_medium(format, path)?;
+                let medium = match disks.raw(format) {
+                    // Read as it was before it was packed.
+                    Some(disk) if self.packs(format) => Medium::of(&path, disk.content()),
+                    _ => Medium::open(&path),
+                };
+                let table = self.verify_medium(&medium?)?;
                 // Worse beats better where two media disagree.
                 let found = tables.entry(!format.is_live()).or_default();
                 if found.is_empty() || table.iter().any(Presence::fails) {
@@ -287,14 +291,7 @@ impl Bake<'_> {
         Ok(tables.into_values().flatten().collect())
     }
 
-    fn verify_medium(&self, format: Format, path: PathBuf) -> Result<Vec<Presence>> {
-        let packed =
-            matches!(format, Format::Metal | Format::Metal4k) && !self.request.archive.is_none();
-        if packed {
-            // Compressed from the same bytes that are checked where it isn't.
-            return Ok(Vec::new());
-        }
-        let medium = Medium::open(&path)?;
+    fn verify_medium(&self, medium: &Medium) -> Result<Vec<Presence>> {
         let release = &self.source.facts.kernel.release;
         let arguments = medium.arguments()?;
         let parts = medium.parts(release, &arguments);
@@ -312,10 +309,7 @@ impl Bake<'_> {
         let artifacts = std::thread::scope(|scope| {
             let workers: Vec<_> = files
                 .iter()
-                .map(|(name, role)| {
-                    let known = self.known_checksum(name, disks);
-                    scope.spawn(move || artifact(self.staging, name, role, known))
-                })
+                .map(|(name, role)| scope.spawn(move || self.artifact(name, role, disks)))
                 .collect();
             workers
                 .into_iter()
@@ -326,18 +320,41 @@ impl Bake<'_> {
         artifacts
     }
 
-    /// Disk images were hashed when they were written.
-    fn known_checksum(&self, name: &str, disks: &Disks) -> Option<[u8; 32]> {
+    fn artifact(&self, name: &str, role: &str, disks: &Disks) -> Result<Artifact> {
         let names = &self.plan.names;
-        let format = match name {
-            name if *name == names.qcow2 => return disks.qcow2,
-            _ if !self.request.archive.is_none() => return None,
-            name if *name == names.metal => Format::Metal,
-            name if *name == names.metal4k => Format::Metal4k,
-            _ => return None,
+        // Disk images were hashed when they were composed.
+        let format = [
+            (&names.metal, Format::Metal),
+            (&names.metal4k, Format::Metal4k),
+            (&names.qcow2, Format::Qcow2),
+        ]
+        .into_iter()
+        .find_map(|(known, format)| (known == name).then_some(format));
+        let disk = format.and_then(|format| disks.checksum(format));
+        let (known, uncompressed) = match format.is_some_and(|format| self.packs(format)) {
+            true => (None, disk),
+            false => (disk, None),
         };
-        let disk = disks.raw.iter().find(|disk| disk.format == format)?;
-        Some(disk.sha256)
+        let path = self.staging.path(name);
+        let file =
+            Arc::new(File::open(&path).with_context(|| format!("opening {}", path.display()))?);
+        Ok(Artifact {
+            name: name.to_owned(),
+            role: role.to_owned(),
+            size: file.metadata()?.len(),
+            sha256: match known {
+                Some(sha256) => hex::encode(sha256),
+                None => {
+                    live::sha256(&file).with_context(|| format!("reading {}", path.display()))?
+                }
+            },
+            uncompressed_sha256: uncompressed.map(hex::encode),
+        })
+    }
+
+    /// Whether files of that format hold a packed disk.
+    fn packs(&self, format: Format) -> bool {
+        matches!(format, Format::Metal | Format::Metal4k) && !self.request.archive.is_none()
     }
 
     fn options(&self) -> BTreeMap<&'static str, Value> {
@@ -361,25 +378,6 @@ impl Bake<'_> {
         io::copy(&mut text.as_bytes(), &mut file).with_context(|| format!("writing {name}"))?;
         Ok(())
     }
-}
-
-fn artifact(
-    staging: &Staging,
-    name: &str,
-    role: &str,
-    known: Option<[u8; 32]>,
-) -> Result<Artifact> {
-    let path = staging.path(name);
-    let file = Arc::new(File::open(&path).with_context(|| format!("opening {}", path.display()))?);
-    Ok(Artifact {
-        name: name.to_owned(),
-        role: role.to_owned(),
-        size: file.metadata()?.len(),
-        sha256: match known {
-            Some(sha256) => hex::encode(sha256),
-            None => live::sha256(&file).with_context(|| format!("reading {}", path.display()))?,
-        },
-    })
 }
 
 fn pretty(value: &impl Serialize) -> Result<String> {

@@ -72,10 +72,18 @@ impl Medium {
 
     /// Opens an ISO, a raw or qcow2 disk image, or a directory with one PXE set in it.
     pub fn open(path: &Path) -> Result<Self> {
-        let system = match path.is_dir() {
-            true => open_pxe(path),
-            false => open_file(path),
-        };
+        match path.is_dir() {
+            true => Self::named(path, open_pxe(path)),
+            false => Self::of(path, whole(path)?),
+        }
+    }
+
+    /// What `content` is, an ISO or a disk image. Messages call it `path`.
+    pub(super) fn of(path: &Path, content: Content) -> Result<Self> {
+        Self::named(path, open_file(content))
+    }
+
+    fn named(path: &Path, system: Result<System>) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             system: system.with_context(|| format!("reading {}", path.display()))?,
@@ -158,8 +166,7 @@ impl Medium {
     }
 }
 
-fn open_file(path: &Path) -> Result<System> {
-    let content = whole(path)?;
+fn open_file(content: Content) -> Result<System> {
     let content = match qcow2::Reader::probe(&content) {
         true => qcow2::Reader::open(content)?.into_content(),
         false => content,

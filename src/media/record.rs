@@ -21,6 +21,12 @@ pub struct Artifact {
     pub size: u64,
     /// SHA-256 of the content, lower-case hex.
     pub sha256: String,
+    /// The same of the disk that a packed disk image unpacks to.
+    #[serde(
+        rename = "uncompressed-sha256",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub uncompressed_sha256: Option<String>,
 }
 
 /// `bake.json`, schema `coreos-bake/bake/v1`.

@@ -1,7 +1,6 @@
 //! `stream.json`: CoreOS stream metadata, so that tools that read a stream can use the directory.
 //!
-//! Locations are names in that directory. There is no `signature`, as in the streams of RHEL CoreOS,
-//! and no `uncompressed-sha256`: disks are packed while they are written.
+//! Locations are names in that directory. There is no `signature`, as in the streams of RHEL CoreOS.
 //!
 //! Fields: coreos/stream-metadata-go `stream/stream.go`; names of formats as the openshift-install
 //! notes have them, section 1.1.
@@ -45,9 +44,12 @@ struct Platform<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Location<'a> {
     location: &'a str,
     sha256: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uncompressed_sha256: Option<&'a str>,
 }
 
 /// The stream of one bake. `last_modified` is a time as RFC 3339 writes it.
@@ -79,6 +81,7 @@ fn platforms<'a>(
         let location = Location {
             location: &artifact.name,
             sha256: &artifact.sha256,
+            uncompressed_sha256: artifact.uncompressed_sha256.as_deref(),
         };
         Some((location, artifact.name.as_str()))
     };
@@ -165,7 +168,7 @@ mod tests {
         #[serde(rename = "signature")]
         _signature: Option<String>,
         #[serde(rename = "uncompressed-sha256")]
-        _uncompressed_sha256: Option<String>,
+        uncompressed_sha256: Option<String>,
     }
 
     fn written(files: &[(&str, &str)]) -> Value {
@@ -176,6 +179,7 @@ mod tests {
                 role: (*role).to_owned(),
                 size: 1,
                 sha256: "5".repeat(64),
+                uncompressed_sha256: name.ends_with(".gz").then(|| "7".repeat(64)),
             })
             .collect();
         let stream = Stream {
@@ -223,7 +227,9 @@ mod tests {
                     ("rootfs", &parts.rootfs),
                 ] {
                     let Some(artifact) = artifact else { continue };
-                    assert_eq!(artifact.sha256.len(), 64);
+                    assert_eq!(artifact.sha256, "5".repeat(64));
+                    let packed = artifact.location.ends_with(".gz");
+                    assert_eq!(artifact.uncompressed_sha256, packed.then(|| "7".repeat(64)));
                     seen.push(format!("{platform} {format} {part} {}", artifact.location));
                 }
             }

@@ -14,6 +14,7 @@ use crate::media::iso;
 use crate::media::live::Osmet;
 use crate::media::names::Format;
 use crate::sysroot::Sysroot;
+use crate::tree::Content;
 
 /// Raw images, and the sector sizes of the disks they are for.
 const RAW: [(Format, SectorSize); 2] = [
@@ -24,9 +25,18 @@ const RAW: [(Format, SectorSize); 2] = [
 /// A raw image that was composed. Live media rebuild it from osmet files; a file of its own is
 /// written only if it was asked for.
 pub(super) struct Disk {
-    pub(super) format: Format,
+    format: Format,
     composed: Composed,
-    pub(super) sha256: [u8; 32],
+    sha256: [u8; 32],
+}
+
+impl Disk {
+    /// Its bytes, whether or not they were written as they are.
+    pub(super) fn content(&self) -> Content {
+        let image = self.composed.image.clone();
+        let len = image.len();
+        Content::composed(Arc::new(image), len)
+    }
 }
 
 /// The disk images.
@@ -34,7 +44,22 @@ pub(super) struct Disk {
 pub(super) struct Disks {
     pub(super) raw: Vec<Disk>,
     /// Checksum of the qcow2 file, where it is known.
-    pub(super) qcow2: Option<[u8; 32]>,
+    qcow2: Option<[u8; 32]>,
+}
+
+impl Disks {
+    /// The raw disk of that format.
+    pub(super) fn raw(&self, format: Format) -> Option<&Disk> {
+        self.raw.iter().find(|disk| disk.format == format)
+    }
+
+    /// Checksum of the disk of that format as it was composed; of a qcow2 image, that of the file.
+    pub(super) fn checksum(&self, format: Format) -> Option<[u8; 32]> {
+        match format {
+            Format::Qcow2 => self.qcow2,
+            format => self.raw(format).map(|disk| disk.sha256),
+        }
+    }
 }
 
 impl Bake<'_> {
@@ -141,7 +166,7 @@ impl Bake<'_> {
         let image = &composed.image;
         let sha256 = match &out {
             Some(out) if !archive.is_none() => archive
-                .write(image, out, &advance)
+                .write(image, out, self.request.threads, &advance)
                 .and_then(|()| image.sha256(None, &|_| ())),
             out => image.sha256(out.as_ref(), &advance),
         }

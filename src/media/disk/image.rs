@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::format::forward::Forward;
 use crate::format::sparse::{RawFile, Run, SparseRead, runs};
-use crate::tree::Content;
+use crate::tree::{Content, ReadAt};
 
 /// Zeros are left out of raw files in pieces of this length.
 const GRAIN: usize = 64 << 10;
@@ -160,6 +160,12 @@ impl SparseRead for Image {
     }
 }
 
+impl ReadAt for Image {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        SparseRead::read_at(self, offset, buffer)
+    }
+}
+
 fn hash_zeros(hash: &mut Sha256, mut left: u64) {
     let zeros = [0; GRAIN];
     while left > 0 {
@@ -239,7 +245,7 @@ mod tests {
         for size in [1000, 4096, 65_536, 4 << 20] {
             for (number, part) in expected.chunks(size).enumerate() {
                 let mut buffer = vec![1; part.len()];
-                image.read_at((number * size) as u64, &mut buffer).unwrap();
+                SparseRead::read_at(&image, (number * size) as u64, &mut buffer).unwrap();
                 assert!(buffer == part, "{number} of {size}");
             }
         }
