@@ -15,12 +15,12 @@ use crate::format::sparse::{SparseRead, each};
 
 /// Levels that the tools have by default.
 const XZ_PRESET: u32 = 6;
+const ZSTD_LEVEL: i32 = 3;
 /// What a thread packs by itself: three dictionaries, as the tool has it. Whatever the number of threads, the bytes are
 /// the same.
 const XZ_BLOCK_BYTES: u64 = 24 << 20;
 /// Each takes some 170 MiB of memory.
 const XZ_THREADS: u32 = 8;
-const ZSTD_LEVEL: i32 = 3;
 
 /// How a metal image is packed. coreos-installer reads all of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -182,12 +182,12 @@ mod tests {
             let unpacked = Command::new(tool).arg("-dc").arg(&path).output().unwrap();
             assert!(unpacked.status.success(), "{tool}");
             assert!(unpacked.stdout == bytes, "{tool}");
+            if tool == "xz" {
+                let list = ["--robot", "--list"];
+                let listed = Command::new(tool).args(list).arg(&path).output().unwrap();
+                let listed = String::from_utf8(listed.stdout).unwrap();
+                assert!(listed.contains("\nfile\t1\t3\t"), "three blocks: {listed}");
+            }
         }
-        let listed = Command::new("xz")
-            .args(["--robot", "--list"])
-            .arg(directory.path().join("disk.xz"))
-            .output();
-        let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
-        assert!(listed.contains("\nfile\t1\t3\t"), "three blocks: {listed}");
     }
 }
