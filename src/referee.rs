@@ -1,5 +1,9 @@
 //! For tests: tools that we did not write and that judge what we did.
 
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
 /// Whether `tool` is there, on the path or among the administrators' tools, which ordinary users
 /// don't have on theirs. A missing one skips the test on a laptop, and fails it where REQUIRE_TOOLS
 /// is set.
@@ -21,4 +25,18 @@ pub(crate) fn is_there(what: &str, found: bool) -> bool {
         println!("skipped: {what} is not installed");
     }
     found
+}
+
+/// Unmounts `target`, if need be at another try: a child of another test holds our open files for
+/// the moment between fork and exec.
+pub(crate) fn unmount(target: &Path) {
+    for _ in 0..100 {
+        let status = Command::new("umount").arg("-q").arg(target).status();
+        if status.is_ok_and(|status| status.success()) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // No panic in a panic.
+    assert!(std::thread::panicking(), "{} is busy", target.display());
 }

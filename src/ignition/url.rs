@@ -1,7 +1,6 @@
 //! URLs as Go's `net/url` takes them apart, because that is what Ignition refuses or fetches.
 //!
-//! Only what validation asks for: the scheme, what is behind it, and whether it parses at all. Left
-//! out: zones of IPv6 addresses.
+//! Only what validation asks for: the scheme, what is behind it, and whether it parses at all.
 
 /// A URL that Go would parse.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,17 +87,18 @@ fn check_authority(authority: &str) -> Result<(), UrlError> {
         return Err(UrlError::User);
     }
     check_escapes(user)?;
-    let name = if host.starts_with('[') {
+    if host.starts_with('[') {
         let end = host.rfind(']').ok_or(UrlError::Host)?;
         check_port(&host[end + 1..])?;
-        &host[..=end]
-    } else if let Some(colon) = host.rfind(':') {
-        check_port(&host[colon..])?;
-        host
+        let (address, zone) = host[..end].split_at(host[..end].find("%25").unwrap_or(end));
+        check_host(address)?;
+        check_zone(zone)
     } else {
-        host
-    };
-    check_host(name)
+        if let Some(colon) = host.rfind(':') {
+            check_port(&host[colon..])?;
+        }
+        check_host(host)
+    }
 }
 
 /// Nothing, or a colon and digits, which may be none.
@@ -118,20 +118,35 @@ fn check_port(text: &str) -> Result<(), UrlError> {
 /// A host name may have escapes only for what is not ASCII.
 fn check_host(host: &str) -> Result<(), UrlError> {
     check_escapes(host)?;
-    let bytes = host.as_bytes();
-    for (index, &byte) in bytes.iter().enumerate() {
-        let fine = match byte {
-            b'%' => bytes[index + 1] >= b'8' || &bytes[index..index + 3] == b"%25",
-            b if b.is_ascii() => {
-                b.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&b)
-            }
-            _ => true,
-        };
-        if !fine {
-            return Err(UrlError::Host);
-        }
-    }
-    Ok(())
+    check_bytes(host, |escape| escape[0] >= b'8' || escape == b"25")
+}
+
+/// What follows an IPv6 address, from its own `%25` on, may have escapes only for what needs none,
+/// percent signs and spaces.
+fn check_zone(zone: &str) -> Result<(), UrlError> {
+    check_escapes(zone)?;
+    check_bytes(zone, |escape| {
+        let byte = std::str::from_utf8(escape)
+            .ok()
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        byte.is_some_and(|byte| matches!(byte, b'%' | b' ') || in_host(byte))
+    })
+}
+
+/// What a host name may have of ASCII, unescaped.
+fn in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte)
+}
+
+/// Whether a name has nothing but what it may have; its escapes, which are whole, are judged by
+/// their two digits.
+fn check_bytes(name: &str, may_escape: impl Fn(&[u8]) -> bool) -> Result<(), UrlError> {
+    let bytes = name.as_bytes();
+    let fine = bytes.iter().enumerate().all(|(index, &byte)| match byte {
+        b'%' => may_escape(&bytes[index + 1..index + 3]),
+        _ => !byte.is_ascii() || in_host(byte),
+    });
+    if fine { Ok(()) } else { Err(UrlError::Host) }
 }
 
 fn check_escapes(text: &str) -> Result<(), UrlError> {

@@ -16,11 +16,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::{Holes, Layout, Options};
 use crate::progress::Progress;
-use crate::referee::have;
+use crate::referee::{have, unmount};
 use crate::tree::{InodeId, Tree};
 
 /// A UUID without meaning; images with it are mounted with `nouuid`.
@@ -158,16 +157,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Files of this mount may be open for a moment in a process that another test is starting.
-        for _ in 0..50 {
-            let status = Command::new("umount").arg("-q").arg(&self.0).status();
-            if status.is_ok_and(|status| status.success()) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        // Not a panic in a panic; a mount left behind shows in the next test's temporary directory.
-        eprintln!("{} stays mounted", self.0.display());
+        unmount(&self.0);
     }
 }
 

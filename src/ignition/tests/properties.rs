@@ -312,6 +312,8 @@ fn sources() -> impl Strategy<Value = Vec<String>> {
         "[",
         "]",
         "[::1]",
+        "[::1%25",
+        "%20",
         "?",
         "&",
         "#",

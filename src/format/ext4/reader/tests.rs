@@ -15,8 +15,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use self::mounted::{Limits, Mount, Seen, contents_from, has_tool, look, may_mount, populate, run};
+use self::mounted::{Limits, Mount, Seen, contents_from, look, may_mount, populate, run};
 use super::{Follow, Kind, Reader};
+use crate::referee::have;
 use crate::tree::Content;
 
 const LIMITS: Limits = Limits {
@@ -98,7 +99,7 @@ fn compare(kernel: &BTreeMap<Vec<u8>, Seen>, reader: &BTreeMap<Vec<u8>, Seen>) {
 
 #[test]
 fn all_is_read_as_the_kernel_shows_it() {
-    if !may_mount() || !has_tool("mke2fs") {
+    if !may_mount() || !have("mke2fs") {
         return;
     }
     for options in [

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::referees::{check, fields, run, text};
 use super::trees::{file, pattern, varied};
 use super::{image, options};
+use crate::referee::unmount;
 use crate::tree::{InodeId, Meta, Node, Tree};
 
 /// A mounted image, until dropped.
@@ -45,16 +46,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Children of other tests hold our open files for the moment between fork and exec.
-        let left = (0..50).all(|_| {
-            let output = Command::new("umount").arg(self.0.path()).output().unwrap();
-            let busy = !output.status.success();
-            if busy {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
-            busy
-        });
-        assert!(!left || std::thread::panicking(), "{:?} is busy", self.0);
+        unmount(self.0.path());
     }
 }
 

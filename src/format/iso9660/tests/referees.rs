@@ -12,6 +12,7 @@ use super::super::names::level_1;
 use super::super::{Reader, Volume};
 use super::{Files, ID, TIME, bytes, files, live_volume, noise, opened, written};
 pub(super) use crate::referee::have;
+use crate::referee::unmount;
 
 fn run(tool: &str, arguments: &[&str]) -> Output {
     // Names that are not ASCII come out as they are only where the locale says how.
@@ -332,7 +333,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
+        unmount(self.0.path());
     }
 }
 

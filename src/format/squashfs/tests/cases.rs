@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
     ("directory of 257 names", |_| directory_of(257, 8)),
     ("listing just below 64 KiB", |_| directory_of(240, 255)),
     ("listing just above 64 KiB", |_| directory_of(250, 255)),
-    ("directory of 20000 names", |_| directory_of(20_000, 30)),
+    ("directory of 5000 names", |_| directory_of(5000, 120)),
     ("deep directories", |_| deep(200)),
     ("hard links far apart", hard_links_far_apart),
     ("300 owners", owners),

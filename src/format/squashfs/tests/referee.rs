@@ -13,6 +13,7 @@ use super::{
     seen_in_tree, seen_on_disk,
 };
 use crate::format::squashfs::{Compressor, Follow, Kind, Options};
+use crate::referee::unmount;
 use crate::tree::{Content, Meta, Node, Tree, Xattrs};
 
 /// Every compressor, with a block size of its own: all pairs take a referee too long.
@@ -23,12 +24,15 @@ fn some_options() -> impl Iterator<Item = Options> {
         .map(|(block_size, compressor)| options(compressor, block_size))
 }
 
+/// Cases of so many names that a referee sees them once, not in every option.
+const LARGE: [&str; 2] = ["directory of 5000 names", "hard links far apart"];
+
 /// Images of all cases that `wanted` takes, in some options, with a name for messages.
 fn images(wanted: impl Fn(&Case) -> bool) -> impl Iterator<Item = (String, Tree, Image)> {
-    some_options().flat_map(move |options| {
+    some_options().enumerate().flat_map(move |(at, options)| {
         CASES
             .iter()
-            .filter(|case| wanted(case))
+            .filter(|case| wanted(case) && (at == 0 || !LARGE.contains(&case.0)))
             .map(|(name, case)| {
                 let tree = case(usize::try_from(options.block_size).unwrap());
                 let image = Image::write(&tree, &options);
@@ -298,11 +302,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Not a panic in a panic; a mount left behind shows in the next test's temporary directory.
-        let status = Command::new("umount").arg(&self.0).status();
-        if !status.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.0.display());
-        }
+        unmount(&self.0);
     }
 }
 

@@ -10,8 +10,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use self::mounted::{Limits, Mount, Seen, contents_from, has_tool, look, may_mount, populate, run};
+use self::mounted::{Limits, Mount, Seen, contents_from, look, may_mount, populate, run};
 use super::{Follow, Kind, Reader};
+use crate::referee::have;
 use crate::tree::Content;
 
 const LIMITS: Limits = Limits {
@@ -93,7 +94,7 @@ fn compare(kernel: &BTreeMap<Vec<u8>, Seen>, reader: &BTreeMap<Vec<u8>, Seen>) {
 
 #[test]
 fn all_is_read_as_the_kernel_shows_it() {
-    if !may_mount() || !has_tool("mkfs.xfs") {
+    if !may_mount() || !have("mkfs.xfs") {
         return;
     }
     for (sector, groups) in [("512", "4"), ("4096", "2")] {

@@ -8,9 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::mounted::{Mount, has_tool, may_mount, populate, run};
+use super::mounted::{Mount, may_mount, populate, run};
 use super::{LIMITS, open};
 use crate::format::ext4::reader::{Entry, Follow, Reader};
+use crate::referee::have;
 use crate::tree::Content;
 
 const BLOCK: usize = 1024;
@@ -456,7 +457,7 @@ fn findings(path: &Path) -> Vec<String> {
 
 #[test]
 fn every_fault_is_found() {
-    if !may_mount() || !has_tool("mke2fs") || !has_tool("e2fsck") {
+    if !may_mount() || !have("mke2fs") || !have("e2fsck") {
         return;
     }
     let folder = tempfile::tempdir().expect("a directory");

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use super::mounted::{has_tool, run};
+use super::mounted::run;
 use crate::format::ext4::reader::{Entry, Kind, Reader};
+use crate::referee::have;
 use crate::tree::Content;
 
 /// Bytes taken of any one file, which may claim to be of any size.
@@ -32,7 +33,7 @@ impl Numbers {
 
 /// An image made without any privilege, and where its metadata is.
 fn image() -> Option<Image> {
-    if !has_tool("mke2fs") {
+    if !have("mke2fs") {
         return None;
     }
     let folder = tempfile::tempdir().expect("a directory");

@@ -8,9 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::mounted::{Mount, has_tool, may_mount, populate, run};
+use super::mounted::{Mount, may_mount, populate, run};
 use super::{LIMITS, open};
 use crate::format::xfs::reader::{Entry, Follow, Reader};
+use crate::referee::have;
 use crate::tree::Content;
 
 /// Where checksums are.
@@ -675,7 +676,7 @@ fn findings(path: &Path) -> Vec<String> {
 
 #[test]
 fn every_fault_is_found() {
-    if !may_mount() || !has_tool("mkfs.xfs") || !has_tool("xfs_repair") {
+    if !may_mount() || !have("mkfs.xfs") || !have("xfs_repair") {
         return;
     }
     let folder = tempfile::tempdir().expect("a directory");

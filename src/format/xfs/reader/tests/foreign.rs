@@ -9,8 +9,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use super::faults::checksum;
-use super::mounted::{has_tool, run};
+use super::mounted::run;
 use crate::format::xfs::reader::{Entry, Kind, Reader};
+use crate::referee::have;
 use crate::tree::Content;
 
 /// Bytes taken of any one file, which may claim to be of any size.
@@ -34,7 +35,7 @@ impl Numbers {
 /// An image made without any privilege, and where its objects are: position, length and place of
 /// the checksum.
 fn image() -> Option<Image> {
-    if !has_tool("mkfs.xfs") {
+    if !have("mkfs.xfs") {
         return None;
     }
     let folder = tempfile::tempdir().expect("a directory");

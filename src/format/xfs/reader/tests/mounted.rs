@@ -15,6 +15,8 @@ use rustix::fs::{
     lgetxattr, llistxattr, lsetxattr, major, makedev, minor, mknodat, utimensat,
 };
 
+use crate::referee::unmount;
+
 /// All that is compared of an inode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -56,22 +58,6 @@ pub(super) fn may_mount() -> bool {
     false
 }
 
-/// Whether a tool is there; without it the test is skipped, or fails under `REQUIRE_TOOLS`.
-pub(super) fn has_tool(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
-        .any(|folder| folder.join(tool).exists());
-    if !found {
-        assert!(
-            std::env::var_os("REQUIRE_TOOLS").is_none(),
-            "{tool} is missing"
-        );
-        println!("skipped: {tool} is missing");
-    }
-    found
-}
-
 /// Runs a tool that must succeed.
 pub(super) fn run(command: &mut Command) {
     let output = command.output().expect("the tool starts");
@@ -100,10 +86,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let status = Command::new("umount").arg(&self.0).status();
-        if !std::thread::panicking() {
-            assert!(status.expect("umount starts").success(), "umount");
-        }
+        unmount(&self.0);
     }
 }
 
