@@ -17,7 +17,7 @@
 //! `stages` puts both together for every boot of a machine's life. `layer` adds and repairs drivers by
 //! one more layer. `hosts` reads what machines there are; `media` makes media for each of them, and
 //! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs, and
-//! `openshift` says what the installer and the cluster are told; no command uses them yet.
+//! `openshift` prepares what the installer and the cluster are told.
 
 pub mod cli;
 pub mod containerfile;

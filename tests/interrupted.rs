@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use support::{Workshop, as_nobody, is_root, names, run, run_to_fail, skip};
+use support::{Workshop, as_nobody, is_root, names, run, run_to_fail, skip, unmount};
 
 /// Ends a bake with `signal` after `delay`; true if it was still at work.
 fn interrupt(workshop: &Workshop, output: &Path, signal: &str, delay: Duration) -> bool {
@@ -99,7 +99,7 @@ fn a_full_disk_is_one_clear_error() {
             .arg(&output),
     );
     let left = names(&output);
-    run(Command::new("umount").arg(&output));
+    unmount(&output);
     assert!(error.contains("No space left on device"), "{error}");
     assert_eq!(left, [""; 0]);
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use rustix::fs::{SeekFrom, seek};
 
+use crate::tree::ReadAt;
+
 /// Read at a time.
 const CHUNK: u64 = 1 << 20;
 
 /// A disk whose empty parts need not be read.
-pub trait SparseRead {
+pub trait SparseRead: ReadAt {
     /// Length in bytes.
     fn len(&self) -> u64;
 
@@ -19,9 +21,6 @@ pub trait SparseRead {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// Fills `buffer` with the bytes from `offset` on.
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
     /// The first position at or behind `offset` that may hold something but zeros; `None` if only
     /// zeros follow. Says too much rather than too little: results must not depend on it.
@@ -43,13 +42,15 @@ impl RawFile {
     }
 }
 
+impl ReadAt for RawFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+}
+
 impl SparseRead for RawFile {
     fn len(&self) -> u64 {
         self.len
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
     }
 
     fn data_from(&self, offset: u64) -> Option<u64> {

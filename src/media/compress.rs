@@ -129,6 +129,7 @@ mod tests {
     use super::*;
     use crate::format::sparse::RawFile;
     use crate::referee::have;
+    use crate::tree::ReadAt;
 
     const MIB: u64 = 1 << 20;
 

@@ -6,6 +6,8 @@
     reason = "each test program uses its own part"
 )]
 
+#[path = "../../src/referee.rs"]
+mod referee;
 pub mod server;
 pub mod tree;
 
@@ -16,6 +18,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub(crate) use referee::{have, unmount};
 use tempfile::TempDir;
 
 /// User and group that the program is run as where we are root: Debian's `nobody`.
@@ -44,13 +47,6 @@ fn sample_for(suffix: &str) -> Option<PathBuf> {
         return Some(directory);
     }
     skip(&format!("no sample in {}", directory.display()))
-}
-
-/// Whether `tool` can be run; see [`sample`] for what happens otherwise.
-pub fn have(tool: &str) -> bool {
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .any(|directory| directory.join(tool).exists());
-    found || skip::<()>(&format!("{tool} is not installed")).is_some()
 }
 
 /// Says why a test does nothing, or fails where everything has to be there.

@@ -48,8 +48,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let status = Command::new("umount").arg(self.path()).status();
-        assert!(status.is_ok_and(|status| status.success()), "unmounting");
+        super::unmount(self.path());
     }
 }
 

@@ -118,11 +118,7 @@ impl Image {
     }
 }
 
-impl SparseRead for Image {
-    fn len(&self) -> u64 {
-        self.metadata.len()
-    }
-
+impl ReadAt for Image {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let end = offset + buffer.len() as u64;
         let mut at = offset;
@@ -150,6 +146,12 @@ impl SparseRead for Image {
         }
         between(at, end, buffer)
     }
+}
+
+impl SparseRead for Image {
+    fn len(&self) -> u64 {
+        self.metadata.len()
+    }
 
     fn data_from(&self, offset: u64) -> Option<u64> {
         let piece = self.from(offset).first().map(|p| p.offset.max(offset));
@@ -157,12 +159,6 @@ impl SparseRead for Image {
             .into_iter()
             .flatten()
             .min()
-    }
-}
-
-impl ReadAt for Image {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        SparseRead::read_at(self, offset, buffer)
     }
 }
 
@@ -245,7 +241,7 @@ mod tests {
         for size in [1000, 4096, 65_536, 4 << 20] {
             for (number, part) in expected.chunks(size).enumerate() {
                 let mut buffer = vec![1; part.len()];
-                SparseRead::read_at(&image, (number * size) as u64, &mut buffer).unwrap();
+                image.read_at((number * size) as u64, &mut buffer).unwrap();
                 assert!(buffer == part, "{number} of {size}");
             }
         }
