@@ -1,4 +1,4 @@
-//! For tests: tools that we did not write and that judge what we did.
+//! For tests, those under `tests/` too: tools that we did not write and that judge what we did.
 
 use std::path::Path;
 use std::process::Command;

@@ -3,7 +3,6 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    unused_imports,
     reason = "each test program uses its own part"
 )]
 
@@ -19,6 +18,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+#[allow(unused_imports, reason = "each test program uses its own part")]
 pub(crate) use referee::{have, unmount};
 use tempfile::TempDir;
 
