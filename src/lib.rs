@@ -17,8 +17,10 @@
 //! `stages` puts both together for every boot of a machine's life. `layer` adds and repairs drivers by
 //! one more layer. `hosts` reads what machines there are; `media` makes media for each of them, and
 //! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs, and
-//! `openshift` prepares what the installer and the cluster are told.
+//! `openshift` prepares what the installer and the cluster are told. `cache` keeps compressed blocks for the
+//! next bake.
 
+pub mod cache;
 pub mod cli;
 pub mod containerfile;
 pub mod failure;

@@ -83,6 +83,47 @@ fn threads_users_and_directories_do_not_show_in_the_bytes() {
 }
 
 #[test]
+fn a_second_bake_compresses_nothing_again_and_writes_the_same() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let cache = workshop.output("home").join("cache");
+    let bake = |output: &Path, more: &[&str]| {
+        let mut command = workshop.bake_as_nobody();
+        command.args(["bake", &workshop.image("layered"), "-f", "pxe"]);
+        command.args(["--compression", "zstd:13", "--cache"]);
+        text(&run(command.arg(&cache).arg("-o").arg(output).args(more)))
+    };
+    let (first, second) = (workshop.output("first"), workshop.output("second"));
+    bake(&first, &["--dry-run"]);
+    assert!(!cache.exists());
+    let said = bake(&first, &[]);
+    assert!(!said.contains("in the cache"), "{said}");
+    let said = bake(&second, &["--threads", "3"]);
+    let (found, asked) = said
+        .trim_end()
+        .strip_suffix(" blocks of the root were in the cache")
+        .and_then(|said| said.rsplit_once("; ")?.1.split_once(" of "))
+        .unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(found, asked, "{said}");
+    assert!(contents(&first) == contents(&second));
+
+    let output = workshop.output("third");
+    let file = first.join("bake.json");
+    let error = run_to_fail(
+        workshop
+            .bake_as_nobody()
+            .args(["bake", &workshop.image("layered"), "--cache"])
+            .arg(&file)
+            .arg("-o")
+            .arg(&output),
+    );
+    let sentence = format!("error: making cache directory {}: ", file.display());
+    assert!(error.starts_with(&sentence), "{error}");
+    assert_eq!(names(&output), [""; 0]);
+}
+
+#[test]
 fn an_archive_gives_the_same_media_as_its_layout() {
     let Some(workshop) = Workshop::new() else {
         return;

@@ -126,19 +126,36 @@ fn assert_live(report: &str, mode: &str) {
     assert_eq!(lines(report, "failed-unit"), [""; 0], "{report}");
 }
 
-#[test]
-fn layered_media_boot_every_way_and_see_the_disk() {
-    let Some(workshop) = able() else { return };
-    let media = bake(&workshop, "layered", &["--driver", "megaraid_sas"]);
-    let iso = find(&media, ".iso").display().to_string();
-    let disk = ["--disk-controller", "megasas"];
+/// The controller that only the layered image has a driver for.
+const MEGASAS: [&str; 2] = ["--disk-controller", "megasas"];
 
-    assert_live(&boot(&[&["--iso", &iso][..], &disk].concat()), "live-iso");
+#[test]
+fn a_layered_iso_boots_from_cd_and_stick_and_sees_the_disk() {
+    let Some(workshop) = able() else { return };
+    let media = bake(
+        &workshop,
+        "layered",
+        &["-f", "iso", "--driver", "megaraid_sas"],
+    );
+    let iso = find(&media, ".iso").display().to_string();
     assert_live(
-        &boot(&[&["--iso", &iso, "--usb"][..], &disk].concat()),
+        &boot(&[&["--iso", &iso][..], &MEGASAS].concat()),
         "live-iso",
     );
+    assert_live(
+        &boot(&[&["--iso", &iso, "--usb"][..], &MEGASAS].concat()),
+        "live-iso",
+    );
+}
 
+#[test]
+fn a_layered_pxe_set_boots_by_url_and_joined_and_sees_the_disk() {
+    let Some(workshop) = able() else { return };
+    let media = bake(
+        &workshop,
+        "layered",
+        &["-f", "pxe", "--driver", "megaraid_sas"],
+    );
     let kernel = find(&media, "-live-kernel.").display().to_string();
     let initrd = find(&media, "-live-initramfs.").display().to_string();
     let rootfs = find(&media, "-live-rootfs.");
@@ -151,13 +168,18 @@ fn layered_media_boot_every_way_and_see_the_disk() {
     let by_url = [
         &pxe[..],
         &["--append", &url, "--serve", media.to_str().unwrap()],
-        &disk,
+        &MEGASAS,
     ]
     .concat();
     assert_live(&boot(&by_url), "live-pxe");
 
     let rootfs = rootfs.display().to_string();
-    let joined = [&pxe[..], &["--initrd", &rootfs, "--append", kargs], &disk].concat();
+    let joined = [
+        &pxe[..],
+        &["--initrd", &rootfs, "--append", kargs],
+        &MEGASAS,
+    ]
+    .concat();
     assert_live(&boot(&joined), "live-pxe");
 }
 
@@ -207,41 +229,43 @@ fn split(disk: &Path, directory: &Path) -> [String; 2] {
     halves.map(|half| half.display().to_string())
 }
 
+/// Boots a disk image of the layered image under both firmwares, from the controller that only the
+/// layer has a driver for.
+fn disk_boots(format: &str, part: &str) {
+    let Some(workshop) = able() else { return };
+    let media = bake_disks(&workshop, "layered", format, &["--driver", "megaraid_sas"]);
+    let disk = find(&media, part);
+    let whole = disk.display().to_string();
+    let report = boot(&[&["--disk", &whole, "--firmware", "bios"][..], &MEGASAS].concat());
+    assert_installed(&report, "megaraid_sas");
+    assert_eq!(lines(&report, "firmware "), ["firmware bios"], "{report}");
+
+    let [boot_disk, root_disk] = split(&disk, &workshop.output("split"));
+    let halves = ["--boot-disk", &boot_disk, "--disk", &root_disk];
+    let report = boot(&[&halves[..], &MEGASAS].concat());
+    assert_installed(&report, "megaraid_sas");
+    assert_eq!(lines(&report, "firmware "), ["firmware uefi"], "{report}");
+}
+
 #[test]
-fn disks_boot_from_the_controller_that_only_the_layer_has_a_driver_for() {
+fn a_metal_disk_boots_from_the_controller() {
+    disk_boots("metal", "-metal.");
+}
+
+#[test]
+fn a_qcow2_disk_boots_from_the_controller() {
+    disk_boots("qcow2", ".qcow2");
+}
+
+#[test]
+fn a_metal4k_disk_boots() {
     let Some(workshop) = able() else { return };
     let media = bake_disks(
         &workshop,
         "layered",
-        "metal,metal4k,qcow2",
+        "metal4k",
         &["--driver", "megaraid_sas"],
     );
-    let scratch = workshop.output("split");
-    for disk in [find(&media, "-metal."), find(&media, ".qcow2")] {
-        let whole = disk.display().to_string();
-        let report = boot(&[
-            "--disk",
-            &whole,
-            "--disk-controller",
-            "megasas",
-            "--firmware",
-            "bios",
-        ]);
-        assert_installed(&report, "megaraid_sas");
-        assert_eq!(lines(&report, "firmware "), ["firmware bios"], "{report}");
-
-        let [boot_disk, root_disk] = split(&disk, &scratch);
-        let report = boot(&[
-            "--boot-disk",
-            &boot_disk,
-            "--disk",
-            &root_disk,
-            "--disk-controller",
-            "megasas",
-        ]);
-        assert_installed(&report, "megaraid_sas");
-        assert_eq!(lines(&report, "firmware "), ["firmware uefi"], "{report}");
-    }
     let metal4k = find(&media, "-metal4k.").display().to_string();
     let report = boot(&[
         "--disk",
@@ -294,7 +318,7 @@ fn a_stock_disk_boots_only_where_its_drivers_do() {
 }
 
 #[test]
-fn the_iso_installs_itself_without_a_network_and_the_disk_boots() {
+fn an_iso_installs_itself_without_a_network_and_the_disk_boots() {
     let Some(workshop) = able() else { return };
     let output = workshop.output("media");
     let config = ignition(&output);
@@ -357,10 +381,9 @@ fn bios_starts_sticks_and_a_minimal_iso_fetches_its_root() {
         "layered",
         &["-f", "iso,minimal-iso", "--rootfs-url", &url],
     );
-    let disk = ["--disk-controller", "megasas"];
     let iso = find(&media, "-live-iso.").display().to_string();
     let stick = ["--iso", &iso, "--usb", "--firmware", "bios"];
-    assert_live(&boot(&[&stick[..], &disk].concat()), "live-iso");
+    assert_live(&boot(&[&stick[..], &MEGASAS].concat()), "live-iso");
 
     fs::rename(find(&media, "-live-rootfs."), media.join("rootfs.img")).unwrap();
     let minimal = find(&media, "-live-minimal-iso.").display().to_string();
@@ -375,7 +398,7 @@ fn bios_starts_sticks_and_a_minimal_iso_fetches_its_root() {
         "--port",
         &port,
     ];
-    assert_live(&boot(&[&cd[..], &disk].concat()), "live-pxe");
+    assert_live(&boot(&[&cd[..], &MEGASAS].concat()), "live-pxe");
 }
 
 /// What the first boots and years of use do to a root file system, all at once, by the guest's own

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::Outcome;
+use super::cache_args::CacheArgs;
 use super::image_args::ImageArgs;
 use super::report::presence_table;
+use super::size::size;
 use super::table::Table;
 use super::terminal::Terminal;
 use crate::format::qcow2;
@@ -74,7 +76,7 @@ pub(super) struct BakeArgs {
     /// Without it, metal images have two fifths to spare, and the qcow2 image is
     /// as long as the OS image says. The first boot grows the root file system
     /// to the disk it finds.
-    #[arg(long, value_name = "SIZE", value_parser = disk_size)]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     disk_size: Option<u64>,
     /// Room for Ignition configs and network settings in the ISO
     ///
@@ -96,6 +98,8 @@ pub(super) struct BakeArgs {
     dry_run: bool,
     #[command(flatten)]
     access: ImageArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
     #[command(flatten, next_help_heading = "Customization options")]
     customization: Customization,
 }
@@ -123,6 +127,10 @@ impl BakeArgs {
             rootfs_url: self.rootfs_url,
             customization: self.customization,
             threads: self.access.threads(),
+            cache: match self.dry_run {
+                true => None,
+                false => self.cache.open()?,
+            },
         };
         if self.dry_run {
             let scratch = std::env::temp_dir();
@@ -148,29 +156,11 @@ impl BakeArgs {
 
 /// Room in the ISO, in bytes.
 fn ignition_area(text: &str) -> Result<u64> {
-    let bytes = disk_size(text)?;
+    let bytes = size(text)?;
     if !IGNITION_AREA_BYTES.contains(&bytes) {
         bail!("the area can have from 256K to 64M");
     }
     Ok(bytes)
-}
-
-/// Bytes, from a number with K, M, G or T behind it: powers of 1024.
-fn disk_size(text: &str) -> Result<u64> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match &text[digits.len()..] {
-        "" => 0,
-        "K" | "KiB" => 10,
-        "M" | "MiB" => 20,
-        "G" | "GiB" => 30,
-        "T" | "TiB" => 40,
-        other => bail!("{other:?} is no unit; there are K, M, G and T"),
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(1 << shift))
-        .with_context(|| format!("{text:?} is no size like 16G"))
 }
 
 fn print_plan(plan: &Plan, terminal: &Terminal) -> Result<()> {
@@ -213,29 +203,13 @@ fn summary(
         text += &presence_table(&baked.drivers, terminal);
     }
     text += &format!(
-        "\nbaked into {} in {:.1} s\n",
+        "\nbaked into {} in {:.1} s{}\n",
         output.display(),
-        began.elapsed().as_secs_f64()
+        began.elapsed().as_secs_f64(),
+        match baked.remembered {
+            (0, _) => String::new(),
+            (found, asked) => format!("; {found} of {asked} blocks of the root were in the cache"),
+        },
     );
     terminal.result(&baked.record, &text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::disk_size;
-
-    #[test]
-    fn sizes_are_numbers_with_units() {
-        for (text, bytes) in [
-            ("512", 512),
-            ("4096M", 4096 << 20),
-            ("16G", 16 << 30),
-            ("1TiB", 1 << 40),
-        ] {
-            assert_eq!(disk_size(text).unwrap(), bytes, "{text}");
-        }
-        for text in ["", "G", "16 G", "1.5G", "16X", "99999999999T", "-1G"] {
-            assert!(disk_size(text).is_err(), "{text}");
-        }
-    }
 }

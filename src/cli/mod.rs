@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, and the terminal. The only room that prints.
 
 mod bake;
+mod cache_args;
 mod check;
 mod generate;
 mod hosts;
@@ -10,6 +11,7 @@ mod layer;
 mod prepare;
 mod report;
 mod serve;
+mod size;
 mod table;
 mod terminal;
 

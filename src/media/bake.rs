@@ -37,6 +37,8 @@ pub struct Baked {
     pub drivers: Vec<Presence>,
     /// The record, as in `bake.json`.
     pub record: Value,
+    /// How many of the live root's blocks were in the cache, and how many were looked for there.
+    pub remembered: (u64, u64),
 }
 
 /// Ignition's name of machines that are nobody's platform.
@@ -70,6 +72,9 @@ impl Plan {
         };
         let baked = bake.run()?;
         staging.publish(&self.files)?;
+        if let Some(cache) = &request.cache {
+            cache.trim();
+        }
         Ok(baked)
     }
 }
@@ -115,6 +120,11 @@ impl Bake<'_> {
             artifacts,
             drivers,
             record,
+            remembered: self
+                .request
+                .cache
+                .as_ref()
+                .map_or((0, 0), |cache| cache.uses()),
         })
     }
 
@@ -165,6 +175,7 @@ impl Bake<'_> {
             block_size: plan.block_size,
             threads: self.request.threads,
             time: u32::try_from(source.image.created.unwrap_or(0)).unwrap_or(u32::MAX),
+            cache: self.request.cache.clone(),
         };
         self.progress.begin(
             &format!("compressing the root ({})", plan.compressor),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -12,6 +13,7 @@ use super::customize::Customization;
 use super::iso;
 use super::names::{CHECKSUMS, Format, Names, RECORD, STREAM};
 use super::source::Source;
+use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::format::qcow2;
 use crate::format::squashfs::Compressor;
@@ -46,6 +48,8 @@ pub struct Request {
     pub customization: Customization,
     /// Threads to compress with.
     pub threads: NonZeroUsize,
+    /// Blocks of the live root that earlier bakes have compressed.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// Everything decided: which files, from what, how.

@@ -1,8 +1,8 @@
 //! Compressors: how they are named, set up, told to the kernel, and applied to one block.
 //!
 //! Every block is compressed for itself, so [`Encoder::encode`] is a function of its input and the
-//! encoder's settings and nothing else: the same block gives the same bytes on every thread, and a
-//! cache could stand before it.
+//! encoder's settings and nothing else: the same block gives the same bytes on every thread, and
+//! [`super::remembered`] may answer for it.
 //!
 //! Settings are those of mksquashfs 4.5: zstd frames carry their content size and no checksum, and
 //! their window is no larger than a block; xz streams have a CRC32 check and a dictionary of one
@@ -191,8 +191,8 @@ impl Compressor {
         }
     }
 
-    /// Whether compressing costs so much that looking at the data first pays.
-    fn is_slow(self) -> bool {
+    /// Whether compressing costs so much that looking at the data first pays, and remembering what came of it.
+    pub(super) fn is_slow(self) -> bool {
         match self {
             // From here on zstd weighs alternatives; below, dense data slows it down little.
             Self::Zstd { level } => level >= 13,

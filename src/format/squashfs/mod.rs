@@ -8,6 +8,7 @@ mod density;
 mod describe;
 mod format;
 mod reader;
+mod remembered;
 mod writer;
 
 #[cfg(test)]

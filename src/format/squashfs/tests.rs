@@ -6,6 +6,7 @@ mod hostile;
 mod random;
 mod referee;
 mod refused;
+mod remembered;
 mod round_trip;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ fn options(compressor: Compressor, block_size: u32) -> Options {
         block_size,
         threads: NonZeroUsize::new(2).unwrap(),
         time: 1_700_000_000,
+        cache: None,
     }
 }
 

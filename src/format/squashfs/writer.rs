@@ -33,6 +33,7 @@ mod xattrs;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use zerocopy::IntoBytes;
@@ -44,6 +45,7 @@ use super::compress::{Compressor, Encoder};
 use super::format::{
     BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, IMAGE_ALIGNMENT, MAGIC, METADATA_RAW, Superblock, VERSION, flag,
 };
+use crate::cache::Cache;
 use crate::tree::Tree;
 
 /// How an image is to be made.
@@ -57,6 +59,8 @@ pub struct Options {
     pub threads: NonZeroUsize,
     /// Time of making that the image carries, in seconds since 1970.
     pub time: u32,
+    /// Where blocks from earlier runs are, and those of this one go. The image does not depend on it.
+    pub cache: Option<Arc<Cache>>,
 }
 
 impl Default for Options {
@@ -67,6 +71,7 @@ impl Default for Options {
             block_size: 128 << 10,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             time: 0,
+            cache: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use super::plan::{Plan, PlannedFile, Unit};
 use super::{Options, Sink};
 use crate::format::squashfs::compress::{Encoder, Form};
 use crate::format::squashfs::format::{DATA_RAW, Fragment};
+use crate::format::squashfs::remembered::Remembered;
 
 /// Content bytes that a job has at most, if its blocks are smaller: enough that taking and handing
 /// over jobs costs nothing in comparison.
@@ -295,17 +296,28 @@ struct Worker<'a> {
     plan: &'a Plan<'a>,
     progress: &'a (dyn Fn(u64) + Sync),
     encoder: Encoder,
+    remembered: Option<Remembered>,
     /// One block, uncompressed.
     block: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
     fn new(line: &Line<'a>) -> Result<Self> {
+        let Options {
+            compressor,
+            block_size,
+            ref cache,
+            ..
+        } = *line.options;
         Ok(Self {
             plan: line.plan,
             progress: line.progress,
-            encoder: Encoder::new(line.options.compressor, line.options.block_size)?,
-            block: vec![0; usize::try_from(line.options.block_size)?],
+            encoder: Encoder::new(compressor, block_size)?,
+            remembered: cache
+                .clone()
+                .filter(|_| compressor.is_slow())
+                .map(|cache| Remembered::new(cache, compressor, block_size)),
+            block: vec![0; usize::try_from(block_size)?],
         })
     }
 
@@ -341,7 +353,7 @@ impl<'a> Worker<'a> {
             packed.words.push(0);
             packed.hole_bytes += len;
         } else {
-            encode(&mut self.encoder, bytes, packed)?;
+            encode(&mut self.encoder, self.remembered.as_ref(), bytes, packed)?;
         }
         Ok(len)
     }
@@ -357,15 +369,24 @@ impl<'a> Worker<'a> {
                 .with_context(|| format!("reading {}", self.plan.path(file.id)))?;
             filled = end;
         }
-        encode(&mut self.encoder, &self.block[..filled], packed)?;
+        let block = &self.block[..filled];
+        encode(&mut self.encoder, self.remembered.as_ref(), block, packed)?;
         Ok(filled as u64)
     }
 }
 
 /// Appends one block and its size word.
-fn encode(encoder: &mut Encoder, block: &[u8], packed: &mut Packed) -> Result<()> {
+fn encode(
+    encoder: &mut Encoder,
+    remembered: Option<&Remembered>,
+    block: &[u8],
+    packed: &mut Packed,
+) -> Result<()> {
     let start = packed.bytes.len();
-    let form = encoder.encode(block, &mut packed.bytes)?;
+    let form = match remembered {
+        Some(remembered) => remembered.encode(encoder, block, &mut packed.bytes)?,
+        None => encoder.encode(block, &mut packed.bytes)?,
+    };
     let len = u32::try_from(packed.bytes.len() - start)?;
     packed.words.push(match form {
         Form::Compressed => len,

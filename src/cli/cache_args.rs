@@ -1,0 +1,64 @@
+//! Where compressed blocks are kept between bakes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::size::size;
+use crate::cache::Cache;
+
+/// Options for what is kept between bakes
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cache options")]
+pub(super) struct CacheArgs {
+    /// Keep compressed blocks here for the next bake
+    ///
+    /// Without it, in $XDG_CACHE_HOME/coreos-bake/blocks or
+    /// ~/.cache/coreos-bake/blocks. What is written doesn't depend on it. Whoever
+    /// can write there can change what the next bake writes. Levels that compress
+    /// quickly, such as --compression fast, use no cache.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Compress everything anew, and keep nothing
+    #[arg(long, conflicts_with = "cache")]
+    no_cache: bool,
+    /// What the cache may hold; what was not used for longest goes first
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "8G")]
+    cache_size: u64,
+}
+
+impl CacheArgs {
+    /// The cache, if there is to be one. Only one that was asked for by name has to be usable.
+    pub(super) fn open(&self) -> Result<Option<Arc<Cache>>> {
+        if self.no_cache {
+            return Ok(None);
+        }
+        if let Some(directory) = &self.cache {
+            return Ok(Some(Arc::new(Cache::open(directory, self.cache_size)?)));
+        }
+        let Some(directory) = default_directory() else {
+            return Ok(None);
+        };
+        match Cache::open_own(&directory, self.cache_size) {
+            Ok(cache) => Ok(Some(Arc::new(cache))),
+            Err(error) => {
+                tracing::info!("baking without a cache: {error:#}");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// As the XDG base directory specification has it: a relative path counts as none.
+fn default_directory() -> Option<PathBuf> {
+    let variable = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let caches =
+        variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))?;
+    Some(caches.join("coreos-bake/blocks"))
+}
