@@ -87,11 +87,12 @@ fn a_second_bake_compresses_nothing_again_and_writes_the_same() {
     let Some(workshop) = Workshop::new() else {
         return;
     };
+    // Every level of gzip counts as slow, and this one is quick.
     let cache = workshop.output("home").join("cache");
     let bake = |output: &Path, more: &[&str]| {
         let mut command = workshop.bake_as_nobody();
         command.args(["bake", &workshop.image("layered"), "-f", "pxe"]);
-        command.args(["--compression", "zstd:13", "--cache"]);
+        command.args(["--compression", "gzip:1", "--cache"]);
         text(&run(command.arg(&cache).arg("-o").arg(output).args(more)))
     };
     let (first, second) = (workshop.output("first"), workshop.output("second"));

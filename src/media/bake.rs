@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use self::disks::Disks;
 use super::iso::{self, Iso, Payload};
-use super::live::{self, Osmet};
+use super::live;
 use super::medium::Medium;
 use super::miniso;
 use super::names::{CHECKSUMS, Format, RECORD, STREAM};
@@ -155,8 +155,7 @@ impl Bake<'_> {
     }
 
     fn write_live_media(&self, sysroot: &Sysroot, disks: &Disks) -> Result<()> {
-        let osmet = self.pack_osmet(&disks.raw)?;
-        let payload = self.write_live(sysroot, &osmet)?;
+        let payload = self.write_live(sysroot, disks)?;
         if self.wants(Format::Iso) || self.wants(Format::MinimalIso) {
             self.write_isos(sysroot, &payload)?;
         }
@@ -167,7 +166,7 @@ impl Bake<'_> {
     }
 
     /// Writes rootfs.img and the live initramfs, under the names they have in a PXE set.
-    fn write_live(&self, sysroot: &Sysroot, osmet: &[Osmet]) -> Result<Payload> {
+    fn write_live(&self, sysroot: &Sysroot, disks: &Disks) -> Result<Payload> {
         let (plan, source) = (self.plan, self.source);
         let tree = live::root(sysroot)?;
         let options = squashfs::Options {
@@ -186,7 +185,7 @@ impl Bake<'_> {
             &tree,
             &source.facts,
             &options,
-            osmet,
+            || self.pack_osmet(&disks.raw),
             &rootfs,
             self.progress,
         )?;

@@ -18,6 +18,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use anyhow::{Context, Result};
 use flate2::Compression;
@@ -78,19 +79,24 @@ pub(super) struct Osmet {
     pub(super) content: Content,
 }
 
-/// Writes rootfs.img.
+/// Writes rootfs.img. `osmet` is called while the file system is being written.
 pub(super) fn write_rootfs(
     tree: &Tree,
     facts: &Facts,
     options: &squashfs::Options,
-    osmet: &[Osmet],
+    osmet: impl FnOnce() -> Result<Vec<Osmet>> + Send,
     out: &File,
     progress: &dyn Progress,
-) -> Result<squashfs::Written> {
-    let written = squashfs::write(tree, options, out, SQUASHFS_OFFSET, &|bytes| {
-        progress.advance(bytes);
-    })
-    .context("writing the live root file system")?;
+) -> Result<()> {
+    let (written, osmet) = thread::scope(|scope| {
+        let osmet = scope.spawn(osmet);
+        let written = squashfs::write(tree, options, out, SQUASHFS_OFFSET, &|bytes| {
+            progress.advance(bytes);
+        })
+        .context("writing the live root file system");
+        (written, osmet.join().expect("packing does not panic"))
+    });
+    let (written, osmet) = (written?, osmet?);
     let head = cpio::header(1, &cpio::Entry::file(SQUASHFS_NAME, 0o644), written.bytes)?;
     debug_assert_eq!(head.len() as u64, SQUASHFS_OFFSET);
     out.write_all_at(&head, 0).context("writing rootfs.img")?;
@@ -107,11 +113,11 @@ pub(super) fn write_rootfs(
         format!("{}\n", facts.version).as_bytes(),
     )?;
     for Osmet { name, content } in osmet {
-        let entry = cpio::Entry::file(name, 0o644);
+        let entry = cpio::Entry::file(&name, 0o644);
         archive.member(&entry, content.len(), &mut content.reader())?;
     }
     archive.finish()?.flush().context("writing rootfs.img")?;
-    Ok(written)
+    Ok(())
 }
 
 /// The initramfs of live media. `rootfs` is the finished rootfs.img.
@@ -176,7 +182,7 @@ fn stream_hash(file: &Arc<File>, threads: usize) -> Result<String> {
             done.push((chunk, hex::encode(Sha256::digest(part))));
         }
     };
-    let mut digests: Vec<(usize, String)> = std::thread::scope(|scope| {
+    let mut digests: Vec<(usize, String)> = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
         workers
             .into_iter()

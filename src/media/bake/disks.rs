@@ -199,9 +199,7 @@ impl Bake<'_> {
 
     /// The members of rootfs.img from which a live system rebuilds the metal images.
     pub(super) fn pack_osmet(&self, disks: &[Disk]) -> Result<Vec<Osmet>> {
-        self.progress
-            .begin("packing disk images for the installer", 0);
-        let packed = thread::scope(|scope| {
+        thread::scope(|scope| {
             let workers: Vec<_> = disks
                 .iter()
                 .map(|disk| {
@@ -223,8 +221,6 @@ impl Bake<'_> {
                 .into_iter()
                 .map(|worker| worker.join().expect("packing does not panic"))
                 .collect()
-        });
-        self.progress.end();
-        packed
+        })
     }
 }
