@@ -77,6 +77,12 @@ fn bake(workshop: &Workshop, image: &str, more: &[&str]) -> PathBuf {
     output
 }
 
+/// Bakes the layered image, whose driver has to be there.
+fn bake_with_driver(workshop: &Workshop, format: &str) -> PathBuf {
+    let more = ["-f", format, "--driver", "megaraid_sas"];
+    bake(workshop, "layered", &more)
+}
+
 /// Boots with `arguments`; returns how it ended and what the mini OS reported.
 fn try_boot(arguments: &[&str]) -> (Output, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/boot");
@@ -132,11 +138,7 @@ const MEGASAS: [&str; 2] = ["--disk-controller", "megasas"];
 #[test]
 fn a_layered_iso_boots_from_cd_and_stick_and_sees_the_disk() {
     let Some(workshop) = able() else { return };
-    let media = bake(
-        &workshop,
-        "layered",
-        &["-f", "iso", "--driver", "megaraid_sas"],
-    );
+    let media = bake_with_driver(&workshop, "iso");
     let iso = find(&media, ".iso").display().to_string();
     assert_live(
         &boot(&[&["--iso", &iso][..], &MEGASAS].concat()),
@@ -151,11 +153,7 @@ fn a_layered_iso_boots_from_cd_and_stick_and_sees_the_disk() {
 #[test]
 fn a_layered_pxe_set_boots_by_url_and_joined_and_sees_the_disk() {
     let Some(workshop) = able() else { return };
-    let media = bake(
-        &workshop,
-        "layered",
-        &["-f", "pxe", "--driver", "megaraid_sas"],
-    );
+    let media = bake_with_driver(&workshop, "pxe");
     let kernel = find(&media, "-live-kernel.").display().to_string();
     let initrd = find(&media, "-live-initramfs.").display().to_string();
     let rootfs = find(&media, "-live-rootfs.");
