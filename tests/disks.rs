@@ -238,7 +238,13 @@ fn the_installer_rebuilds_each_metal_image() {
         return;
     }
     let media = bake(&workshop, "media", &["-f", "pxe,metal,metal4k"]);
-    let rootfs = find(&media, "-live-rootfs.");
+    assert_rebuilt(&media, "x86_64");
+}
+
+/// Unpacks the osmet files of a PXE set, as the installer does, against the disks baked with it. The
+/// repository of the live root is left in `live` of that directory.
+fn assert_rebuilt(media: &Path, architecture: &str) {
+    let rootfs = find(media, "-live-rootfs.");
     let live = media.join("live");
     // Objects keep their owners' permissions, so whoever isn't root may not be able to read one.
     if !is_root() {
@@ -253,10 +259,10 @@ fn the_installer_rebuilds_each_metal_image() {
         .arg("-xf")
         .arg(&rootfs)
         .arg("-C")
-        .arg(&media)
+        .arg(media)
         .arg("*.osmet"));
     for (kind, sector) in [("metal", 512), ("metal4k", 4096)] {
-        let osmet = find(&media, &format!("-{kind}.x86_64.raw.osmet"));
+        let osmet = find(media, &format!("-{kind}.{architecture}.raw.osmet"));
         let image = media.join(osmet.file_stem().unwrap());
         let mut unpacker = OsmetUnpacker::new(&osmet, &live.join("ostree/repo")).unwrap();
         assert_eq!(unpacker.length(), fs::metadata(&image).unwrap().len());
@@ -273,7 +279,8 @@ fn the_installer_rebuilds_each_metal_image() {
         fs::create_dir(&directory).unwrap();
         fs::rename(&osmet, directory.join("it.osmet")).unwrap();
         let found =
-            libcoreinst::osmet::find_matching_osmet_in_dir(&directory, "x86_64", sector).unwrap();
+            libcoreinst::osmet::find_matching_osmet_in_dir(&directory, architecture, sector)
+                .unwrap();
         assert!(found.is_some(), "{kind}: for sectors of {sector} bytes");
     }
 }
@@ -671,20 +678,116 @@ fn a_system_that_wants_composefs_gets_its_image() {
     assert!(entry.contains(&format!("Size: {size} ")), "{entry}");
 }
 
-/// The sample for POWER, as far as files go: GRUB in the PReP partition, no ESP. s390x is refused.
+/// The release of the sample's kernel.
+fn kernel_release() -> String {
+    let drivers = find(&support::sample().unwrap().join("tree/drivers"), "");
+    drivers.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// The sample for s390x, as far as files go: its kernel has what one of Linux is known by and no more.
+/// Nothing has a boot map, which the installer has zipl write.
 #[test]
-fn disks_for_power_have_grub_and_those_for_s390x_are_refused() {
+fn media_for_s390x_leave_the_boot_map_to_the_installer() {
     let Some(workshop) = Workshop::new() else {
         return;
     };
-    let derived = |architecture: &'static str, layer: &[u8]| {
-        let mut command = derived(&workshop, "stock", architecture, architecture, layer);
-        command.args(["-f", "metal"]);
-        command
-    };
-    let said = run_to_fail(&mut derived("s390x", &tar(&[])));
-    assert!(said.contains("zipl"), "{said}");
+    if !["unsquashfs", "bsdtar", "xorriso", "e2fsck", "debugfs"]
+        .iter()
+        .all(|tool| have(tool))
+    {
+        return;
+    }
+    let mut kernel = vec![0xaa; 2 * MIB as usize];
+    kernel[0x10008..0x1000e].copy_from_slice(b"S390EP");
+    let path = format!("usr/lib/modules/{}/vmlinuz", kernel_release()).leak();
+    let layer = tar(&[Item::File(path, kernel.clone())]);
+    let mut command = derived(&workshop, "stock", "media", "s390x", &layer);
+    let said = run_to_fail(command.args(["-f", "metal,qcow2"]));
+    assert!(said.contains("qcow2") && said.contains("zipl"), "{said}");
+    assert_eq!(names(&workshop.path("media")), [""; 0]);
 
+    let media = workshop.path("media");
+    let output = run(workshop
+        .bake_as_nobody()
+        .args(["bake", &workshop.image("media"), "--compression", "fast"])
+        .args(["-f", "iso,pxe,metal,metal4k", "-o"])
+        .arg(&media));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no boot map"), "{said}");
+    assert_rebuilt(&media, "s390x");
+    let config = fs::read_to_string(media.join("live/ostree/repo/config")).unwrap();
+    assert!(
+        config.contains("bootloader=zipl\n") && !config.contains("grub"),
+        "{config}"
+    );
+
+    let metal = find(&media, "-metal.s390x.raw");
+    let facts = inspect(&workshop, &metal);
+    let found: Vec<&Value> = facts["partitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|partition| &partition["name"])
+        .collect();
+    assert_eq!(found, ["boot", "root"]);
+    let boot = cut(&metal, &facts, "boot", &media.join("boot.img"));
+    run(Command::new("e2fsck").arg("-fn").arg(&boot));
+    let entries = |command: &str| {
+        text(&run(Command::new("debugfs")
+            .args(["-R", command])
+            .arg(&boot)))
+    };
+    let listed = entries("ls -p /loader.1/entries");
+    let entry = listed.split('/').find(|name| name.ends_with(".conf"));
+    let entry = entries(&format!("cat /loader.1/entries/{}", entry.unwrap()));
+    assert!(
+        entry.contains("ignition.platform.id=metal") && !entry.contains("ignition_firstboot"),
+        "{entry}"
+    );
+
+    let iso = find(&media, ".iso");
+    let report = text(&run(Command::new("xorriso")
+        .arg("-indev")
+        .arg(&iso)
+        .args(["-report_el_torito", "plain"])));
+    assert!(
+        report.contains("/images/cdboot.img") && !report.contains("UEFI"),
+        "{report}"
+    );
+    let installer = |args: &[&str]| {
+        let mut command = Command::new(tool("coreos-installer"));
+        text(&run(command.current_dir(&media).arg("iso").args(args)))
+    };
+    let iso = iso.to_str().unwrap();
+    fs::write(media.join("it.ign"), r#"{"ignition":{"version":"3.3.0"}}"#).unwrap();
+    installer(&["ignition", "embed", "-i", "it.ign", "-o", "changed", iso]);
+    installer(&["kargs", "modify", "-a", "foo=bar", "changed"]);
+    assert!(installer(&["kargs", "show", "changed"]).contains("coreos.liveiso="));
+    run(Command::new("xorriso")
+        .args(["-osirrox", "on", "-indev"])
+        .arg(media.join("changed"))
+        .args(["-extract", "/images/cdboot.img"])
+        .arg(media.join("cdboot.img")));
+    let image = fs::read(media.join("cdboot.img")).unwrap();
+    let arguments = &image[0x10480..0x10480 + 896];
+    let end = arguments.iter().position(|byte| *byte == 0).unwrap();
+    assert!(arguments[..end].ends_with(b" foo=bar"));
+    // Behind the initramfs, where the kernel looks for more of it.
+    let number = |at: usize| u64::from_be_bytes(image[at..at + 8].try_into().unwrap());
+    let initrd = fs::read(find(&media, "-live-initramfs.")).unwrap();
+    let start = number(0x10408) as usize;
+    assert_eq!(start, kernel.len());
+    assert!(image[start..start + initrd.len()] == initrd[..]);
+    assert_eq!(image[start + initrd.len()..][..6], *b"\xfd7zXZ\0");
+    assert_eq!(start as u64 + number(0x10410), image.len() as u64);
+}
+
+/// The sample for POWER, as far as files go: GRUB in the PReP partition, no ESP.
+#[test]
+fn disks_for_power_have_grub() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
     const MODULES: &str = "/usr/lib/grub/powerpc-ieee1275";
     if !Path::new(MODULES).exists() {
         // Debian has them for other architectures than this one only.
@@ -698,7 +801,8 @@ fn disks_for_power_have_grub_and_those_for_s390x_are_refused() {
             Item::File(format!("{}/{name}", &MODULES[1..]).leak(), bytes)
         })
         .collect();
-    run(&mut derived("ppc64le", &tar(&modules)));
+    let layer = tar(&modules);
+    run(derived(&workshop, "stock", "ppc64le", "ppc64le", &layer).args(["-f", "metal"]));
     let metal = find(&workshop.path("ppc64le"), "-metal.ppc64le.raw");
     let said = text(&run(Command::new("sgdisk").arg("-v").arg(&metal)));
     assert!(said.contains("No problems found"), "{said}");
@@ -747,9 +851,7 @@ fn a_boot_partition_that_overflows_is_refused_with_the_size_it_needs() {
     let Some(workshop) = Workshop::new() else {
         return;
     };
-    let drivers = find(&support::sample().unwrap().join("tree/drivers"), "");
-    let release = drivers.file_name().unwrap().to_str().unwrap();
-    let path = format!("usr/lib/modules/{release}/initramfs.img").leak();
+    let path = format!("usr/lib/modules/{}/initramfs.img", kernel_release()).leak();
     let layer = tar(&[Item::File(path, vec![0; 400 * MIB as usize])]);
     let mut command = derived(&workshop, "layered", "large", "amd64", &layer);
     let said = run_to_fail(command.args(["-f", "metal"]));

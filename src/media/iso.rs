@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 
 use super::bios::CdLoader;
 use super::disk::ESP_VOLUME_ID;
+use super::ipl::{self, Ipl};
 use super::menu::{self, KargArea};
 use super::miniso;
 use crate::failure::Failure;
@@ -23,6 +24,9 @@ use crate::tree::{Content, Node, Tree};
 
 /// Where upstream images keep the ISO's boot configuration.
 const TEMPLATES: &str = "usr/share/coreos-assembler/live";
+
+/// Largest template; those of images have some 2 KiB.
+const TEMPLATE_MAX_BYTES: u64 = 1 << 20;
 
 /// Room for Ignition configs in bytes; installers take the file's length as the limit. Published ISOs
 /// have the least; live systems hold it in memory.
@@ -53,6 +57,8 @@ pub(super) struct Iso {
     time: u64,
     files: BTreeMap<String, Content>,
     bios: Option<CdLoader>,
+    /// What starts it on s390x instead, and the room for Ignition configs in bytes.
+    ipl: Option<(Ipl, u64)>,
 }
 
 /// The volume's name, by which the live system finds it: at most 32 bytes.
@@ -94,6 +100,9 @@ impl Iso {
         ignition_area: u64,
         time: u64,
     ) -> Result<Self> {
+        if facts.architecture == "s390x" {
+            return Self::compose_ipl(tree, facts, kargs, ignition_area, time);
+        }
         let vendor = facts.efi_vendor.as_deref().ok_or_else(|| {
             Failure::new(
                 "the image has no EFI boot loader (no shim below usr/lib/bootupd/updates/EFI or usr/lib/efi)",
@@ -115,10 +124,7 @@ impl Iso {
 
         let mut files = BTreeMap::from([
             (menu_path, text(menu.text)),
-            (
-                "coreos/features.json".to_owned(),
-                text(serde_json::to_string_pretty(&facts.features())? + "\n"),
-            ),
+            features(facts)?,
             (
                 "coreos/igninfo.json".to_owned(),
                 text("{\"file\": \"images/ignition.img\"}\n".to_owned()),
@@ -142,6 +148,35 @@ impl Iso {
             time,
             files,
             bios,
+            ipl: None,
+        })
+    }
+
+    /// The same for s390x, whose boot image has the payload in it.
+    fn compose_ipl(
+        tree: &Tree,
+        facts: &Facts,
+        kargs: &[String],
+        ignition_area: u64,
+        time: u64,
+    ) -> Result<Self> {
+        let volume_id = volume_id(facts);
+        let ipl = Ipl::new(
+            template_text(tree, ipl::TEMPLATE)?.as_deref(),
+            &facts.pretty_name,
+            &live_kargs(kargs, &volume_id),
+        )?;
+        let mut files = BTreeMap::from([features(facts)?]);
+        if let Some(json) = menu::kargs_json(&[ipl.area()])? {
+            files.insert("coreos/kargs.json".to_owned(), text(json));
+        }
+        Ok(Self {
+            set_id: facts.prefix(),
+            volume_id,
+            time,
+            files,
+            bios: None,
+            ipl: Some((ipl, ignition_area)),
         })
     }
 
@@ -183,20 +218,34 @@ impl Iso {
         ] {
             files.insert(format!("images/pxeboot/{name}"), content.clone());
         }
-        let volume = iso9660::Volume {
-            id: self.volume_id.clone(),
-            set_id: self.set_id.clone(),
-            time: i64::try_from(self.time).unwrap_or(0),
-            files,
-            boot: self
+        let boot = match &self.ipl {
+            Some((ipl, ignition_area)) => {
+                files.extend(ipl.files(payload, *ignition_area)?);
+                vec![iso9660::BootEntry::s390x(
+                    ipl::IMAGE,
+                    files[ipl::IMAGE].len(),
+                )]
+            }
+            None => self
                 .bios
                 .iter()
                 .map(|_| iso9660::BootEntry::grub(BIOS_IMAGE))
                 .chain([iso9660::BootEntry::uefi(ESP_IMAGE)])
                 .collect(),
         };
+        let volume = iso9660::Volume {
+            id: self.volume_id.clone(),
+            set_id: self.set_id.clone(),
+            time: i64::try_from(self.time).unwrap_or(0),
+            files,
+            boot,
+        };
         let layout = volume.layout()?;
         layout.write(out, &|bytes| progress.advance(bytes))?;
+        if self.ipl.is_some() {
+            // Firmware finds the image by the catalog alone; no stick has another one.
+            return Ok(());
+        }
         let extent = |path| layout.extent(path).context("put there just now");
         let (offset, length) = extent(ESP_IMAGE)?;
         gpt::make_hybrid(out, offset, length, &self.volume_id)
@@ -208,6 +257,11 @@ impl Iso {
         }
         Ok(())
     }
+}
+
+fn features(facts: &Facts) -> Result<(String, Content)> {
+    let json = serde_json::to_string_pretty(&facts.features())? + "\n";
+    Ok(("coreos/features.json".to_owned(), text(json)))
 }
 
 fn text(text: String) -> Content {
@@ -223,13 +277,25 @@ fn template(tree: &Tree) -> Result<Option<String>> {
         if let Some(id) = tree.child(vendor, b"grub.cfg")
             && let Node::File(content) = &tree.inode(id).node
         {
-            let bytes = content.to_vec(1 << 20)?;
-            return String::from_utf8(bytes)
-                .map(Some)
-                .with_context(|| format!("{TEMPLATES}/EFI has a grub.cfg that is not UTF-8"));
+            let place = || format!("{TEMPLATES}/EFI has a grub.cfg that is not UTF-8");
+            return utf8(content).map(Some).with_context(place);
         }
     }
     Ok(None)
+}
+
+/// The template at `path`, if the image has one.
+fn template_text(tree: &Tree, path: &str) -> Result<Option<String>> {
+    match tree.lookup(path).map(|id| &tree.inode(id).node) {
+        Some(Node::File(content)) => utf8(content)
+            .map(Some)
+            .with_context(|| format!("{path} is not UTF-8")),
+        _ => Ok(None),
+    }
+}
+
+fn utf8(content: &Content) -> Result<String> {
+    Ok(String::from_utf8(content.to_vec(TEMPLATE_MAX_BYTES)?)?)
 }
 
 /// The ESP image: boot loader and a stub that goes on to the menu on the ISO.

@@ -28,7 +28,7 @@ use sha2::{Digest, Sha256};
 use crate::format::cpio;
 use crate::format::squashfs;
 use crate::progress::Progress;
-use crate::sysroot::{Facts, Sysroot};
+use crate::sysroot::{Facts, Sysroot, live_repo_config};
 use crate::tree::{Content, Node, Tree};
 
 /// The file system's name in rootfs.img; with it, the data begins at [`SQUASHFS_OFFSET`].
@@ -46,13 +46,17 @@ pub(super) const INITRAMFS_STAMP: &str = "etc/coreos-live-initramfs";
 /// The same stamp in rootfs.img; when the two differ, a PXE boot stops.
 const ROOTFS_STAMP: &str = "etc/coreos-live-rootfs";
 
+/// Largest configuration of the repository; ours has some 150 bytes.
+const REPO_CONFIG_MAX_BYTES: u64 = 64 << 10;
+
 /// The tree of the live root: the disk's, writable, with the kernel at the top of `/boot`.
 pub(super) fn root(sysroot: &Sysroot) -> Result<Tree> {
     let mut tree = sysroot.tree.clone();
-    // ostree would otherwise remount a live system's /sysroot.
     let config = tree.lookup("ostree/repo/config").expect("laid out by us");
-    let text = crate::sysroot::live_repo_config();
-    tree.inode_mut(config).node = Node::File(Content::bytes(text.into_bytes()));
+    if let Node::File(content) = &mut tree.inode_mut(config).node {
+        let text = String::from_utf8(content.to_vec(REPO_CONFIG_MAX_BYTES)?)?;
+        *content = Content::bytes(live_repo_config(&text).into_bytes());
+    }
 
     // Live systems check the kernel for FIPS where a disk has /boot mounted.
     let boot = tree.lookup("boot").expect("laid out by us");

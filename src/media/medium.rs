@@ -227,8 +227,9 @@ fn live_arguments(iso: &iso9660::Reader) -> Result<Vec<String>> {
     file.read_at(place.offset, &mut area)
         .with_context(|| format!("reading {}", place.path))?;
     let text = String::from_utf8_lossy(&area);
-    // Filled up with line breaks and signs of comments.
-    Ok(vec![text.trim_end_matches(['#', '\n']).trim().to_owned()])
+    // Filled up with line breaks and signs of comments, or with NUL on s390x.
+    let filling = ['#', '\n', '\0'];
+    Ok(vec![text.trim_end_matches(filling).trim().to_owned()])
 }
 
 /// coreos-installer's description of where kernel arguments are, `coreos/kargs.json`.

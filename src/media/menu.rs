@@ -42,6 +42,10 @@ pub(super) struct KargArea {
     pub size: usize,
     /// The arguments as baked.
     pub default: String,
+    /// What ends them.
+    pub end: &'static str,
+    /// What the rest of the area is filled with.
+    pub pad: &'static str,
 }
 
 /// Fills `kargs` into the image's template, or into ours.
@@ -101,6 +105,8 @@ fn area(rest: &str, marker: usize, offset: usize, default: String) -> Result<Kar
         offset,
         size,
         default,
+        end: "\n",
+        pad: "#",
     })
 }
 
@@ -121,7 +127,7 @@ pub(super) fn kargs_json(areas: &[(String, KargArea)]) -> Result<Option<String>>
     areas.sort_by(|a, b| a.0.cmp(&b.0));
     let files: Vec<Value> = areas
         .iter()
-        .map(|(path, area)| json!({"end": "\n", "offset": area.offset, "pad": "#", "path": path}))
+        .map(|(path, area)| json!({"end": area.end, "offset": area.offset, "pad": area.pad, "path": path}))
         .collect();
     let json = json!({"default": first.default, "files": files, "size": first.size});
     Ok(Some(serde_json::to_string_pretty(&json)? + "\n"))
@@ -185,6 +191,8 @@ mod tests {
             offset: 1,
             size,
             default: "rw".into(),
+            end: "\n",
+            pad: "#",
         };
         let json = kargs_json(&[("b".into(), area(9)), ("a".into(), area(9))])
             .unwrap()

@@ -8,6 +8,7 @@ mod customize;
 mod disk;
 mod hosts;
 mod installed;
+mod ipl;
 mod iso;
 mod live;
 mod medium;

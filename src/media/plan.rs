@@ -115,6 +115,8 @@ impl Plan {
             .into());
         }
 
+        check_zipl(&request.formats, &facts.architecture, progress)?;
+
         let prefix = request.prefix.clone().unwrap_or_else(|| facts.prefix());
         if prefix.is_empty() || prefix.contains('/') || prefix.starts_with('.') {
             bail!("{prefix:?} can't be the head of file names");
@@ -186,6 +188,34 @@ fn check_mountable(source: &Source, compressor: Compressor, progress: &dyn Progr
         )
         .into()),
     }
+}
+
+/// On s390x the firmware starts a disk by a map of the kernel's blocks, which zipl writes and we don't.
+/// coreos-installer runs zipl on whatever it has installed (`src/install.rs`, 0.27.0), so live media and
+/// what they install don't need one.
+fn check_zipl(
+    formats: &BTreeSet<Format>,
+    architecture: &str,
+    progress: &dyn Progress,
+) -> Result<()> {
+    if architecture != "s390x" {
+        return Ok(());
+    }
+    if formats.contains(&Format::Qcow2) {
+        return Err(Failure::new(
+            "a qcow2 disk for s390x would not boot: zipl has to write a boot map onto it, on that \
+             architecture",
+            "bake -f iso, pxe or metal, and let coreos-installer install the machine: it runs zipl",
+        )
+        .into());
+    }
+    if formats.iter().any(|format| !format.is_live()) {
+        progress.warn(
+            "the raw disks for s390x have no boot map: they boot only where coreos-installer writes \
+             them, which runs zipl afterwards, and not from a plain copy",
+        );
+    }
+    Ok(())
 }
 
 /// What the kernel calls a compressor's format, whatever the level.

@@ -70,7 +70,7 @@ pub fn lay_out(
     plot.directory("boot");
     plot.directory("ostree");
 
-    let objects = repo::add(&mut plot, imported);
+    let objects = repo::add(&mut plot, imported, &facts.architecture);
     let deployment = deployment::add(&mut plot, imported, &objects, facts, settings)?;
     let boot = boot::add(&mut plot, facts, &deployment);
     bootloader::add(&mut plot, imported, facts)?;
@@ -116,8 +116,8 @@ fn aleph(plot: &mut Plot, base: Option<&Checksum>, facts: &Facts, settings: &Set
     plot.symlink(".coreos-aleph-version.json", ".aleph-version.json");
 }
 
-/// The repository's configuration as live media have it: upstream drops the `readonly` line, as
-/// ostree would otherwise remount the live system's `/sysroot`.
-pub fn live_repo_config() -> String {
-    repo::CONFIG.replace(repo::READONLY, "")
+/// The repository's configuration as live media have it, made of a disk's: upstream drops the
+/// `readonly` line, as ostree would otherwise remount the live system's `/sysroot`.
+pub fn live_repo_config(config: &str) -> String {
+    config.replace(repo::READONLY, "")
 }

@@ -9,25 +9,26 @@ use crate::tree::{Content, InodeId, Meta};
 /// Inodes of the file objects, so that the deployment can link to them.
 pub(super) type FileObjects = BTreeMap<Checksum, InodeId>;
 
+/// The line of [`config`] that live media must not have.
+pub(super) const READONLY: &str = "readonly=true\n";
+
 /// Settings that CoreOS gives the repository; live media drop the `readonly` line.
 ///
 /// `bootprefix` and `bls-append-except-default`: coreos-assembler, stage org.osbuild.ostree.config.
-pub(super) const CONFIG: &str = "\
-[core]
-repo_version=1
-mode=bare
+/// GRUB reads boot entries by itself. On s390x nothing does, so libostree has to run zipl whenever it
+/// deploys, and the line for GRUB's menu is left out (same sources, `build.s390x.mpp.yaml`).
+fn config(architecture: &str) -> String {
+    let (bootloader, menu) = match architecture {
+        "s390x" => ("zipl", ""),
+        _ => ("none", "bls-append-except-default=grub_users=\"\"\n"),
+    };
+    format!(
+        "[core]\nrepo_version=1\nmode=bare\n\n\
+         [sysroot]\n{READONLY}bootloader={bootloader}\nbootprefix=true\n{menu}"
+    )
+}
 
-[sysroot]
-readonly=true
-bootloader=none
-bootprefix=true
-bls-append-except-default=grub_users=\"\"
-";
-
-/// The line of [`CONFIG`] that live media must not have.
-pub(super) const READONLY: &str = "readonly=true\n";
-
-pub(super) fn add(plot: &mut Plot, imported: &Imported) -> FileObjects {
+pub(super) fn add(plot: &mut Plot, imported: &Imported, architecture: &str) -> FileObjects {
     for directory in [
         "extensions",
         "objects",
@@ -39,7 +40,7 @@ pub(super) fn add(plot: &mut Plot, imported: &Imported) -> FileObjects {
     ] {
         plot.directory(&format!("ostree/repo/{directory}"));
     }
-    plot.file("ostree/repo/config", 0o644, CONFIG);
+    plot.file("ostree/repo/config", 0o644, config(architecture));
     plot.file("ostree/repo/.lock", 0o640, "");
 
     let mut files = FileObjects::new();

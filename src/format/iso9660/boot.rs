@@ -47,6 +47,20 @@ pub struct BootEntry {
 }
 
 impl BootEntry {
+    /// s390x loads an image of `len` bytes as a whole, and takes its length from the file; the catalog
+    /// can name at most 32 MiB (assisted-image-service `pkg/isoeditor/isoutil.go`@a55e383 writes the
+    /// same).
+    pub fn s390x(path: impl Into<String>, len: u64) -> Self {
+        let sectors = len.div_ceil(CATALOG_SECTOR).next_multiple_of(4);
+        Self {
+            platform: Platform::Bios,
+            path: path.into(),
+            load_sectors: Some(u16::try_from(sectors).unwrap_or(u16::MAX)),
+            boot_info_table: false,
+            grub_boot_info: false,
+        }
+    }
+
     /// UEFI reads the whole image, a FAT volume, as it likes.
     pub fn uefi(path: impl Into<String>) -> Self {
         Self {

@@ -98,13 +98,6 @@ impl Contents {
         disk_bytes: Option<u64>,
     ) -> Result<Self> {
         let architecture = facts.architecture.as_str();
-        if architecture == "s390x" {
-            return Err(Failure::new(
-                "disk images for s390x are not supported: zipl has to run on the target",
-                "bake a PXE set with -f pxe, and let coreos-installer write the disk from it",
-            )
-            .into());
-        }
         let boot_id = sysroot.tree.lookup("boot").context("laid out by us")?;
         let mut boot = sysroot.tree.subtree(boot_id);
         let esp = take_esp(&mut boot, facts)?;
