@@ -194,6 +194,7 @@ impl Iso {
                 .map(|_| iso9660::BootEntry::grub(BIOS_IMAGE))
                 .chain([iso9660::BootEntry::uefi(ESP_IMAGE)])
                 .collect(),
+            catalog: None,
         };
         let layout = volume.layout()?;
         layout.write(out, &|bytes| progress.advance(bytes))?;

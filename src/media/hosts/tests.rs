@@ -127,6 +127,7 @@ impl Bake {
                 files.map(|(name, bytes)| (name.to_owned(), Content::bytes(bytes))),
             ),
             boot: Vec::new(),
+            catalog: None,
         };
         let out = File::options()
             .read(true)

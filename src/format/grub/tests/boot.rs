@@ -195,6 +195,7 @@ fn iso() -> Option<NamedTempFile> {
             ),
         ]),
         boot: vec![BootEntry::grub(image), BootEntry::uefi(esp)],
+        catalog: None,
     };
     let out = NamedTempFile::new().unwrap();
     let layout = volume.layout().unwrap();
