@@ -589,15 +589,25 @@ fn media_for_aarch64_are_baked_on_any_machine() {
     }
 
     let iso = find(&media, ".iso");
-    let report = run(Command::new("xorriso")
-        .arg("-indev")
-        .arg(&iso)
-        .args(["-report_el_torito", "plain"]));
+    let report = run(Command::new("xorriso").arg("-indev").arg(&iso).args([
+        "-report_el_torito",
+        "plain",
+        "-find",
+        "/isolinux",
+    ]));
     let report = text(&report);
     assert!(
         report.contains("UEFI") && !report.contains("BIOS"),
         "{report}"
     );
+    // What such an ISO is made anew from, and the menu that is edited all the same.
+    for line in [
+        "El Torito cat path : /boot.catalog",
+        "'/isolinux/isolinux.cfg'",
+    ] {
+        assert!(report.contains(line), "{line}: {report}");
+    }
+    assert!(!report.contains("isolinux.bin"), "{report}");
     run(Command::new("xorriso")
         .args(["-osirrox", "on", "-indev"])
         .arg(&iso)
