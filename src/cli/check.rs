@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
+use super::consumers::{self, ConsumerArgs};
 use super::image_args::ImageArgs;
 use super::report::{explanation, junit, presence_table};
 use super::terminal::Terminal;
@@ -39,7 +40,7 @@ pub(super) struct CheckArgs {
     #[arg(
         long = "driver",
         value_name = "NAME",
-        required_unless_present_any = ["containerfile", "devices"]
+        required_unless_present_any = ["containerfile", "devices", "consumers"]
     )]
     drivers: Vec<String>,
     /// Device whose drivers to look for; @FILE reads what lspci -nn prints
@@ -65,6 +66,8 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     #[command(flatten)]
+    consumers: ConsumerArgs,
+    #[command(flatten)]
     access: ImageArgs,
 }
 
@@ -88,9 +91,12 @@ impl CheckArgs {
             None => None,
         };
         let containerfile = containerfile.as_deref();
+        let verdicts = self.consumers.judge(self.subject.as_deref())?;
+        // Without drivers to look for, only the ISO itself is looked into.
+        let is_asked = verdicts.is_empty() || !(self.drivers.is_empty() && self.devices.is_empty());
         let boot = match &self.subject {
-            Some(subject) => Some(self.look_into(subject, containerfile, terminal)?),
-            None => None,
+            Some(subject) if is_asked => Some(self.look_into(subject, containerfile, terminal)?),
+            _ => None,
         };
         let release = boot.as_ref().map(|boot| &*boot.release);
         let lint = match (&self.containerfile, containerfile) {
@@ -99,8 +105,9 @@ impl CheckArgs {
         };
         let drivers = boot.as_ref().map_or(&[][..], |boot| &boot.drivers);
         let hint = stages::repair(drivers);
-        let complete =
-            !drivers.iter().any(Presence::fails) && lint.as_ref().is_none_or(Lint::is_harmless);
+        let complete = !drivers.iter().any(Presence::fails)
+            && lint.as_ref().is_none_or(Lint::is_harmless)
+            && verdicts.iter().all(|verdict| verdict.taken);
         if let Some(path) = &self.junit {
             std::fs::write(path, junit(drivers))
                 .with_context(|| format!("writing {}", path.display()))?;
@@ -113,6 +120,7 @@ impl CheckArgs {
             "drivers": drivers,
             "hint": hint,
             "containerfile": lint,
+            "for": verdicts,
         });
         let mut parts = Vec::new();
         if let Some(release) = release
@@ -123,6 +131,7 @@ impl CheckArgs {
         }
         parts.extend(hint.map(|hint| format!("hint: {hint}\n")));
         parts.extend(lint.map(|lint| lint.text(terminal)));
+        parts.extend(consumers::text(&verdicts, terminal));
         let explained = self.explain.iter();
         parts.extend(explained.map(|stage| explanation(*stage, drivers)));
         terminal.result(&value, &parts.join("\n"))?;

@@ -3,6 +3,7 @@
 mod bake;
 mod cache_args;
 mod check;
+mod consumers;
 mod generate;
 mod hosts;
 mod image_args;

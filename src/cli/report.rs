@@ -65,7 +65,7 @@ fn facts(module: &Module) -> String {
 }
 
 /// Lines of a paragraph that fit a terminal.
-fn wrapped(text: &str) -> Vec<String> {
+pub(super) fn wrapped(text: &str) -> Vec<String> {
     const COLUMNS: usize = 76;
     let mut lines = vec![String::new()];
     for word in text.split_ascii_whitespace() {

@@ -295,7 +295,8 @@ pub struct LiveRoot {
 }
 
 impl LiveRoot {
-    fn open(rootfs: &Content) -> Result<Self> {
+    /// Opens the root file system in `rootfs`, a rootfs.img.
+    pub fn open(rootfs: &Content) -> Result<Self> {
         let head = cpio::read_first_header(rootfs)?;
         if head.name != SQUASHFS_NAME.as_bytes() {
             bail!(
