@@ -43,11 +43,11 @@ fn made(release: &str, platform: &str, is_seeded: bool) -> Objects {
         os_image: Some(IMAGE.to_owned()),
         os_image_derivation: Derivation::Node,
         drivers: vec![Driver {
-            name: "acme-nic".to_owned(),
+            name: "acme-nic".parse().expect("a driver"),
             load: true,
             options: vec!["on=yes".to_owned()],
-            instead_of: vec!["other".to_owned()],
-            after: vec!["first".to_owned()],
+            instead_of: vec!["other".parse().expect("a driver")],
+            after: vec!["first".parse().expect("a driver")],
             firmware: vec![Firmware {
                 name: "acme/nic.bin".to_owned(),
                 content: (0..=255).collect(),

@@ -166,7 +166,9 @@ fn options_come_through() {
         "--os-image",
         &other,
         "--driver",
-        "it's",
+        "acme-nic.ko,acme_raid",
+        "--driver-option",
+        "acme_nic:name=it's",
         "--role",
         "worker",
         "--anonymous-pull",
@@ -177,7 +179,8 @@ fn options_come_through() {
         prepared,
         format!(
             "coreos-bake prepare install --release 4.21 --bake {} --os-image {other} --role worker \
-             --karg-append acme.debug=1 '--driver=it'\\''s' --anonymous-pull",
+             --karg-append acme.debug=1 --driver=acme_nic --driver=acme_raid \
+             '--driver-option=acme_nic:name=it'\\''s' --anonymous-pull",
             media.path().display()
         )
     );

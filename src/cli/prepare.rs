@@ -13,10 +13,12 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::driver_names::each_once;
 use super::table::Table;
 use super::terminal::Terminal;
 use super::{Outcome, read_up_to};
 use crate::failure::Failure;
+use crate::kernel::DriverName;
 use crate::openshift::directory::{Directory, Edit, Plan, State, undo};
 use crate::openshift::{
     BootImages, DayTwo, Derivation, Driver, FIRMWARE_MAX_BYTES, Firmware, Note, Objects,
@@ -26,8 +28,8 @@ use crate::staging::Staging;
 use bake::Bake;
 use paths::PathArgs;
 
-/// A list of a driver's.
-type ListOf = fn(&mut Driver) -> &mut Vec<String>;
+/// Takes what an option says of a driver.
+type Take = fn(&mut Driver, &str) -> Result<()>;
 
 /// Longest Containerfile and longest push secret that are read; the cluster takes less.
 const INPUT_MAX_BYTES: u64 = 1 << 20;
@@ -87,12 +89,12 @@ pub(super) struct PrepareArgs {
 
 #[derive(Debug, Args)]
 struct DriverArgs {
-    /// Driver to look for at every boot [default: those of --bake]
-    #[arg(long = "driver", value_name = "NAME")]
-    names: Vec<String>,
-    /// Driver to load by name, as no hardware asks for it
-    #[arg(long = "load", value_name = "NAME")]
-    load: Vec<String>,
+    /// Drivers to look for at every boot [default: those of --bake]
+    #[arg(long = "driver", value_name = "LIST", value_delimiter = ',')]
+    names: Vec<DriverName>,
+    /// Drivers to load by name, as no hardware asks for them
+    #[arg(long = "load", value_name = "LIST", value_delimiter = ',')]
+    load: Vec<DriverName>,
     /// Option of a driver
     #[arg(long = "driver-option", value_name = "NAME:OPT=VALUE")]
     options: Vec<String>,
@@ -130,6 +132,8 @@ impl PrepareArgs {
         if self.undo {
             return self.undo(terminal);
         }
+        each_once(&self.drivers.names)?;
+        each_once(&self.drivers.load)?;
         if let Some(path) = self.path.path() {
             return self.tell(path, terminal);
         }
@@ -340,32 +344,41 @@ fn next_step(state: State, directory: &Path) -> Option<String> {
 
 impl DriverArgs {
     fn drivers(&self, bake: Option<&Bake>) -> Result<Vec<Driver>> {
-        let named = self.names.iter().chain(&self.load);
-        let mut names: Vec<String> = Vec::new();
         let of_bake = bake.filter(|_| self.names.is_empty());
-        for name in of_bake.iter().flat_map(|b| &b.drivers).chain(named) {
-            if !names.contains(name) {
-                names.push(name.clone());
+        let of_bake = of_bake.iter().flat_map(|bake| &bake.drivers);
+        let of_bake: Vec<DriverName> = of_bake
+            .map(|name| name.parse())
+            .collect::<Result<_, _>>()
+            .context("reading the drivers of the bake")?;
+        let mut drivers: Vec<Driver> = Vec::new();
+        for name in of_bake.iter().chain(&self.names).chain(&self.load) {
+            if !drivers.iter().any(|driver| driver.name == *name) {
+                drivers.push(Driver {
+                    load: self.load.contains(name),
+                    ..Driver::named(name.clone())
+                });
             }
         }
-        let mut drivers: Vec<Driver> = names
-            .into_iter()
-            .map(|name| Driver {
-                load: self.load.contains(&name),
-                name,
-                ..Driver::default()
-            })
-            .collect();
-        for (texts, field) in [
-            (&self.options, (|d| &mut d.options) as ListOf),
-            (&self.instead_of, |d| &mut d.instead_of),
-            (&self.after, |d| &mut d.after),
-        ] {
+        let takes: [(&[String], Take); 3] = [
+            (&self.options, |driver, option| {
+                driver.options.push(option.to_owned());
+                Ok(())
+            }),
+            (&self.instead_of, |driver, other| {
+                driver.instead_of.push(other.parse()?);
+                Ok(())
+            }),
+            (&self.after, |driver, other| {
+                driver.after.push(other.parse()?);
+                Ok(())
+            }),
+        ];
+        for (texts, take) in takes {
             for text in texts {
                 let (name, value) = text
                     .split_once(':')
                     .with_context(|| format!("{text:?} has no colon behind a driver's name"))?;
-                field(of_name(&mut drivers, name)?).push(value.to_owned());
+                take(of_name(&mut drivers, &name.parse()?)?, value)?;
             }
         }
         for text in &self.firmware {
@@ -385,9 +398,9 @@ impl DriverArgs {
     }
 }
 
-fn of_name<'a>(drivers: &'a mut [Driver], name: &str) -> Result<&'a mut Driver> {
+fn of_name<'a>(drivers: &'a mut [Driver], name: &DriverName) -> Result<&'a mut Driver> {
     let mut all = drivers.iter_mut();
-    all.find(|driver| driver.name == name).ok_or_else(|| {
+    all.find(|driver| driver.name == *name).ok_or_else(|| {
         Failure::new(
             format!("no driver {name} is to be prepared"),
             format!("name it with --driver {name}"),

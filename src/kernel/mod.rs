@@ -6,6 +6,7 @@
 //! initramfs      an initramfs stream, read into such a file system
 //! image          the one kernel of an image
 //! modules        names, modules.dep, modules.builtin, modules.alias
+//! driver_name    a name as people write it
 //! compressed     module files without their compression
 //! modinfo        what a module says about itself
 //! signature      who signed it
@@ -39,6 +40,7 @@ mod closure;
 mod compressed;
 mod configuration;
 mod depmod;
+mod driver_name;
 mod files;
 mod finding;
 mod firmware;
@@ -60,13 +62,15 @@ mod tests;
 mod versions;
 
 pub use closure::closure;
+pub(crate) use depmod::is_index;
 pub use depmod::{BuildFiles, Cycle, Depmod, Indexes};
+pub use driver_name::{DriverName, DriverNameError};
 pub(crate) use files::FILE_MAX_BYTES;
 pub use files::Files;
 pub use finding::{Finding, Missing, Module, Present, SoftDependencies};
-pub use hardware::{Device, Match, devices, driver_aliases, drivers_of};
+pub use hardware::{Certainty, Device, Match, devices, driver_aliases, drivers_of};
 pub use hostonly::host_only;
-pub use image::{Kernel, kernel_in, release_in};
+pub use image::{Kernel, kernel_in, release_in, release_of};
 pub use initramfs::Initramfs;
 pub use modinfo::ModuleInfo;
 pub use modules::{Dependencies, canonical_name, module_name};

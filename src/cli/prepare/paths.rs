@@ -11,6 +11,7 @@ use super::super::terminal::Terminal;
 use super::bake::Bake;
 use super::{DriverArgs, PrepareArgs, refused, staged};
 use crate::failure::Failure;
+use crate::kernel::DriverName;
 use crate::openshift::OsImage;
 use crate::openshift::paths::{Facts, Path, Recipe, RecipeError, recipe};
 
@@ -129,9 +130,11 @@ impl PrepareArgs {
 impl DriverArgs {
     /// The same options as words of a command line.
     fn words(&self) -> Vec<String> {
+        let texts = |names: &[DriverName]| names.iter().map(ToString::to_string).collect();
+        let (names, load): (Vec<String>, Vec<String>) = (texts(&self.names), texts(&self.load));
         let lists = [
-            ("driver", &self.names),
-            ("load", &self.load),
+            ("driver", &names),
+            ("load", &load),
             ("driver-option", &self.options),
             ("instead-of", &self.instead_of),
             ("after", &self.after),

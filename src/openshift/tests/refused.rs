@@ -194,6 +194,6 @@ fn images_roles_and_arguments_are_checked() {
     assert!(matches!(error(|r| r.roles.clear()), RequestError::NoRoles));
     let two = error(|r| r.kernel_arguments = vec!["a b".to_owned()]);
     assert!(matches!(two, RequestError::Object(_)));
-    let driver = error(|r| r.drivers[0].name = "a b".to_owned());
+    let driver = error(|r| r.drivers[0].options = vec!["a b".to_owned()]);
     assert!(matches!(driver, RequestError::Driver(_)));
 }

@@ -20,10 +20,7 @@ pub(super) fn request() -> Request {
         }),
         os_image: Some(IMAGE.to_owned()),
         os_image_derivation: Derivation::Node,
-        drivers: vec![Driver {
-            name: "megaraid_sas".to_owned(),
-            ..Driver::default()
-        }],
+        drivers: vec![Driver::named("megaraid_sas".parse().unwrap())],
         kernel_arguments: Vec::new(),
         seed: None,
         boot_images: None,
@@ -143,7 +140,7 @@ fn notes_follow_from_the_request() {
             r.drivers[0].options = vec!["a=1".to_owned()]
         }),
         ("initramfs-settings", |r| {
-            r.drivers[0].instead_of = vec!["a".to_owned()]
+            r.drivers[0].instead_of = vec!["a".parse().unwrap()]
         }),
         ("initramfs-firmware", |r| {
             r.drivers[0].firmware = vec![firmware(1)]
