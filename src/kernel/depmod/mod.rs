@@ -38,7 +38,18 @@ use anyhow::{Context, Result, ensure};
 use self::catalog::Catalog;
 use self::config::Config;
 use self::module::Facts;
+use super::files::Files;
 use super::modules::module_name;
+
+/// What a binary index begins with; kmod reads no other (libkmod `libkmod-index.c`, `INDEX_MAGIC`).
+pub(super) const INDEX_MAGIC: [u8; 4] = trie::MAGIC.to_be_bytes();
+
+/// Whether a file is an index that kmod reads, by how it begins: one that depmod could not write, on
+/// a full disk, is empty.
+pub(crate) fn is_index(files: &dyn Files, path: &str) -> Result<bool> {
+    let bytes = files.read(path)?;
+    Ok(bytes.is_some_and(|bytes| bytes.starts_with(&INDEX_MAGIC)))
+}
 
 /// Most modules of a kernel; a distribution has some 7000, and depmod itself counts in 16 bits.
 const MODULES_MAX: usize = 65_534;

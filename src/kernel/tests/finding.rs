@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::signature::signed;
 use super::{Contents, MODULES, RELEASE, archive, module, system, tree};
+use crate::kernel::depmod::INDEX_MAGIC;
 use crate::kernel::{Finding, Initramfs, Verdict, kernel_in, look_up, mount_support, release_in};
 
 fn insert(contents: &mut Contents, name: &str, content: impl Into<Vec<u8>>) {
@@ -54,7 +55,7 @@ fn a_driver_that_is_there() {
 fn findings_keep_their_names_in_json() {
     let mut contents = system();
     insert(&mut contents, "modules.alias", "alias pci:v1* disk\n");
-    insert(&mut contents, "modules.alias.bin", "");
+    insert(&mut contents, "modules.alias.bin", INDEX_MAGIC);
     let signed = signed(module(&[]).bytes());
     insert(&mut contents, "kernel/lib-a.ko", signed.clone());
     let value = |driver| serde_json::to_value(find(&contents, driver)).unwrap();
@@ -155,6 +156,12 @@ fn ways_of_not_being_there() {
             |c| remove(c, "modules.dep.bin"),
             "usr/lib/modules/6.1.0-test has a modules.dep, but no modules.dep.bin: \
              depmod was not run there",
+        ),
+        (
+            "an empty binary index",
+            |c| insert(c, "modules.dep.bin", ""),
+            "usr/lib/modules/6.1.0-test/modules.dep.bin is damaged, so modprobe finds nothing: \
+             depmod failed there",
         ),
         (
             "file deleted",
@@ -307,6 +314,12 @@ fn exactly_one_kernel() {
     assert_eq!(kernel.release, RELEASE);
     assert_eq!(kernel.vmlinuz.to_vec(99).unwrap(), b"kernel");
     assert_eq!(kernel.initramfs.to_vec(99).unwrap(), b"initramfs");
+    for name in ["vmlinuz", "initramfs.img"] {
+        let mut contents = contents.clone();
+        insert(&mut contents, name, "");
+        let error = kernel_in(&tree(&contents)).unwrap_err().to_string();
+        assert_eq!(error, format!("usr/lib/modules/6.1.0-test/{name} is empty"));
+    }
     contents.insert("usr/lib/modules/6.0/vmlinuz".into(), Vec::new());
     assert_eq!(
         error(&contents),
@@ -320,7 +333,7 @@ fn what_an_initramfs_can_mount() {
     let squashfs = module(&[]).needs(&["zstd_decompress_stream", "zlib_inflate", "kfree"]);
     insert(&mut contents, "squashfs.ko", squashfs.bytes());
     insert(&mut contents, "modules.dep", "squashfs.ko:\n");
-    insert(&mut contents, "modules.dep.bin", "");
+    insert(&mut contents, "modules.dep.bin", INDEX_MAGIC);
     let mut root = Contents::new();
     insert(
         &mut root,
