@@ -208,8 +208,11 @@ fn sorted(mut remarks: Vec<Remark>) -> Vec<Remark> {
     remarks
 }
 
+/// The rule of the remark that a driver has to be in the image below, as no instruction brings it.
+pub const LEFT_TO_BASE: &str = "driver-left-to-base";
+
 /// Every rule, sorted.
-pub const RULES: [&str; 47] = [
+pub const RULES: [&str; 48] = [
     "arg-before-from",
     "arg-without-value",
     "builder-kernel",
@@ -226,9 +229,10 @@ pub const RULES: [&str; 47] = [
     "dracut-without-force",
     "dracut-xattr",
     "driver-blocked",
-    "driver-left-to-base",
+    LEFT_TO_BASE,
     "driver-not-named",
     "driver-omitted",
+    "driver-removed",
     "duplicate-entry",
     "entitled-repository",
     "entry-ignored",

@@ -8,7 +8,7 @@ use super::heredoc::excerpt;
 use super::packages::name;
 use super::parse::{Action, File, Step};
 use super::paths::normal;
-use super::{Remark, Severity, Wanted};
+use super::{LEFT_TO_BASE, Remark, Severity, Wanted};
 use crate::kernel::{canonical_name, module_name};
 
 /// The end of a RUN that does it right.
@@ -353,20 +353,34 @@ fn driver_remarks(
             .hint("take it out there"),
         );
     }
-    let added = history.names.iter().any(|word| {
-        module_name(word).is_some_and(|name| name == wanted)
-            || is_it(
-                word.trim_end_matches('/')
-                    .rsplit('/')
-                    .next()
-                    .unwrap_or(word),
+    let names_it = |word: &str| {
+        let last = word.trim_end_matches('/').rsplit('/').next();
+        module_name(word).is_some_and(|name| name == wanted) || is_it(last.unwrap_or(word))
+    };
+    let added = history
+        .names
+        .iter()
+        .any(|word| names_it(word) || carries(word, &wanted));
+    let removed = history
+        .removed
+        .iter()
+        // A pattern behind the name is for the file's compression.
+        .find(|(_, word)| names_it(word) || names_it(word.trim_end_matches(['*', '?'])));
+    if let (Some((line, _)), false) = (removed, added) {
+        remarks.push(
+            Remark::error(
+                "driver-removed",
+                *line,
+                format!("this removes {driver}, and nothing brings it back"),
             )
-            || carries(word, &wanted)
-    });
+            .hint("leave the module where it is"),
+        );
+        return remarks;
+    }
     if !added {
         remarks.push(
             Remark::note(
-                "driver-left-to-base",
+                LEFT_TO_BASE,
                 None,
                 format!("no instruction names {driver}: it has to be in the base image, or in a package or directory of another name"),
             )
