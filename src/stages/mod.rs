@@ -22,10 +22,8 @@ mod verdict;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use std::collections::BTreeMap;
-
 pub use bootstrap::has_openshift;
-pub use hardware::{Needed, needed};
+pub use hardware::{Needed, booting_devices, needed};
 pub use pivot::Origin;
 pub use verdict::{Judged, Mark, Verdict};
 
@@ -161,7 +159,8 @@ pub struct System<'a> {
 const OPENSHIFT_IDS: [&str; 2] = ["rhcos", "scos"];
 
 impl System<'_> {
-    /// Whether it is a system of OpenShift's: others have no bootstrap node and no osImageURL.
+    /// Whether it is a system of OpenShift's: others have no bootstrap node and no osImageURL. One
+    /// that does not say what it is may be.
     pub fn is_openshift(&self) -> Result<bool> {
         for path in ["usr/lib/os-release", "etc/os-release"] {
             let Some(text) = self.root.read(path)? else {
@@ -177,7 +176,7 @@ impl System<'_> {
                 || !field("OPENSHIFT_VERSION=").is_empty()
                 || (id == "rhel" && field("VARIANT_ID=") == "coreos"));
         }
-        Ok(false)
+        Ok(true)
     }
 }
 
@@ -195,6 +194,8 @@ pub struct Parts<'a> {
 }
 
 /// Looks every driver up in initramfs and root of a boot; those are the two `stages`.
+///
+/// Errors are for initramfs and modules that cannot be read.
 pub fn check(parts: &Parts<'_>, drivers: &[String], stages: &Stages) -> Result<Vec<Presence>> {
     if drivers.is_empty() {
         return Ok(Vec::new());
@@ -258,31 +259,25 @@ pub struct Cluster<'a> {
     pub containerfile: Option<&'a [u8]>,
 }
 
-/// Judges the stages that come with a cluster.
+/// Judges the stages that come with a cluster. `boots` are the verdicts on the boots before: what is
+/// missing there is missing where a node goes on with it.
 pub fn in_cluster(
     system: &System<'_>,
     drivers: &[String],
+    boots: &[Presence],
     cluster: &Cluster<'_>,
 ) -> Result<Vec<Presence>> {
-    let mut worst: BTreeMap<&str, &Verdict> = BTreeMap::new();
-    for presence in cluster.os_image_drivers {
-        let verdict = worst.entry(&presence.driver).or_insert(&presence.verdict);
-        if presence.verdict.mark() > verdict.mark() {
-            *verdict = &presence.verdict;
-        }
-    }
     let mut table = Vec::new();
     for driver in drivers {
-        let found = worst.get(&**driver).copied();
+        let boot = worst(boots, driver);
+        let found = worst(cluster.os_image_drivers, driver).map(|presence| &presence.verdict);
         let release = Some(system.release);
-        let pivot = pivot::judge(system, cluster.os_image, found);
+        let pivot = pivot::judge(system, boot, cluster.os_image, found);
         let day2 = day2::judge(cluster.containerfile, driver, release, &pivot);
+        let bootstrap = bootstrap::judge(system, driver)
+            .with_context(|| format!("judging driver {driver} on a bootstrap node"))?;
         for (stage, verdict) in [
-            (
-                Stage::Bootstrap,
-                bootstrap::judge(system, driver)
-                    .with_context(|| format!("judging driver {driver} on a bootstrap node"))?,
-            ),
+            (Stage::Bootstrap, bootstrap.after(boot)),
             (Stage::Pivot, pivot),
             (Stage::Day2, day2),
         ] {
@@ -294,6 +289,17 @@ pub fn in_cluster(
         }
     }
     Ok(table)
+}
+
+/// The worst that is said of a driver, the first of several.
+fn worst<'a>(table: &'a [Presence], driver: &str) -> Option<&'a Presence> {
+    let of_driver = table.iter().filter(|presence| presence.driver == driver);
+    of_driver.reduce(
+        |worst, other| match other.verdict.mark() > worst.verdict.mark() {
+            true => other,
+            false => worst,
+        },
+    )
 }
 
 /// What to add to the Containerfile so that the missing drivers are there; `None` if all are.
@@ -329,4 +335,31 @@ pub fn rebuild_instruction(drivers: &[&str]) -> String {
          /usr/lib/modules/$kver/initramfs.img",
         drivers.join(" ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Meta, Node, Tree};
+
+    #[test]
+    fn a_system_that_does_not_say_what_it_is_may_go_into_a_cluster() {
+        let is_openshift = |text: Option<&str>| {
+            let mut tree = Tree::new(Meta::root(0o755));
+            if let Some(text) = text {
+                let lib = tree.make_directories("usr/lib", &Meta::root(0o755));
+                let node = Node::File(Content::bytes(text.as_bytes()));
+                tree.create(lib, "os-release", Meta::root(0o644), node);
+            }
+            let system = System {
+                root: &tree,
+                release: "6",
+                origin: None,
+            };
+            system.is_openshift().unwrap()
+        };
+        assert!(!is_openshift(Some("ID=fedora\nVARIANT_ID=coreos\n")));
+        assert!(is_openshift(Some("ID=\"rhcos\"\n")));
+        assert!(is_openshift(None));
+    }
 }
