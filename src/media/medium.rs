@@ -16,6 +16,7 @@ use crate::format::squashfs::{Entry, Follow, Kind, Reader};
 use crate::format::{cpio, iso9660, qcow2};
 use crate::kernel::Files;
 use crate::stages::{INSTALL, LIVE, Parts, Stages};
+use crate::sysroot::ImageJson;
 use crate::tree::Content;
 
 /// A medium and its parts.
@@ -60,14 +61,17 @@ impl Live {
 /// A PXE set's files, by what their names end in.
 const PXE_PARTS: [&str; 3] = ["-live-kernel.", "-live-initramfs.", "-live-rootfs."];
 
+/// The file by which a directory is an OCI layout.
+const OCI_INDEX: &str = "index.json";
+
 /// Where ISO 9660 volumes have their first descriptor, and what is in it.
 const ISO_MAGIC_OFFSET: u64 = 0x8001;
 const ISO_MAGIC: &[u8; 5] = b"CD001";
 
 impl Medium {
-    /// Whether `path` is something that [`Medium::open`] takes, rather than an image.
+    /// Whether `path` is to be opened as a medium: it is there, and images have a transport in front.
     pub fn is_medium(path: &Path) -> bool {
-        path.is_file() || (path.is_dir() && pxe_parts(path).is_ok())
+        path.exists()
     }
 
     /// Opens an ISO, a raw or qcow2 disk image, or a directory with one PXE set in it.
@@ -88,6 +92,14 @@ impl Medium {
             path: path.to_owned(),
             system: system.with_context(|| format!("reading {}", path.display()))?,
         })
+    }
+
+    /// The kernel that boots.
+    pub(super) fn kernel(&self) -> &Content {
+        match &self.system {
+            System::Live(live) => &live.payload.kernel,
+            System::Installed(installed) => &installed.kernel,
+        }
     }
 
     /// The initramfs that boots.
@@ -129,6 +141,12 @@ impl Medium {
                 .content(&format!("usr/lib/modules/{release}/initramfs.img")),
             System::Installed(_) => Ok(None),
         }
+    }
+
+    /// The kernel arguments that an installed system has from its image; those that an installation
+    /// adds are not known of a medium.
+    pub fn installed_arguments(&self) -> Result<Vec<String>> {
+        Ok(ImageJson::of(self.root())?.extra_kargs)
     }
 
     /// The kernel's arguments, all in one string; none are known of a PXE set.
@@ -265,19 +283,50 @@ fn whole(path: &Path) -> Result<Content> {
     Ok(Content::range(Arc::new(file), 0, length))
 }
 
-fn pxe_parts(directory: &Path) -> Result<[PathBuf; 3]> {
+/// Names in a directory that are text, sorted.
+fn names_in(directory: &Path) -> Result<Vec<String>> {
     let mut names: Vec<String> = fs::read_dir(directory)
         .with_context(|| format!("reading directory {}", directory.display()))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
     names.sort();
+    Ok(names)
+}
+
+/// Whether a file's name is that of an ISO or a disk image, packed or not.
+fn is_other_medium(name: &str) -> bool {
+    [".iso", ".raw", ".qcow2"]
+        .iter()
+        .any(|ending| name.contains(ending))
+}
+
+/// Media in a directory that are not parts of its PXE set.
+pub(super) fn other_media(directory: &Path) -> Result<Vec<String>> {
+    let mut names = names_in(directory)?;
+    names.retain(|name| is_other_medium(name));
+    Ok(names)
+}
+
+fn pxe_parts(directory: &Path) -> Result<[PathBuf; 3]> {
+    let names = names_in(directory)?;
+    let hint = || {
+        if names.iter().any(|name| name == OCI_INDEX) {
+            let place = directory.display();
+            return format!("an image is named with its transport: oci:{place}");
+        }
+        match names.iter().find(|name| is_other_medium(name)) {
+            Some(name) => format!("name the medium itself: {}", directory.join(name).display()),
+            None => "name an ISO, a disk image, or a directory with one whole PXE set".to_owned(),
+        }
+    };
     let find = |part: &str| {
         let mut found = names.iter().filter(|name| name.contains(part));
-        match (found.next(), found.next()) {
-            (Some(name), None) => Ok(directory.join(name)),
-            (None, _) => bail!("{} has no file *{part}*", directory.display()),
-            (Some(_), Some(_)) => bail!("{} has several files *{part}*", directory.display()),
-        }
+        let sentence = match (found.next(), found.next()) {
+            (Some(name), None) => return Ok(directory.join(name)),
+            (None, _) => format!("it has no file *{part}*, so it is not a PXE set"),
+            (Some(_), Some(_)) => format!("it has several files *{part}*"),
+        };
+        Err(anyhow::Error::from(Failure::new(sentence, hint())))
     };
     let [kernel, initrd, rootfs] = PXE_PARTS;
     Ok([find(kernel)?, find(initrd)?, find(rootfs)?])

@@ -17,6 +17,7 @@ mod names;
 mod plan;
 mod pxe;
 mod record;
+mod soundness;
 mod source;
 mod stream;
 
@@ -31,4 +32,5 @@ pub use medium::{Live, LiveRoot, Medium, System};
 pub use names::Format;
 pub use plan::{Plan, Request};
 pub use record::Artifact;
+pub use soundness::Soundness;
 pub use source::{Glance, ReadOptions, Source};
