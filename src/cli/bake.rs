@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::cache_args::CacheArgs;
+use super::driver_names::each_once;
 use super::image_args::ImageArgs;
 use super::report::presence_table;
 use super::size::size;
@@ -17,6 +18,7 @@ use super::table::Table;
 use super::terminal::Terminal;
 use crate::format::qcow2;
 use crate::image::ImageRef;
+use crate::kernel::DriverName;
 use crate::media::{
     Archive, Baked, Choice, Customization, Format, IGNITION_AREA_BYTES, Plan, Request, Source,
 };
@@ -53,9 +55,9 @@ pub(super) struct BakeArgs {
         default_value = "iso,pxe"
     )]
     media: Vec<Format>,
-    /// Kernel module that must be there at every stage of the media
-    #[arg(long = "driver", value_name = "NAME")]
-    drivers: Vec<String>,
+    /// Kernel modules that must be there at every stage of the media
+    #[arg(long = "driver", value_name = "LIST", value_delimiter = ',')]
+    drivers: Vec<DriverName>,
     /// Bake even if a driver is missing, and exit with 3
     #[arg(long)]
     allow_missing_driver: bool,
@@ -116,7 +118,7 @@ impl BakeArgs {
         }
         let request = Request {
             formats: self.media.iter().copied().collect(),
-            drivers: self.drivers,
+            drivers: each_once(&self.drivers)?,
             allow_missing_driver: self.allow_missing_driver,
             compression: self.compression,
             archive: self.compress,
@@ -138,7 +140,7 @@ impl BakeArgs {
             let source = Source::read(&self.image, &options, &scratch, terminal)?;
             let plan = Plan::new(&source, &request, terminal)?;
             print_plan(&plan, terminal)?;
-            return Ok(Outcome::Done);
+            return Ok(outcome(&plan.drivers));
         }
         let staging = Staging::new(&self.output, self.force)?;
         let scratch = staging.directory().to_owned();
@@ -147,10 +149,15 @@ impl BakeArgs {
         let plan = Plan::new(&source, &request, terminal)?;
         let baked = plan.execute(&source, &request, staging, terminal)?;
         summary(&baked, &self.output, began, terminal)?;
-        Ok(match !baked.drivers.iter().any(Presence::fails) {
-            true => Outcome::Done,
-            false => Outcome::Doubtful,
-        })
+        Ok(outcome(&baked.drivers))
+    }
+}
+
+/// How a bake ends, planned or done: a driver that is missing was allowed to be.
+fn outcome(drivers: &[Presence]) -> Outcome {
+    match drivers.iter().any(Presence::fails) {
+        true => Outcome::Doubtful,
+        false => Outcome::Done,
     }
 }
 

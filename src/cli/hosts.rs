@@ -11,6 +11,7 @@ use super::table::Table;
 use super::terminal::Terminal;
 use crate::failure::Failure;
 use crate::hosts::Inventory;
+use crate::kernel::some_of;
 use crate::media::{HostFile, HostsPlan, HostsRequest};
 use crate::progress::Progress;
 use crate::staging::Staging;
@@ -81,7 +82,12 @@ impl HostsArgs {
         };
         let plan = HostsPlan::new(&request, &output)?;
         let hosts = &request.inventory.hosts;
-        let erased = hosts.iter().filter(|host| host.disk.is_some()).count();
+        let installing = || hosts.iter().filter(|host| host.disk.is_some());
+        let erased = installing().count();
+        let without: Vec<&str> = installing()
+            .filter(|host| host.ignition.is_none())
+            .map(|host| host.name.as_str())
+            .collect();
         let files = if self.dry_run {
             plan.files
         } else {
@@ -92,6 +98,7 @@ impl HostsArgs {
             "output": output,
             "written": !self.dry_run,
             "files": files,
+            "installed-without-ignition": without,
         });
         let verb = match self.dry_run {
             true => "would be written to",
@@ -104,6 +111,13 @@ impl HostsArgs {
             output.display()
         );
         terminal.result(&value, &text)?;
+        if !without.is_empty() {
+            terminal.warn(&format!(
+                "the inventory has no Ignition config for machines that install, so they join no \
+                 cluster unless the media have one: {}",
+                some_of(&without)
+            ));
+        }
         if erased > 0 {
             terminal.warn(&format!(
                 "{erased} machines install when they boot from these, and erase their disks without asking"

@@ -82,38 +82,53 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-/// A JUnit report: a test for each driver at each stage. What nobody can say yet is skipped.
-pub(super) fn junit(table: &[Presence]) -> String {
-    let count = |mark| table.iter().filter(|p| p.verdict.mark() == mark).count();
-    let is_open = |presence: &&Presence| is_open(presence);
-    let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"coreos-bake check\" \
-         tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n",
-        table.len(),
-        count(Mark::No),
-        table.iter().filter(is_open).count(),
-    );
-    for presence in table {
+/// Something that is judged as a whole, such as a Containerfile.
+pub(super) struct Whole {
+    pub(super) class: &'static str,
+    pub(super) name: String,
+    /// What is wrong with it, each in a sentence.
+    pub(super) failures: Vec<String>,
+}
+
+/// A JUnit report: a test for each driver at each stage, and for each whole. What nobody can say yet
+/// is skipped.
+pub(super) fn junit(table: &[Presence], wholes: &[Whole]) -> String {
+    let of_drivers = table.iter().map(|presence| {
         let sentence = escaped(&presence.verdict.to_string());
         let inside = match presence.verdict.mark() {
             Mark::No => format!("<failure message=\"{sentence}\"/>"),
-            _ if is_open(&presence) => format!("<skipped message=\"{sentence}\"/>"),
+            _ if presence.verdict.is_open() => format!("<skipped message=\"{sentence}\"/>"),
             _ => format!("<system-out>{sentence}</system-out>"),
         };
+        (presence.driver.as_str(), presence.stage.name(), inside)
+    });
+    let of_wholes = wholes.iter().map(|whole| {
+        let inside = match whole.failures.is_empty() {
+            true => String::new(),
+            false => format!(
+                "<failure message=\"{}\"/>",
+                escaped(&whole.failures.join("; "))
+            ),
+        };
+        (whole.class, whole.name.as_str(), inside)
+    });
+    let tests: Vec<_> = of_drivers.chain(of_wholes).collect();
+    let count = |tag: &str| tests.iter().filter(|test| test.2.starts_with(tag)).count();
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"coreos-bake check\" \
+         tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n",
+        tests.len(),
+        count("<failure"),
+        count("<skipped"),
+    );
+    for (class, name, inside) in &tests {
         text += &format!(
             "  <testcase classname=\"{}\" name=\"{}\">{inside}</testcase>\n",
-            escaped(&presence.driver),
-            presence.stage.name(),
+            escaped(class),
+            escaped(name),
         );
     }
     text + "</testsuite>\n"
-}
-
-fn is_open(presence: &Presence) -> bool {
-    matches!(
-        &presence.verdict,
-        Verdict::Judged(crate::stages::Judged::Open { .. })
-    )
 }
 
 /// Text that XML 1.0 takes in an attribute or an element.
