@@ -16,7 +16,8 @@ use crate::containerfile::{self, Remark, Severity, Wanted};
 use crate::image::ImageRef;
 use crate::kernel::{self, Files};
 use crate::media::{Glance, Medium};
-use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Origin, Parts, Presence, Stage, System};
+use crate::ostree::ContainerReference;
+use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Parts, Presence, Stage, System};
 
 /// How much of a Containerfile is read: more than is taken, so that it is refused for its size.
 const CONTAINERFILE_READ_BYTES: u64 = 2 << 20;
@@ -162,11 +163,10 @@ impl CheckArgs {
             ..presence
         });
         boot.drivers.extend(installed);
-        let origin = source.origin.to_string();
         let system = System {
             root: &source.tree,
             release,
-            origin: Some(&origin),
+            origin: Some(&source.origin),
         };
         let in_cluster = self.in_cluster(&system, &wanted, containerfile, terminal)?;
         boot.drivers.extend(in_cluster);
@@ -200,7 +200,7 @@ impl CheckArgs {
         let system = System {
             root,
             release: &release,
-            origin: origin.as_deref(),
+            origin: origin.as_ref(),
         };
         drivers.extend(self.in_cluster(&system, &wanted, containerfile, terminal)?);
         sort(&mut drivers, &wanted);
@@ -246,7 +246,7 @@ impl CheckArgs {
             ImageRef::Registry(name) => name.to_string(),
             other => other.to_string(),
         });
-        let booted = system.origin.and_then(Origin::registry_name);
+        let booted = system.origin.and_then(ContainerReference::registry_name);
         let os_image_drivers = match &self.os_image {
             Some(image) if os_image.as_deref() != booted => {
                 boot_of(&self.read_image(image, terminal)?, wanted)?

@@ -4,33 +4,7 @@
 //! of the origin has to equal `osImageURL` as a string.
 
 use super::{System, Verdict};
-
-/// The image reference of an ostree origin.
-#[derive(Debug)]
-pub struct Origin;
-
-/// Transports of registries, with the words of ostree-ext before them.
-const REGISTRY_PREFIXES: [&str; 5] = [
-    "ostree-unverified-registry:",
-    "ostree-unverified-image:docker://",
-    "ostree-unverified-image:registry:",
-    "ostree-image-signed:docker://",
-    "ostree-image-signed:registry:",
-];
-
-impl Origin {
-    /// The image's name, as `osImageURL` would have it, if the origin is a registry's.
-    pub fn registry_name(origin: &str) -> Option<&str> {
-        let plain = REGISTRY_PREFIXES
-            .iter()
-            .find_map(|prefix| origin.strip_prefix(prefix));
-        // ostree-remote-registry:REMOTE:NAME names who signs.
-        plain.or_else(|| {
-            let rest = origin.strip_prefix("ostree-remote-registry:")?;
-            rest.split_once(':').map(|(_, name)| name)
-        })
-    }
-}
+use crate::ostree::ContainerReference;
 
 /// What becomes of a driver at the first boot of `system`, if `osImageURL` is `os_image`; `found` is
 /// the verdict on that image, where it was looked into.
@@ -39,7 +13,7 @@ pub(super) fn judge(
     os_image: Option<&str>,
     found: Option<&Verdict>,
 ) -> Verdict {
-    let booted = system.origin.and_then(Origin::registry_name);
+    let booted = system.origin.and_then(ContainerReference::registry_name);
     match (booted, os_image, found) {
         (Some(booted), Some(wanted), _) if booted == wanted => Verdict::holds(
             "osImageURL is the image that boots: the node stays on it",
@@ -73,33 +47,14 @@ mod tests {
     use crate::tree::{Meta, Tree};
 
     #[test]
-    fn registry_origins_are_known_by_their_prefixes() {
-        for (origin, name) in [
-            (
-                "ostree-unverified-registry:q.io/a@sha256:1",
-                Some("q.io/a@sha256:1"),
-            ),
-            (
-                "ostree-unverified-image:docker://q.io/a:b",
-                Some("q.io/a:b"),
-            ),
-            ("ostree-image-signed:docker://q.io/a", Some("q.io/a")),
-            ("ostree-remote-registry:fedora:q.io/a:b", Some("q.io/a:b")),
-            ("ostree-image-signed:oci-archive:/x.ociarchive", None),
-            ("ostree-unverified-image:oci:/x", None),
-        ] {
-            assert_eq!(Origin::registry_name(origin), name, "{origin}");
-        }
-    }
-
-    #[test]
     fn nodes_stay_where_the_names_are_equal_to_the_letter() {
         let root = Tree::new(Meta::root(0o755));
-        let at = |origin, os_image, found: Option<&Verdict>| {
+        let at = |origin: &str, os_image, found: Option<&Verdict>| {
+            let origin = origin.parse().unwrap();
             let system = System {
                 root: &root,
                 release: "6",
-                origin: Some(origin),
+                origin: Some(&origin),
             };
             judge(&system, os_image, found).mark()
         };
