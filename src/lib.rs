@@ -18,7 +18,7 @@
 //! one more layer. `hosts` reads what machines there are; `media` makes media for each of them, and
 //! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs, and
 //! `openshift` prepares what the installer and the cluster are told. `cache` keeps compressed blocks for the
-//! next bake.
+//! next bake, and `record` is what one leaves for all who go on from it: `bake.json`.
 
 pub mod cache;
 pub mod cli;
@@ -34,6 +34,7 @@ pub mod media;
 pub mod openshift;
 pub mod ostree;
 pub mod progress;
+pub mod record;
 #[cfg(test)]
 mod referee;
 pub mod selinux;

@@ -20,20 +20,23 @@ mod rpmdb;
 mod verdict;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use std::collections::BTreeMap;
 
 pub use bootstrap::has_openshift;
 pub use hardware::{Needed, needed};
-pub use pivot::Origin;
 pub use verdict::{Judged, Mark, Verdict};
 
 use crate::kernel::{self, Boot, Files, Finding, Initramfs, Lookup};
+use crate::ostree::ContainerReference;
 use crate::tree::Content;
 
 /// A moment at which the driver has to be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// The initramfs of ISO and PXE.
@@ -154,7 +157,7 @@ pub struct System<'a> {
     /// The kernel that boots.
     pub release: &'a str,
     /// What the deployment's origin says: where it looks for updates.
-    pub origin: Option<&'a str>,
+    pub origin: Option<&'a ContainerReference>,
 }
 
 /// Systems that OpenShift's installer boots, by the `ID` of their os-release.

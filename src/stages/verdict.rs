@@ -70,6 +70,11 @@ impl Verdict {
         Self::Judged(Judged::Open { why: why.into() })
     }
 
+    /// Whether nobody can say yet.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Judged(Judged::Open { .. }))
+    }
+
     /// The verdict at a glance.
     pub fn mark(&self) -> Mark {
         match self {

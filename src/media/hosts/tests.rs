@@ -18,6 +18,7 @@ use super::{HostFile, HostsPlan, HostsRequest, overlays};
 use crate::format::iso9660;
 use crate::hosts::{Host, Inventory};
 use crate::media::customize::{Customization, utf8};
+use crate::record::tests::sample_of;
 use crate::referee::have;
 use crate::staging::Staging;
 use crate::tree::Content;
@@ -86,19 +87,16 @@ impl Bake {
         ]
         .map(|(name, role)| {
             let size = media.join(name).metadata().unwrap().len();
-            json!({ "name": name, "role": role, "size": size, "sha256": "" })
+            json!({ "name": name, "role": role, "size": size, "sha256": "1".repeat(64) })
         })
         .into();
         self.record(&json!(files));
     }
 
     fn record(&self, files: &serde_json::Value) {
-        let record = json!({
-            "schema": "coreos-bake/bake/v1",
-            "os": { "name": "mini", "version": "1", "pretty-name": "Mini $OS 1" },
-            "options": { "live-kargs": "console=ttyS0" },
-            "files": files,
-        });
+        let mut record = sample_of(files.clone());
+        record["os"]["pretty-name"] = json!("Mini $OS 1");
+        record["options"]["live-kargs"] = json!("console=ttyS0");
         fs::write(self.path("media/bake.json"), record.to_string()).unwrap();
     }
 
@@ -476,7 +474,7 @@ fn media_that_are_somebodys_are_refused() {
 fn bake_directories_that_are_not_what_they_say() {
     let bake = Bake::new();
     let request = bake.request(true, Some(URL));
-    let file = |name: &str, role: &str, size: u64| json!([{ "name": name, "role": role, "size": size, "sha256": "" }]);
+    let file = |name: &str, role: &str, size: u64| json!([{ "name": name, "role": role, "size": size, "sha256": "1".repeat(64) }]);
     for (files, complaint) in [
         (json!([]), "media has no ISO"),
         (
@@ -485,11 +483,11 @@ fn bake_directories_that_are_not_what_they_say() {
         ),
         (
             file("../config.ign", "iso", 32),
-            "\"../config.ign\" of bake directory media is not as recorded",
+            "files[0].name \"../config.ign\" is not the name of a file in the directory",
         ),
         (
             file("", "iso", 0),
-            "\"\" of bake directory media is not as recorded",
+            "files[0].name \"\" is not the name of a file in the directory",
         ),
         (
             file(KERNEL, "iso", 6),
@@ -504,7 +502,7 @@ fn bake_directories_that_are_not_what_they_say() {
     for (files, complaint) in [
         (json!([]), "the bake has no kernel to boot over the network"),
         (
-            json!([{ "name": KERNEL, "role": "kernel", "size": 6, "sha256": "" }]),
+            json!([{ "name": KERNEL, "role": "kernel", "size": 6, "sha256": "1".repeat(64) }]),
             "the bake has no initramfs",
         ),
     ] {
@@ -513,9 +511,9 @@ fn bake_directories_that_are_not_what_they_say() {
         assert!(said.contains(complaint), "{said}");
     }
     fs::write(bake.path("media/bake.json"), "{}").unwrap();
-    assert!(
-        bake.refusal(&request)
-            .starts_with("parsing media/bake.json: ")
+    assert_eq!(
+        bake.refusal(&request),
+        "media/bake.json is no record of a bake: it has no schema"
     );
     fs::remove_file(bake.path("media/bake.json")).unwrap();
     assert_eq!(
