@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Outcome;
 use super::cache_args::CacheArgs;
 use super::image_args::ImageArgs;
-use super::report::presence_table;
+use super::report::{presence_table, proofs};
 use super::size::size;
 use super::table::Table;
 use super::terminal::Terminal;
@@ -59,6 +59,9 @@ pub(super) struct BakeArgs {
     /// Bake even if a driver is missing, and exit with 3
     #[arg(long)]
     allow_missing_driver: bool,
+    /// Only nodes boot the media, and no bootstrap machine
+    #[arg(long)]
+    nodes_only: bool,
     /// What installed systems take as their image
     #[arg(long, value_name = "REF")]
     target_imgref: Option<ContainerReference>,
@@ -118,6 +121,7 @@ impl BakeArgs {
             formats: self.media.iter().copied().collect(),
             drivers: self.drivers,
             allow_missing_driver: self.allow_missing_driver,
+            nodes_only: self.nodes_only,
             compression: self.compression,
             archive: self.compress,
             qcow2: self.qcow2_compression,
@@ -138,7 +142,7 @@ impl BakeArgs {
             let source = Source::read(&self.image, &options, &scratch, terminal)?;
             let plan = Plan::new(&source, &request, terminal)?;
             print_plan(&plan, terminal)?;
-            return Ok(Outcome::Done);
+            return Ok(outcome(&plan.drivers));
         }
         let staging = Staging::new(&self.output, self.force)?;
         let scratch = staging.directory().to_owned();
@@ -147,10 +151,14 @@ impl BakeArgs {
         let plan = Plan::new(&source, &request, terminal)?;
         let baked = plan.execute(&source, &request, staging, terminal)?;
         summary(&baked, &self.output, began, terminal)?;
-        Ok(match !baked.drivers.iter().any(Presence::fails) {
-            true => Outcome::Done,
-            false => Outcome::Doubtful,
-        })
+        Ok(outcome(&baked.drivers))
+    }
+}
+
+fn outcome(drivers: &[Presence]) -> Outcome {
+    match drivers.iter().any(Presence::fails) {
+        true => Outcome::Doubtful,
+        false => Outcome::Done,
     }
 }
 
@@ -194,14 +202,22 @@ fn summary(
     terminal: &Terminal,
 ) -> Result<()> {
     let mut table = Table::new(["FILE", "SIZE"]);
-    for artifact in &baked.artifacts {
+    for artifact in &baked.record.files {
         table.row([artifact.name.clone(), HumanBytes(artifact.size).to_string()]);
     }
     let mut text = table.render();
-    if !baked.drivers.is_empty() {
+    let is_judged = |stage| {
+        let mut proofs = baked.record.stages.iter();
+        proofs.any(|proof| proof.stage == stage && proof.judged)
+    };
+    let drivers = baked.drivers.iter().filter(|p| is_judged(p.stage));
+    let drivers: Vec<Presence> = drivers.cloned().collect();
+    if !drivers.is_empty() {
         text += "\n";
-        text += &presence_table(&baked.drivers, terminal);
+        text += &presence_table(&drivers, terminal);
     }
+    text += "\n";
+    text += &proofs(&baked.record);
     text += &format!(
         "\nbaked into {} in {:.1} s{}\n",
         output.display(),
@@ -211,5 +227,5 @@ fn summary(
             (found, asked) => format!("; {found} of {asked} blocks of the root were in the cache"),
         },
     );
-    terminal.result(&baked.record, &text)
+    terminal.result(&serde_json::to_value(&baked.record)?, &text)
 }

@@ -3,6 +3,7 @@
 use super::table::Table;
 use super::terminal::Terminal;
 use crate::kernel::{Finding, Module};
+use crate::record::{DriverAtStage, Proof, Record};
 use crate::stages::{Mark, Presence, Stage, Verdict};
 
 /// Drivers by stages, with what was found.
@@ -82,10 +83,59 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
+/// At which stages the drivers of a bake were proven, and what would prove them at the others.
+pub(super) fn proofs(record: &Record) -> String {
+    let all = &record.stages;
+    let lost = |proof: &&Proof| {
+        let mut here = record.drivers.iter().filter(|d| d.stage == proof.stage);
+        here.any(DriverAtStage::fails)
+    };
+    let judged = || all.iter().filter(|proof| proof.judged);
+    let proven: Vec<&Proof> = judged().filter(|proof| !lost(proof)).collect();
+    let missing: Vec<&Proof> = judged().filter(lost).collect();
+    let mut text = format!("proven at {} of {} stages\n", proven.len(), all.len());
+    text += &indented(&names(&proven));
+    if !missing.is_empty() {
+        text += "missing at\n";
+        text += &indented(&names(&missing));
+    }
+    // Several stages have the same reason, as where no driver was named.
+    let mut reasons: Vec<Vec<&Proof>> = Vec::new();
+    for proof in all.iter().filter(|proof| !proof.judged) {
+        match reasons.last_mut() {
+            Some(same) if (&same[0].why, &same[0].how) == (&proof.why, &proof.how) => {
+                same.push(proof);
+            }
+            _ => reasons.push(vec![proof]),
+        }
+    }
+    for same in reasons {
+        let stages = match same.len() == all.len() {
+            true => "any stage".to_owned(),
+            false => names(&same),
+        };
+        text += &format!("not judged at {stages}\n");
+        for sentence in same[0].why.iter().chain(&same[0].how) {
+            text += &indented(sentence);
+        }
+    }
+    text
+}
+
+fn names(proofs: &[&Proof]) -> String {
+    let names: Vec<&str> = proofs.iter().map(|proof| proof.stage.name()).collect();
+    names.join(", ")
+}
+
+fn indented(text: &str) -> String {
+    let lines = wrapped(text).into_iter().filter(|line| !line.is_empty());
+    lines.map(|line| format!("  {line}\n")).collect()
+}
+
 /// A JUnit report: a test for each driver at each stage. What nobody can say yet is skipped.
 pub(super) fn junit(table: &[Presence]) -> String {
     let count = |mark| table.iter().filter(|p| p.verdict.mark() == mark).count();
-    let is_open = |presence: &&Presence| is_open(presence);
+    let is_open = |presence: &&Presence| presence.verdict.is_open();
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"coreos-bake check\" \
          tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n",
@@ -107,13 +157,6 @@ pub(super) fn junit(table: &[Presence]) -> String {
         );
     }
     text + "</testsuite>\n"
-}
-
-fn is_open(presence: &Presence) -> bool {
-    matches!(
-        &presence.verdict,
-        Verdict::Judged(crate::stages::Judged::Open { .. })
-    )
 }
 
 /// Text that XML 1.0 takes in an attribute or an element.

@@ -15,6 +15,7 @@ use crate::format::gpt::Table;
 use crate::format::squashfs::{Entry, Follow, Kind, Reader};
 use crate::format::{cpio, iso9660, qcow2};
 use crate::kernel::Files;
+use crate::ostree::ContainerReference;
 use crate::stages::{INSTALL, LIVE, Parts, Stages};
 use crate::tree::Content;
 
@@ -78,6 +79,12 @@ impl Medium {
         }
     }
 
+    /// Opens a minimal ISO together with the rootfs.img that it fetches.
+    pub(super) fn open_minimal(path: &Path, rootfs: &Path) -> Result<Self> {
+        let (iso, rootfs) = (whole(path)?, whole(rootfs)?);
+        Self::named(path, open_iso(iso, Some(rootfs)))
+    }
+
     /// What `content` is, an ISO or a disk image. Messages call it `path`.
     pub(super) fn of(path: &Path, content: Content) -> Result<Self> {
         Self::named(path, open_file(content))
@@ -107,18 +114,17 @@ impl Medium {
     }
 
     /// What the deployment's origin says: where it looks for updates.
-    pub fn origin(&self) -> Result<Option<String>> {
+    pub fn origin(&self) -> Result<Option<ContainerReference>> {
         let text = match &self.system {
             System::Live(live) => live.root.beside(".origin")?,
             System::Installed(installed) => installed.beside(".origin")?,
         };
         let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Ok(text.and_then(|text| {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix("container-image-reference="));
-            line.map(|reference| reference.trim().to_owned())
-        }))
+        let origin = text.map(|text| ContainerReference::from_origin(&text));
+        Ok(origin
+            .transpose()
+            .context("reading the deployment's origin")?
+            .flatten())
     }
 
     /// The initramfs that the system has once a live medium has installed it, for kernel `release`.
@@ -173,7 +179,7 @@ fn open_file(content: Content) -> Result<System> {
     };
     let mut magic = [0; ISO_MAGIC.len()];
     if content.read_at(ISO_MAGIC_OFFSET, &mut magic).is_ok() && magic == *ISO_MAGIC {
-        return open_iso(content);
+        return open_iso(content, None);
     }
     match Table::read(&content)? {
         Some(table) => Installed::open(&content, table).map(|it| System::Installed(Box::new(it))),
@@ -185,7 +191,8 @@ fn open_file(content: Content) -> Result<System> {
     }
 }
 
-fn open_iso(content: Content) -> Result<System> {
+/// Reads a live ISO; `rootfs` is the root file system of one that has none.
+fn open_iso(content: Content, rootfs: Option<Content>) -> Result<System> {
     let iso = iso9660::Reader::open(content)?;
     let part = |name: &str| {
         iso.file(&format!("images/pxeboot/{name}"))?.ok_or_else(|| {
@@ -202,7 +209,10 @@ fn open_iso(content: Content) -> Result<System> {
     let payload = Payload {
         kernel: part("vmlinuz")?,
         initrd: part("initrd.img")?,
-        rootfs: part("rootfs.img")?,
+        rootfs: match rootfs {
+            Some(rootfs) => rootfs,
+            None => part("rootfs.img")?,
+        },
     };
     Live::new(Some(iso), payload).map(|live| System::Live(Box::new(live)))
 }

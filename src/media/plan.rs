@@ -1,6 +1,7 @@
 //! What a bake will do, decided before it does anything.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -11,15 +12,18 @@ use super::compress::Archive;
 use super::compression::{self, Choice};
 use super::customize::Customization;
 use super::iso;
-use super::names::{CHECKSUMS, Format, Names, RECORD, STREAM};
+use super::names::{CHECKSUMS, Format, Names, STREAM};
+use super::proof;
 use super::source::Source;
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::format::qcow2;
 use crate::format::squashfs::Compressor;
 use crate::kernel::{self, Initramfs, Verdict};
+use crate::ostree::ContainerReference;
 use crate::progress::Progress;
-use crate::stages::{self, Parts, Presence};
+use crate::record;
+use crate::stages::{self, Parts, Presence, Stage, System};
 
 /// What the user asks for, apart from the image.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub struct Request {
     pub drivers: Vec<String>,
     /// Bake even if one is missing.
     pub allow_missing_driver: bool,
+    /// Whether only nodes boot the media, and no bootstrap machine.
+    pub nodes_only: bool,
     /// How to compress the live root.
     pub compression: Choice,
     /// How to compress metal images.
@@ -71,7 +77,8 @@ pub struct Plan {
     /// Kernel arguments of live boots.
     pub live_kargs: String,
     /// What the deployment's origin will say.
-    pub origin: String,
+    #[serde(serialize_with = "as_text")]
+    pub origin: ContainerReference,
     /// Files that will be written.
     pub files: Vec<String>,
     /// Bytes of file contents in the image.
@@ -83,10 +90,10 @@ pub struct Plan {
 }
 
 fn as_text<S: serde::Serializer>(
-    compressor: &Compressor,
+    value: &impl Display,
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {
-    serializer.collect_str(compressor)
+    serializer.collect_str(value)
 }
 
 impl Plan {
@@ -99,7 +106,14 @@ impl Plan {
             release: &facts.kernel.release,
             arguments: &facts.image.extra_kargs,
         };
-        let drivers = stages::check(&parts, &request.drivers, &stages::LIVE)?;
+        let mut drivers = stages::check(&parts, &request.drivers, &stages::LIVE)?;
+        let system = System {
+            root: parts.root,
+            release: parts.release,
+            origin: Some(&source.origin),
+        };
+        let in_cluster = proof::in_cluster(&system, &request.drivers, request.nodes_only)?;
+        drivers.extend(in_cluster.unwrap_or_default());
         if !request.allow_missing_driver {
             refuse_missing(&drivers, "the image")?;
         }
@@ -124,7 +138,7 @@ impl Plan {
             .of(&request.formats)
             .into_iter()
             .map(|(name, _)| name)
-            .chain([CHECKSUMS, STREAM, RECORD].map(str::to_owned))
+            .chain([CHECKSUMS, STREAM, record::NAME].map(str::to_owned))
             .collect();
         Ok(Self {
             prefix,
@@ -134,7 +148,7 @@ impl Plan {
             compressor,
             block_size,
             live_kargs: pxe_kargs(source, &request.customization)?,
-            origin: source.origin.to_string(),
+            origin: source.origin.clone(),
             files,
             content_bytes: source.content_bytes,
             drivers,
@@ -197,19 +211,31 @@ fn algorithm(compressor: Compressor) -> &'static str {
     }
 }
 
-/// An error that names every driver and stage where it is missing.
+/// An error that names every driver and stage where it is missing, or says why no bootstrap machine
+/// would come up.
 pub(super) fn refuse_missing(table: &[Presence], place: &str) -> Result<()> {
-    let missing: Vec<String> = table
+    let failing: Vec<&Presence> = table.iter().filter(|p| p.fails()).collect();
+    let Some(first) = failing.first() else {
+        return Ok(());
+    };
+    if failing.iter().all(|p| p.stage == Stage::Bootstrap) {
+        return Err(Failure::new(
+            format!(
+                "a bootstrap machine would not come up from {place}: {}",
+                first.verdict
+            ),
+            "if only nodes boot the media, and no bootstrap machine, bake with --nodes-only",
+        )
+        .into());
+    }
+    let missing: Vec<String> = failing
         .iter()
-        .filter(|p| p.fails())
         .map(|p| format!("{} at {} ({})", p.driver, p.stage.name(), p.verdict))
         .collect();
-    match stages::repair(table) {
-        None => Ok(()),
-        Some(hint) => Err(Failure::new(
-            format!("in {place}, drivers are missing: {}", missing.join("; ")),
-            hint,
-        )
-        .into()),
-    }
+    let hint = stages::repair(table);
+    Err(Failure::new(
+        format!("in {place}, drivers are missing: {}", missing.join("; ")),
+        hint.unwrap_or_else(|| "bake an image that has them".to_owned()),
+    )
+    .into())
 }
