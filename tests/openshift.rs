@@ -35,13 +35,17 @@ fn made(release: &str, platform: &str, is_seeded: bool) -> Objects {
     };
     let request = Request {
         release: release.parse().expect("release"),
+        told_release: None,
         roles: Role::ALL.into_iter().collect::<BTreeSet<_>>(),
         media: Some(Media {
             registry_name: Some(IMAGE.to_owned()),
             derivation: Derivation::Node,
         }),
         os_image: Some(IMAGE.to_owned()),
+        release_image: false,
+        imaged_pools: BTreeSet::new(),
         os_image_derivation: Derivation::Node,
+        os_image_is_baked: true,
         drivers: vec![Driver {
             name: "acme-nic".to_owned(),
             load: true,

@@ -1,6 +1,8 @@
 //! `prepare --path`: the program tells each way to install from what a bake has recorded, writes the
 //! files for it, and leaves install directories alone.
 
+#[path = "support/record.rs"]
+mod record;
 mod support;
 
 use std::collections::BTreeMap;
@@ -18,30 +20,21 @@ const PATHS: [&str; 7] = [
     "upi-iso", "upi-pxe", "ipi", "agent", "assisted", "sno", "scale-up",
 ];
 
-/// A directory with the record of a bake, in the words of `bake.json`.
+/// A directory with the record of a bake.
 fn baked() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let file = |role: &str, name: &str| json!({ "name": name, "role": role, "size": 1, "sha256": "1".repeat(64) });
-    let record = json!({
-        "schema": "coreos-bake/bake/v1",
-        "image": {
-            "reference": "oci:/os.oci",
-            "manifest-digest": "sha256:0",
-            "architecture": "arm64",
-        },
-        "os": { "name": "rhcos", "version": "9.6.20260101-0" },
-        "drivers": [{ "driver": "acme_nic" }],
-        "options": { "origin": format!("ostree-unverified-registry:{IMAGE}") },
-        "files": [
-            file("iso", "rhcos-live-iso.aarch64.iso"),
-            file("kernel", "rhcos-live-kernel.aarch64"),
-            file("initramfs", "rhcos-live-initramfs.aarch64.img"),
-            file("rootfs", "rhcos-live-rootfs.aarch64.img"),
-            file("config", "rhcos-live.aarch64.ipxe"),
-            file("qcow2", "rhcos-qemu.aarch64.qcow2"),
-        ],
-    });
-    fs::write(directory.path().join("bake.json"), record.to_string()).unwrap();
+    let mut record = record::sample_with(Some("acme_nic"));
+    record["image"]["architecture"] = "arm64".into();
+    record["files"] = json!([
+        file("iso", "rhcos-live-iso.aarch64.iso"),
+        file("kernel", "rhcos-live-kernel.aarch64"),
+        file("initramfs", "rhcos-live-initramfs.aarch64.img"),
+        file("rootfs", "rhcos-live-rootfs.aarch64.img"),
+        file("config", "rhcos-live.aarch64.ipxe"),
+        file("qcow2", "rhcos-qemu.aarch64.qcow2"),
+    ]);
+    record::write(directory.path(), &record);
     directory
 }
 
@@ -165,8 +158,8 @@ fn options_come_through() {
     command.args([
         "--os-image",
         &other,
-        "--driver",
-        "it's",
+        "--driver-option",
+        "acme_nic:it='s'",
         "--role",
         "worker",
         "--anonymous-pull",
@@ -177,7 +170,7 @@ fn options_come_through() {
         prepared,
         format!(
             "coreos-bake prepare install --release 4.21 --bake {} --os-image {other} --role worker \
-             --karg-append acme.debug=1 '--driver=it'\\''s' --anonymous-pull",
+             --karg-append acme.debug=1 '--driver-option=acme_nic:it='\\''s'\\''' --anonymous-pull",
             media.path().display()
         )
     );
@@ -216,7 +209,7 @@ fn what_is_missing_is_said_with_a_hint() {
     )
     .unwrap();
     let error = run_to_fail(&mut prepare("sno", media.path(), here.path()));
-    assert!(error.contains("architecture"), "{error}");
+    assert!(error.contains("bake.json: tool is missing"), "{error}");
 }
 
 #[test]

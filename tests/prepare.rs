@@ -1,5 +1,7 @@
 //! `prepare`: install directories of every kind get what they need and come back as they were.
 
+#[path = "support/record.rs"]
+mod record;
 #[path = "support/site.rs"]
 mod site;
 mod support;
@@ -569,21 +571,16 @@ fn what_was_baked_tells_image_and_drivers() {
     let name = "4.21/ipi-manifests";
     let site = Site::new(&[name]);
     let bake = |clients: bool| {
-        json!({
-            "schema": "coreos-bake/bake/v1",
-            "image": { "reference": "oci:/os", "manifest-digest": "sha256:0" },
-            "os": { "version": "9.6.20250402-0", "openshift-clients": clients },
-            "drivers": [{ "driver": "acme_nic" }, { "driver": "acme_nic" }],
-            "options": { "origin": format!("ostree-unverified-registry:{IMAGE}") },
-        })
-        .to_string()
+        let mut bake = record::sample_with(Some("acme_nic"));
+        bake["os"]["openshift-clients"] = clients.into();
+        bake["os"]["version"] = "9.6.20250402-0".into();
+        record::write(site.0.path(), &bake);
     };
-    let record = site.path("bake.json");
-    fs::write(&record, bake(false)).unwrap();
+    bake(false);
     let before = seen(&site.path(name));
     let arguments = |command: &mut Command| {
         command
-            .args(["--release", "4.22", "--bake"])
+            .args(["--release", "4.22", "--allow-other-release", "--bake"])
             .arg(site.0.path());
     };
     let mut refused = site.prepare(name);
@@ -592,7 +589,7 @@ fn what_was_baked_tells_image_and_drivers() {
     assert!(error.contains("has no OpenShift in it"), "{error}");
     assert_eq!(seen(&site.path(name)), before);
 
-    fs::write(&record, bake(true)).unwrap();
+    bake(true);
     let mut command = site.prepare(name);
     arguments(&mut command);
     let said = json_of(command.arg("--output").arg(site.path("later")));

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, and the terminal. The only room that prints.
 
 mod bake;
+mod baked;
 mod cache_args;
 mod check;
 mod generate;

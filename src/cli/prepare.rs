@@ -1,6 +1,5 @@
 //! `coreos-bake prepare`: have openshift-install install what was baked.
 
-mod bake;
 #[cfg(test)]
 mod commands;
 mod paths;
@@ -13,17 +12,18 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::baked::BakedArgs;
 use super::table::Table;
 use super::terminal::Terminal;
 use super::{Outcome, read_up_to};
 use crate::failure::Failure;
 use crate::openshift::directory::{Directory, Edit, Plan, State, undo};
 use crate::openshift::{
-    BootImages, DayTwo, Derivation, Driver, FIRMWARE_MAX_BYTES, Firmware, Note, Objects,
+    BootImages, DayTwo, Derivation, Driver, FIRMWARE_MAX_BYTES, Firmware, Media, Note, Objects,
     PushSecret, PushSpec, Release, Request, RequestError, Role, Seed, objects,
 };
+use crate::record::Record;
 use crate::staging::Staging;
-use bake::Bake;
 use paths::PathArgs;
 
 /// A list of a driver's.
@@ -56,6 +56,14 @@ pub(super) struct PrepareArgs {
     /// Image that nodes run, by digest: NAME@sha256:…
     #[arg(long, value_name = "IMAGE")]
     os_image: Option<String>,
+    /// Nodes may run the release's own image: it has the drivers
+    #[arg(long)]
+    allow_release_image: bool,
+    /// DIR may be of another release than --release names
+    #[arg(long)]
+    allow_other_release: bool,
+    #[command(flatten)]
+    baked: BakedArgs,
     /// Machines that boot the media [default: all of DIR]
     #[arg(long = "role", value_name = "ROLE")]
     roles: Vec<Role>,
@@ -134,7 +142,10 @@ impl PrepareArgs {
             return self.tell(path, terminal);
         }
         let directory = Directory::read(&self.directory, SystemTime::now())?;
-        let objects = self.objects(&directory)?;
+        let record = self.bake.as_deref().map(Record::read).transpose()?;
+        let request = self.request(Some(&directory), record.as_ref(), directory.roles())?;
+        let objects = self.objects(&request, record.is_some())?;
+        let outcome = self.check_baked(record.as_ref(), &request, terminal)?;
         let plan = Plan::new(&directory, &objects)?;
         if !self.dry_run {
             let staged = self.stage_day_two(&objects.day_two)?;
@@ -146,7 +157,7 @@ impl PrepareArgs {
         let value = self.value(&directory, &plan, &objects);
         let text = self.text(&directory, &plan, &objects);
         terminal.result(&value, &text)?;
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
 
     fn undo(&self, terminal: &Terminal) -> Result<Outcome> {
@@ -167,44 +178,83 @@ impl PrepareArgs {
         Ok(Outcome::Done)
     }
 
-    /// What the directory needs, or why its machines would not come up.
-    fn objects(&self, directory: &Directory) -> Result<Objects> {
-        let bake = self.bake.as_deref().map(Bake::read).transpose()?;
-        let release = self.release.context("no release is given")?;
-        let media = bake.as_ref().map(|bake| bake.media.clone());
-        let of_bake = bake.as_ref().and_then(|bake| bake.os_image.clone());
-        let os_image = self.os_image.clone().or_else(|| of_bake.clone());
-        let os_image_derivation = match (&bake, os_image == of_bake) {
-            (Some(bake), true) => bake.media.derivation,
+    /// What is asked for, by the options, the record of the bake and the install directory. `roles` are
+    /// those of whom no option names.
+    fn request(
+        &self,
+        directory: Option<&Directory>,
+        record: Option<&Record>,
+        roles: &BTreeSet<Role>,
+    ) -> Result<Request> {
+        let media = record.map(media);
+        let of_bake = || record.and_then(Record::os_image);
+        let os_image = self.os_image.clone().or_else(of_bake);
+        // By whatever name nodes pull it.
+        let digest = os_image.as_deref().and_then(|image| image.split_once('@'));
+        let is_baked = record
+            .zip(digest)
+            .is_some_and(|(record, (_, digest))| record.image.manifest_digest == digest);
+        let os_image_derivation = match &media {
+            Some(media) if is_baked => media.derivation,
             _ => Derivation::Unknown,
         };
-        let boot_images = bake.as_ref().and_then(|bake| {
+        let boot_images = record.and_then(|record| {
             Some(BootImages {
-                platform: directory.platform()?.parse().ok()?,
-                os_version: bake.os_version.clone(),
+                platform: directory?.platform()?.parse().ok()?,
+                os_version: record.os.version.clone(),
             })
         });
-        let roles: BTreeSet<Role> = self.roles.iter().copied().collect();
-        let request = Request {
-            release,
-            roles: match roles.is_empty() {
-                true => directory.roles().clone(),
-                false => roles,
+        let told_release = directory.and_then(Directory::told_release).cloned();
+        Ok(Request {
+            release: self.release.context("no release is given")?,
+            told_release: told_release.filter(|_| !self.allow_other_release),
+            roles: match self.roles.is_empty() {
+                true => roles.clone(),
+                false => self.roles.iter().copied().collect(),
             },
             media,
             os_image,
+            release_image: self.allow_release_image,
+            imaged_pools: directory.map(Directory::imaged_pools).unwrap_or_default(),
             os_image_derivation,
-            drivers: self.drivers.drivers(bake.as_ref())?,
+            os_image_is_baked: is_baked,
+            drivers: self.drivers.drivers(record)?,
             kernel_arguments: self.kargs.clone(),
             seed: self.seed.seed()?,
             boot_images,
-            pull_secret: directory.pull_secret().cloned(),
+            pull_secret: directory.and_then(Directory::pull_secret).cloned(),
             anonymous_pull: self.anonymous_pull,
-            found: directory.found().to_vec(),
+            found: directory.map_or_else(Vec::new, |directory| directory.found().to_vec()),
+        })
+    }
+
+    /// Whether the media have the drivers of the request.
+    fn check_baked(
+        &self,
+        record: Option<&Record>,
+        request: &Request,
+        terminal: &Terminal,
+    ) -> Result<Outcome> {
+        let Some(record) = record else {
+            return Ok(Outcome::Done);
         };
-        let mut objects = objects(&request).map_err(refused)?;
-        if directory.names_image() {
-            objects.notes.retain(|note| note.id != "no-os-image");
+        let drivers: Vec<&str> = request.drivers.iter().map(|d| d.name.as_str()).collect();
+        let bootstraps = request.roles.contains(&Role::Bootstrap);
+        self.baked.check(record, &drivers, bootstraps, terminal)
+    }
+
+    /// What the directory needs, or why its machines would not come up.
+    fn objects(&self, request: &Request, is_baked: bool) -> Result<Objects> {
+        let mut objects = objects(request).map_err(refused)?;
+        if is_baked && request.drivers.is_empty() {
+            objects.notes.push(Note {
+                id: "no-drivers",
+                sentence:
+                    "no driver was looked for when the media were baked, and none is named here; \
+                           name those that the machines need with --driver, of bake and of this"
+                        .to_owned(),
+                commands: Vec::new(),
+            });
         }
         if objects.manifests.is_empty() && objects.fragments.is_empty() {
             return Err(Failure::new(
@@ -290,6 +340,18 @@ impl PrepareArgs {
     }
 }
 
+/// What the objects for a cluster have to know of the media.
+fn media(record: &Record) -> Media {
+    Media {
+        registry_name: record.options.origin.registry_name().map(str::to_owned),
+        derivation: match record.os.openshift_clients {
+            Some(true) => Derivation::Node,
+            Some(false) => Derivation::Base,
+            None => Derivation::Unknown,
+        },
+    }
+}
+
 /// Files that wait to be published, and their names.
 fn staged<T: AsRef<[u8]>>(
     output: &Path,
@@ -339,11 +401,13 @@ fn next_step(state: State, directory: &Path) -> Option<String> {
 }
 
 impl DriverArgs {
-    fn drivers(&self, bake: Option<&Bake>) -> Result<Vec<Driver>> {
-        let named = self.names.iter().chain(&self.load);
-        let mut names: Vec<String> = Vec::new();
-        let of_bake = bake.filter(|_| self.names.is_empty());
-        for name in of_bake.iter().flat_map(|b| &b.drivers).chain(named) {
+    /// The drivers that are named, or those of the bake.
+    fn drivers(&self, record: Option<&Record>) -> Result<Vec<Driver>> {
+        let mut names = match record {
+            Some(record) if self.names.is_empty() => record.driver_names(),
+            _ => Vec::new(),
+        };
+        for name in self.names.iter().chain(&self.load) {
             if !names.contains(name) {
                 names.push(name.clone());
             }

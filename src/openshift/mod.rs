@@ -51,7 +51,7 @@ pub use machine_config::{
 pub use machine_os_config::{CONTAINERFILE_MAX_CHARS, PushSecret, Seed, SeedError};
 pub use manifest::{Folder, Manifest};
 pub use notes::Note;
-pub use objects::{Derivation, Found, Media, Objects, Request, RequestError, objects};
+pub use objects::{Derivation, Found, Media, Objects, Request, RequestError, ToldRelease, objects};
 pub use pull_secret::{PullSecret, PullSecretError};
 pub use release::{Release, ReleaseError, Seeding};
 pub use role::{Role, RoleError};

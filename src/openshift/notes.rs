@@ -66,12 +66,32 @@ pub(super) fn notes(request: &Request, image: Option<&OsImage>) -> Vec<Note> {
             );
         }
     }
-    if image.is_none() && has_nodes {
+    if let Some(image) = image
+        && has_nodes
+        && !request.drivers.is_empty()
+        && !request.os_image_is_baked
+    {
+        let names = request.drivers.iter().map(|driver| &driver.name);
+        let options: String = names.map(|name| format!(" --driver {name}")).collect();
+        notes.push(Note {
+            id: "unseen-image",
+            sentence: format!("nobody has looked yet whether {image} has the drivers"),
+            commands: vec![format!("coreos-bake check docker://{image}{options}")],
+        });
+    }
+    let mut note = |id, sentence: String| {
+        notes.push(Note {
+            id,
+            sentence,
+            commands: Vec::new(),
+        });
+    };
+    if image.is_none() && request.release_image && has_nodes {
         note(
             "no-os-image",
             format!(
-                "no image is set for the nodes, so they rebase to the {} of the payload at their first \
-                 boot, which has none of your drivers",
+                "no image is set for the nodes, so at their first boot they change to the {} of the \
+                 release; of your drivers they have those that are in it",
                 release.payload_tag(release.default_stream())
             ),
         );

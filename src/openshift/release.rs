@@ -48,6 +48,17 @@ impl Release {
         (self.major, self.minor)
     }
 
+    /// Major and minor number of what names a version of OpenShift: `4.19.3`, `v4.19.0-202506…`, the tag
+    /// `4.19.3-x86_64`. None for what does not, such as `unreleased-master-…`.
+    pub fn minor_in(version: &str) -> Option<(u16, u16)> {
+        let version = version.strip_prefix('v').unwrap_or(version);
+        let (major, rest) = version.split_once('.')?;
+        let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        let (major, minor) = (number(major)?, number(minor)?);
+        // Some tags of the installer's repository have other numbers.
+        (major >= OLDEST.0).then_some((major, minor))
+    }
+
     fn from(self, major: u16, minor: u16) -> bool {
         self.minor() >= (major, minor)
     }

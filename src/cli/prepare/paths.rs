@@ -1,5 +1,6 @@
 //! `coreos-bake prepare --path`: what a way to install needs, before and after openshift-install.
 
+use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 
 use anyhow::{Context, Result};
@@ -8,11 +9,11 @@ use serde_json::json;
 
 use super::super::Outcome;
 use super::super::terminal::Terminal;
-use super::bake::Bake;
 use super::{DriverArgs, PrepareArgs, refused, staged};
 use crate::failure::Failure;
-use crate::openshift::OsImage;
-use crate::openshift::paths::{Facts, Path, Recipe, RecipeError, recipe};
+use crate::openshift::paths::{BakedFile, Facts, Path, Recipe, RecipeError, recipe};
+use crate::openshift::{OsImage, Role, objects};
+use crate::record::{Artifact, Record};
 
 #[derive(Debug, Args)]
 pub(super) struct PathArgs {
@@ -51,7 +52,9 @@ impl PathArgs {
 impl PrepareArgs {
     /// Prints the recipe of a path, and writes its files if there is a place for them.
     pub(super) fn tell(&self, path: Path, terminal: &Terminal) -> Result<Outcome> {
-        let recipe = recipe(path, &self.facts(path)?).map_err(with_hint)?;
+        let record = self.record(path)?;
+        let outcome = self.check_path(path, &record, terminal)?;
+        let recipe = recipe(path, &self.facts(record)?).map_err(with_hint)?;
         if let Some(output) = self.output.as_deref().filter(|_| !recipe.files.is_empty()) {
             let files = recipe.files.iter();
             let files = files.map(|file| (file.name.clone(), file.content.as_bytes()));
@@ -63,7 +66,7 @@ impl PrepareArgs {
         value["directory"] = json!(self.directory);
         value["output"] = json!(self.output);
         terminal.result(&value, &self.recipe_text(&recipe))?;
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
 
     fn recipe_text(&self, recipe: &Recipe) -> String {
@@ -75,32 +78,50 @@ impl PrepareArgs {
         format!("{recipe}{end}")
     }
 
-    /// What the options and the record of the bake say.
-    fn facts(&self, path: Path) -> Result<Facts> {
-        let Some(record) = &self.bake else {
-            return Err(with_hint(RecipeError::Missing {
+    fn record(&self, path: Path) -> Result<Record> {
+        match &self.bake {
+            Some(place) => Record::read(place),
+            None => Err(with_hint(RecipeError::Missing {
                 path,
                 what: "what bake has written",
                 option: "--bake",
-            }));
+            })),
+        }
+    }
+
+    /// Refuses what the commands of the recipe would refuse.
+    fn check_path(&self, path: Path, record: &Record, terminal: &Terminal) -> Result<Outcome> {
+        let joins = path == Path::ScaleUp;
+        let roles = match joins {
+            true => BTreeSet::from([Role::Worker]),
+            false => BTreeSet::from([Role::Bootstrap, Role::Master, Role::Worker]),
         };
-        let bake = Bake::read(record)?;
-        let media = match record.is_dir() {
-            true => record.as_path(),
-            false => match record.parent() {
+        let mut request = self.request(None, Some(record), &roles)?;
+        // A cluster that is there has its image already.
+        request.release_image |= joins;
+        objects(&request).map_err(refused)?;
+        self.check_baked(Some(record), &request, terminal)
+    }
+
+    /// What the options and the record of the bake say.
+    fn facts(&self, record: Record) -> Result<Facts> {
+        let place = self.bake.as_deref().unwrap_or(FilePath::new("."));
+        let media = match place.is_dir() {
+            true => place,
+            false => match place.parent() {
                 Some(parent) if parent != FilePath::new("") => parent,
                 _ => FilePath::new("."),
             },
         };
         let release = self.release.context("no release is given")?;
-        let os_image = self.os_image.clone().or(bake.os_image);
+        let os_image = self.os_image.clone().or_else(|| record.os_image());
         let os_image = os_image.map(|text| text.parse::<OsImage>());
         Ok(Facts {
             release,
-            architecture: bake.architecture,
-            os_version: bake.os_version,
+            architecture: record.architecture().to_owned(),
             media: utf8(media)?,
-            files: bake.files,
+            os_version: record.os.version,
+            files: record.files.into_iter().map(baked_file).collect(),
             url: self.path.url.clone(),
             os_image: os_image
                 .transpose()
@@ -119,8 +140,15 @@ impl PrepareArgs {
     /// The options that the recipe hands on as they are.
     fn prepare_options(&self) -> Vec<String> {
         let mut words = self.drivers.words();
-        if self.anonymous_pull {
-            words.push("--anonymous-pull".to_owned());
+        for (option, is_given) in [
+            ("--anonymous-pull", self.anonymous_pull),
+            ("--allow-release-image", self.allow_release_image),
+            ("--allow-other-release", self.allow_other_release),
+            ("--allow-missing-driver", self.baked.allow_missing_driver),
+        ] {
+            if is_given {
+                words.push(option.to_owned());
+            }
         }
         words
     }
@@ -141,6 +169,16 @@ impl DriverArgs {
             .into_iter()
             .flat_map(|(name, values)| values.iter().map(move |value| format!("--{name}={value}")));
         words.collect()
+    }
+}
+
+fn baked_file(file: Artifact) -> BakedFile {
+    BakedFile {
+        role: file.role,
+        name: file.name,
+        size: file.size,
+        sha256: file.sha256,
+        uncompressed_sha256: file.uncompressed_sha256,
     }
 }
 

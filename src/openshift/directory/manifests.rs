@@ -18,7 +18,7 @@ use super::read_limited;
 use crate::failure::Failure;
 use crate::openshift::machine_config::ROLE_LABEL;
 use crate::openshift::machine_os_config::PRE_BUILT;
-use crate::openshift::{Found, PullSecret};
+use crate::openshift::{Found, PullSecret, Release, ToldRelease};
 
 /// Largest manifest. What the cluster takes ends at 1.5 MiB.
 const MANIFEST_MAX_BYTES: u64 = 16 << 20;
@@ -142,6 +142,29 @@ impl Document {
             _ => bail!("{} has no {KEY}", self.file),
         };
         pull_secret(&self.file, &bytes).map(Some)
+    }
+
+    /// The release that the directory is of: that of the installer which made it, or the one that a
+    /// ClusterImageSet names by its tag.
+    ///
+    /// Source: openshift/installer `pkg/asset/openshiftinstall/openshiftinstall.go`@4b6224ad2d.
+    pub(super) fn told_release(&self) -> Option<ToldRelease> {
+        let value = &self.value;
+        let version = match value["kind"].as_str()? {
+            "ConfigMap" if value["metadata"]["name"] == "openshift-install-manifests" => {
+                value["data"]["version"].as_str()?
+            }
+            "ClusterImageSet" => {
+                let image = value["spec"]["releaseImage"].as_str()?;
+                let (_, tag) = image.rsplit('/').next()?.split_once(':')?;
+                tag
+            }
+            _ => return None,
+        };
+        Some(ToldRelease {
+            file: self.file.clone(),
+            minor: Release::minor_in(version)?,
+        })
     }
 
     /// The platform, if the document has an install config in it.

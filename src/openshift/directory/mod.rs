@@ -38,7 +38,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Folder, Found, PullSecret, Role};
+use super::machine_config::ROLE_LABEL;
+use super::machine_os_config::PRE_BUILT;
+use super::{Folder, Found, PullSecret, Role, ToldRelease};
 use configs::ConfigFile;
 use manifests::Document;
 use record::Record;
@@ -62,6 +64,7 @@ pub struct Directory {
     found: Vec<Found>,
     pull_secret: Option<PullSecret>,
     platform: Option<String>,
+    told_release: Option<ToldRelease>,
     roles: BTreeSet<Role>,
     configs: Vec<ConfigFile>,
     /// Manifests of ours that the bootstrap machine is going to have, by the names of their files.
@@ -81,6 +84,7 @@ impl Directory {
             found: Vec::new(),
             pull_secret: None,
             platform: None,
+            told_release: None,
             roles: BTreeSet::from([Role::Bootstrap, Role::Master, Role::Worker]),
             configs: configs::read(path, state)?,
             carried: BTreeMap::new(),
@@ -119,16 +123,31 @@ impl Directory {
         self.platform.as_deref()
     }
 
+    /// The release that it is of, where a file of it says so.
+    pub fn told_release(&self) -> Option<&ToldRelease> {
+        self.told_release.as_ref()
+    }
+
     /// The machines that are installed from it.
     pub fn roles(&self) -> &BTreeSet<Role> {
         &self.roles
     }
 
-    /// Whether a manifest that is there, be it ours, says what nodes run.
-    pub fn names_image(&self) -> bool {
-        let mut ours = self.carried.values();
-        self.found.iter().any(|found| found.os_image.is_some())
-            || ours.any(|value| value["spec"]["osImageURL"].is_string())
+    /// The pools whose image a manifest names that is there, be it ours.
+    pub fn imaged_pools(&self) -> BTreeSet<String> {
+        let theirs = self.found.iter().filter(|found| found.os_image.is_some());
+        let theirs = theirs.map(|found| found.pool.clone());
+        let ours = self.carried.values().filter_map(|value| {
+            let image = value["spec"]["osImageURL"].as_str();
+            let seed = value["metadata"]["annotations"][PRE_BUILT].as_str();
+            let pool = match value["kind"] == "MachineOSConfig" {
+                true => &value["spec"]["machineConfigPool"]["name"],
+                false => &value["metadata"]["labels"][ROLE_LABEL],
+            };
+            image.filter(|image| !image.is_empty()).or(seed)?;
+            pool.as_str().map(str::to_owned)
+        });
+        theirs.chain(ours).collect()
     }
 
     fn read_manifests(&mut self) -> Result<()> {
@@ -184,6 +203,9 @@ impl Directory {
         for document in documents {
             if let Some(secret) = document.pull_secret()? {
                 self.pull_secret = Some(secret);
+            }
+            if let Some(told) = document.told_release() {
+                self.told_release = Some(told);
             }
             if let Some(platform) = document.platform() {
                 self.platform = Some(platform);

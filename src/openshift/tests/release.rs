@@ -145,3 +145,29 @@ fn boot_images_are_managed_from_these_releases_on() {
     }
     assert!("bare-metal".parse::<Platform>().is_err());
 }
+
+#[test]
+fn versions_tell_their_release() {
+    for (version, minor) in [
+        ("4.19.3", Some((4, 19))),
+        ("v4.9.0", Some((4, 9))),
+        (
+            "v4.19.0-202506101234.p0.gabc.assembly.stream",
+            Some((4, 19)),
+        ),
+        ("4.21.0-rc.1-x86_64", Some((4, 21))),
+        ("5.0.0-0.nightly-multi", Some((5, 0))),
+        (
+            "unreleased-master-4619-g4b15f0537ad76206c8ba9ba042b404f8c00a295a",
+            None,
+        ),
+        ("v1.4.19-ec.4-52-g4b15f05", None),
+        ("latest", None),
+        ("4fe1.9", None),
+        ("4", None),
+        ("4.x", None),
+        ("", None),
+    ] {
+        assert_eq!(Release::minor_in(version), minor, "{version}");
+    }
+}

@@ -13,13 +13,17 @@ pub(super) const IMAGE: &str =
 pub(super) fn request() -> Request {
     Request {
         release: "4.20".parse().unwrap(),
+        told_release: None,
         roles: BTreeSet::from([Role::Bootstrap, Role::Master, Role::Worker]),
         media: Some(Media {
             registry_name: Some(IMAGE.to_owned()),
             derivation: Derivation::Node,
         }),
         os_image: Some(IMAGE.to_owned()),
+        release_image: false,
+        imaged_pools: BTreeSet::new(),
         os_image_derivation: Derivation::Node,
+        os_image_is_baked: true,
         drivers: vec![Driver {
             name: "megaraid_sas".to_owned(),
             ..Driver::default()
@@ -95,6 +99,7 @@ fn nothing_is_made_that_nobody_needs() {
     let none = changed(|r| {
         r.drivers.clear();
         r.os_image = None;
+        r.release_image = true;
     })
     .unwrap();
     assert!(none.manifests.is_empty() && none.fragments.is_empty());
@@ -132,6 +137,7 @@ fn notes_follow_from_the_request() {
         ("pivot", |r| {
             r.os_image = Some(IMAGE.replace("/os", "/other"))
         }),
+        ("unseen-image", |r| r.os_image_is_baked = false),
         ("bootstrap", |r| {
             r.media.as_mut().unwrap().derivation = Derivation::Unknown
         }),
