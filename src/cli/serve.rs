@@ -101,7 +101,7 @@ impl ServeArgs {
         }
         let inventory = self.hosts.as_deref().map(Inventory::read).transpose()?;
         let machines = inventory.as_ref().map_or(&[][..], |i| &i.hosts);
-        self.baked.check_hosts(&record, machines, terminal)?;
+        let outcome = self.baked.check_hosts(&record, machines, terminal)?;
         if !boots {
             terminal.warn("there is no PXE set: files are handed out, and nothing is booted");
         }
@@ -144,7 +144,7 @@ impl ServeArgs {
         });
         watch.end();
         served?;
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
 }
 
