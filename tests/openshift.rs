@@ -38,6 +38,7 @@ fn made(release: &str, platform: &str, is_seeded: bool) -> Objects {
         roles: Role::ALL.into_iter().collect::<BTreeSet<_>>(),
         media: Some(Media {
             registry_name: Some(IMAGE.to_owned()),
+            manifest_digest: None,
             derivation: Derivation::Node,
         }),
         os_image: Some(IMAGE.to_owned()),

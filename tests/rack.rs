@@ -223,7 +223,7 @@ fn foretells_pivots(workshop: &Workshop, media: &Path, os: &Os) {
         (
             &os.image,
             "✓",
-            "osImageURL is the image that boots: the node stays on it".to_owned(),
+            "osImageURL is the image that boots: the node keeps that image, ".to_owned(),
         ),
         (
             &same,

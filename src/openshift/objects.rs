@@ -31,7 +31,8 @@ use super::release::{Release, Seeding};
 use super::role::Role;
 
 /// Bytes of a fragment from which on it may not fit into an ISO with the rest: the area for configs
-/// has 256 KiB, of which nesting leaves some 190 (openshift-install notes, section 4.3).
+/// has 256 KiB, of which nesting leaves some 190: `coreos-installer iso customize` puts one config into
+/// another, and base64 in between compresses badly.
 const FRAGMENT_LARGE_BYTES: usize = 190 << 10;
 
 /// What is to be installed.
@@ -69,8 +70,17 @@ pub struct Media {
     /// The image as the origin of the installed deployment names it, without ostree's words before
     /// it, if that is a registry's name.
     pub registry_name: Option<String>,
+    /// Digest of the manifest that was baked, `sha256:…`; never that of an index.
+    pub manifest_digest: Option<String>,
     /// What it was derived from.
     pub derivation: Derivation,
+}
+
+impl Media {
+    /// Whether a node that is installed from them runs this image already, by its name.
+    pub fn is(&self, image: &OsImage) -> bool {
+        self.registry_name.as_deref() == Some(image.to_string().as_str())
+    }
 }
 
 /// Whether an image has OpenShift in it.
@@ -370,10 +380,7 @@ fn check_image(request: &Request, image: &OsImage) -> Result<(), RequestError> {
     let is_plain =
         |derivation| derivation == Derivation::Base && request.release.bootstrap_overlays();
     let media = request.media.as_ref();
-    let is_media = media.is_some_and(|media| {
-        media.registry_name.as_deref() == Some(image.to_string().as_str())
-            && is_plain(media.derivation)
-    });
+    let is_media = media.is_some_and(|media| media.is(image) && is_plain(media.derivation));
     if is_media || is_plain(request.os_image_derivation) {
         return Err(RequestError::NoKubelet(image.to_string()));
     }

@@ -1,7 +1,9 @@
 //! The first boot in the cluster: does the node stay on the image, or rebase to another one?
 //!
-//! Rules: machine-config-operator `pkg/daemon/rpm-ostree.go` `GetBootedOSImageURL`: the image part
-//! of the origin has to equal `osImageURL` as a string.
+//! Rules: openshift/machine-config-operator main 7ff337a, `pkg/daemon/rpm-ostree.go`
+//! `GetBootedOSImageURL`: the image part of the origin has to equal `osImageURL` as a string. Whether a node
+//! that keeps its image reboots all the same is a question of its kernel arguments, which this stage leaves
+//! to `prepare`.
 
 use super::{System, Verdict};
 
@@ -42,7 +44,8 @@ pub(super) fn judge(
     let booted = system.origin.and_then(Origin::registry_name);
     match (booted, os_image, found) {
         (Some(booted), Some(wanted), _) if booted == wanted => Verdict::holds(
-            "osImageURL is the image that boots: the node stays on it",
+            "osImageURL is the image that boots: the node keeps that image, with or without a reboot for \
+             kernel arguments",
             Vec::new(),
         ),
         (_, Some(wanted), Some(found)) => match found.mark() {

@@ -91,6 +91,7 @@ impl Bake {
         Self {
             media: Media {
                 registry_name,
+                manifest_digest: (!digest.is_empty()).then(|| digest.clone()),
                 derivation: match value["os"]["openshift-clients"].as_bool() {
                     Some(true) => Derivation::Node,
                     Some(false) => Derivation::Base,

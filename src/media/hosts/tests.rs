@@ -8,7 +8,7 @@ use std::process::Command;
 use libcoreinst::cmdline::IsoCustomizeConfig;
 use libcoreinst::io::Initrd;
 use libcoreinst::live::iso_customize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -17,6 +17,7 @@ use super::share::share;
 use super::{HostFile, HostsPlan, HostsRequest, overlays};
 use crate::format::iso9660;
 use crate::hosts::{Host, Inventory};
+use crate::ignition::content;
 use crate::media::customize::{Customization, utf8};
 use crate::referee::have;
 use crate::staging::Staging;
@@ -31,6 +32,13 @@ const CONFIG: &str = r#"{"ignition":{"version":"3.2.0"}}"#;
 const KEYFILE: &str = "[connection]\nid=eth0\ntype=ethernet\n";
 const NMSTATE: &str = "interfaces:\n- name: eth1\n  type: ethernet\n  state: up\n  ipv4: {enabled: true, dhcp: true}\n";
 const KARGS: &str = "rw coreos.liveiso=mini";
+/// What the operator of OpenShift wants on nodes, and something of one's own.
+const DEST_KARGS: [&str; 4] = [
+    "systemd.unified_cgroup_hierarchy=1",
+    "cgroup_no_v1=\"all\"",
+    "psi=0",
+    "nosmt",
+];
 const AREA: usize = 8192;
 const URL: &str = "http://192.0.2.1/os";
 
@@ -151,7 +159,7 @@ impl Bake {
             keyfiles: vec![self.path("eth0.nmconnection")],
             nmstate: Some(self.path("net.yaml")),
             kargs: vec!["quiet".to_owned(), "a=b".to_owned()],
-            dest_kargs: vec!["nosmt".to_owned()],
+            dest_kargs: DEST_KARGS.map(str::to_owned).to_vec(),
         };
         let plain = Host {
             name: "plain".to_owned(),
@@ -288,6 +296,17 @@ fn a_network_boot_loads_only_what_arguments_cannot_say() {
         let read = Initrd::from_reader(&overlay.unwrap()[..]).unwrap();
         String::from_utf8(read.get("config.ign").unwrap().to_vec()).unwrap()
     };
+    // What the installer puts on the disk is what the inventory says, quotes and order included.
+    let told: Value = serde_json::from_str(&config(of(0, false))).unwrap();
+    let mut files = told["storage"]["files"].as_array().unwrap().iter();
+    let is_installers = |file: &&Value| {
+        let path = file["path"].as_str().unwrap();
+        path.starts_with("/etc/coreos/installer.d/")
+    };
+    let file = files.find(is_installers).unwrap();
+    let yaml = content(&file["contents"], 1 << 20).unwrap().unwrap();
+    let yaml: Value = serde_saphyr::from_str(str::from_utf8(&yaml).unwrap()).unwrap();
+    assert_eq!(yaml["append-karg"], json!(DEST_KARGS), "{yaml}");
     assert!(!config(of(0, false)).contains("dest.ign"));
     assert!(config(makes.for_iso(&hosts[0]).unwrap()).contains("dest.ign"));
     assert!(!config(of(0, false)).contains("report-done"));

@@ -120,8 +120,12 @@ fn rules_change_at_their_releases() {
         assert_eq!(release.enforces_skew(), since_22, "{text}");
         assert_eq!(release.has_streams(), since_22, "{text}");
         assert_eq!(release.builds_on_os_image(), since_22, "{text}");
+        assert_eq!(release.bootstraps_from_iso(), since_22, "{text}");
+        assert_eq!(release.redeploys_indexes(), since_22, "{text}");
         assert_eq!(release.payload_tag(release.default_stream()), tag, "{text}");
     }
+    assert!(!release("4.14").compares_kernel_arguments());
+    assert!(release("4.15").compares_kernel_arguments());
     assert_eq!(release("4.12").payload_tag("rhel-9"), "rhel-coreos-8");
     assert_eq!(release("4.22").payload_tag("rhel-10"), "rhel-coreos-10");
     assert_eq!(release("4.22").default_stream(), "rhel-9");
