@@ -17,7 +17,7 @@ use super::table::Table;
 use super::terminal::Terminal;
 use super::{Outcome, read_up_to};
 use crate::failure::Failure;
-use crate::openshift::directory::{Directory, Edit, Plan, State, undo};
+use crate::openshift::directory::{Directory, Edit, Plan, undo};
 use crate::openshift::{
     BootImages, DayTwo, Derivation, Driver, FIRMWARE_MAX_BYTES, Firmware, Note, Objects,
     PushSecret, PushSpec, Release, Request, RequestError, Role, Seed, objects,
@@ -154,7 +154,11 @@ impl PrepareArgs {
         let value = json!({
             "schema": "coreos-bake/prepare/v1",
             "directory": self.directory,
-            "undone": { "restored": undone.restored, "removed": undone.removed },
+            "undone": {
+                "restored": undone.restored,
+                "removed": undone.removed,
+                "consumed": undone.consumed,
+            },
         });
         let restored = undone.restored.iter().map(|path| ("restored", path));
         let removed = undone.removed.iter().map(|path| ("removed", path));
@@ -162,7 +166,13 @@ impl PrepareArgs {
         let mut text: String = lines
             .map(|(what, path)| format!("{what:8} {path}\n"))
             .collect();
-        text += &format!("{} is as it was\n", self.directory.display());
+        let place = self.directory.display();
+        text += &match undone.consumed {
+            true => format!(
+                "the record is removed; what openshift-install has consumed in {place} is not restored\n"
+            ),
+            false => format!("{place} is as it was\n"),
+        };
         terminal.result(&value, &text)?;
         Ok(Outcome::Done)
     }
@@ -280,13 +290,29 @@ impl PrepareArgs {
             (_, true, _) => format!("{files} of {place} ({stage}) would change\n"),
             (_, false, _) => format!("{files} of {place} ({stage}) changed; --undo restores\n"),
         };
-        if self.output.is_none() && !objects.day_two.is_empty() {
-            text += "the files named day2-… are written with --output\n";
-        }
-        if let Some(next) = next_step(directory.state(), &self.directory) {
+        text += &self.day_two_text(objects);
+        if let Some(next) = next_step(directory) {
             text += &format!("next: {next}\n");
         }
         text
+    }
+}
+
+impl PrepareArgs {
+    /// Where the files for the running cluster are.
+    fn day_two_text(&self, objects: &Objects) -> String {
+        let Some(output) = &self.output else {
+            return match objects.day_two.is_empty() {
+                true => String::new(),
+                false => "the files named day2-… are written with --output\n".to_owned(),
+            };
+        };
+        let output = output.display();
+        match (objects.day_two.is_empty(), self.dry_run) {
+            (true, _) => format!("there are no files for day 2, so {output} is not written\n"),
+            (false, true) => format!("the files named day2-… would go to {output}\n"),
+            (false, false) => format!("the files named day2-… are in {output}\n"),
+        }
     }
 }
 
@@ -330,11 +356,11 @@ fn told(note: &Note) -> String {
     )
 }
 
-fn next_step(state: State, directory: &Path) -> Option<String> {
-    let command = state.next_command()?;
+fn next_step(directory: &Directory) -> Option<String> {
+    let command = directory.next_command()?;
     Some(format!(
         "openshift-install {command} --dir {}",
-        directory.display()
+        directory.path().display()
     ))
 }
 

@@ -3,7 +3,8 @@
 //! Only what openshift-install reads: `*.yaml`, `*.yml`, `*.json` right below a folder. All of it has
 //! to be YAML, as one file that isn't ends the bootstrap of the whole cluster.
 //!
-//! Source of truth: the openshift-install notes, sections 2.2, 2.5 and 2.6.
+//! Rules: openshift/installer main 5f2b0d3dc3 (which files it takes) and openshift/machine-config-operator
+//! main 7ff337a, `pkg/controller/bootstrap/bootstrap.go` (what becomes of them).
 
 use std::fs;
 use std::path::Path;
@@ -144,15 +145,17 @@ impl Document {
         pull_secret(&self.file, &bytes).map(Some)
     }
 
-    /// The platform, if the document has an install config in it.
-    pub(super) fn platform(&self) -> Option<String> {
+    /// The install config, if the document is where `create manifests` keeps it:
+    /// `manifests/cluster-config.yaml`.
+    pub(super) fn install_config(&self) -> Option<Value> {
         if self.value["kind"] != "ConfigMap"
             || self.value["metadata"]["name"] != "cluster-config-v1"
         {
             return None;
         }
         let text = self.value["data"]["install-config"].as_str()?;
-        platform(&parse(&self.file, text.as_bytes()).ok()?.first()?.value)
+        let documents = parse(&self.file, text.as_bytes()).ok()?;
+        Some(documents.into_iter().next()?.value)
     }
 }
 
@@ -160,6 +163,13 @@ impl Document {
 pub(super) fn platform(install_config: &Value) -> Option<String> {
     let platforms = install_config["platform"].as_object()?;
     platforms.keys().next().cloned()
+}
+
+/// Whether an install config is for a single node that is its own bootstrap machine.
+pub(super) fn bootstraps_in_place(install_config: &Value) -> bool {
+    install_config["bootstrapInPlace"]
+        .as_object()
+        .is_some_and(|keys| !keys.is_empty())
 }
 
 /// A pull secret from a file.

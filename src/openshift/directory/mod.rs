@@ -14,7 +14,7 @@
 //! Nothing but `DIR/.coreos-bake` is written besides the edits. openshift-install doesn't see it: it
 //! asks for files by their names and patterns, in two folders and at the top.
 //!
-//! Source of truth: the openshift-install notes, sections 1.5 and 2.
+//! Rules: openshift/installer main 5f2b0d3dc3, by what was run and read; see `state` and `docs/verified.md`.
 
 mod certificates;
 mod configs;
@@ -62,6 +62,7 @@ pub struct Directory {
     found: Vec<Found>,
     pull_secret: Option<PullSecret>,
     platform: Option<String>,
+    bootstraps_in_place: bool,
     roles: BTreeSet<Role>,
     configs: Vec<ConfigFile>,
     /// Manifests of ours that the bootstrap machine is going to have, by the names of their files.
@@ -81,6 +82,7 @@ impl Directory {
             found: Vec::new(),
             pull_secret: None,
             platform: None,
+            bootstraps_in_place: false,
             roles: BTreeSet::from([Role::Bootstrap, Role::Master, Role::Worker]),
             configs: configs::read(path, state)?,
             carried: BTreeMap::new(),
@@ -117,6 +119,18 @@ impl Directory {
     /// The platform of its install config, such as `baremetal`, where it can be read.
     pub fn platform(&self) -> Option<&str> {
         self.platform.as_deref()
+    }
+
+    /// What the admin has openshift-install do next, if it has to make something of the directory.
+    pub fn next_command(&self) -> Option<&'static str> {
+        match self.state {
+            State::Manifests if self.bootstraps_in_place => {
+                Some("create single-node-ignition-config")
+            }
+            State::Manifests => Some("create ignition-configs"),
+            State::Agent => Some("agent create image"),
+            State::Ignition | State::BootstrapInPlace => None,
+        }
     }
 
     /// The machines that are installed from it.
@@ -185,8 +199,9 @@ impl Directory {
             if let Some(secret) = document.pull_secret()? {
                 self.pull_secret = Some(secret);
             }
-            if let Some(platform) = document.platform() {
-                self.platform = Some(platform);
+            if let Some(config) = document.install_config() {
+                self.platform = manifests::platform(&config).or(self.platform.take());
+                self.bootstraps_in_place |= manifests::bootstraps_in_place(&config);
             }
             let Some(found) = document.found() else {
                 continue;
