@@ -52,7 +52,9 @@ impl PrepareArgs {
     /// Prints the recipe of a path, and writes its files if there is a place for them.
     pub(super) fn tell(&self, path: Path, terminal: &Terminal) -> Result<Outcome> {
         let recipe = recipe(path, &self.facts(path)?).map_err(with_hint)?;
-        if let Some(output) = self.output.as_deref().filter(|_| !recipe.files.is_empty()) {
+        let output = self.output.as_deref().filter(|_| !recipe.files.is_empty());
+        let place = absolute(output.unwrap_or(FilePath::new(".")))?;
+        if let Some(output) = output {
             let files = recipe.files.iter();
             let files = files.map(|file| (file.name.clone(), file.content.as_bytes()));
             let (staging, names) = staged(output, self.force, files)?;
@@ -61,18 +63,24 @@ impl PrepareArgs {
         let mut value = serde_json::to_value(&recipe).context("writing the recipe as JSON")?;
         value["schema"] = json!("coreos-bake/recipe/v1");
         value["directory"] = json!(self.directory);
-        value["output"] = json!(self.output);
-        terminal.result(&value, &self.recipe_text(&recipe))?;
+        value["output"] = json!(output);
+        value["working-directory"] = json!(place);
+        terminal.result(&value, &self.recipe_text(&recipe, &place))?;
         Ok(Outcome::Done)
     }
 
-    fn recipe_text(&self, recipe: &Recipe) -> String {
-        let end = match (&self.output, recipe.files.len()) {
-            (_, 0) => String::new(),
-            (Some(output), _) => format!("\nthe files are in {}\n", output.display()),
-            (None, _) => "\nthe files are written with --output\n".to_owned(),
+    fn recipe_text(&self, recipe: &Recipe, place: &str) -> String {
+        let end = match (&self.output, recipe.files.is_empty()) {
+            (None, true) => String::new(),
+            (Some(output), true) => format!(
+                "\n{} has no files, so {} was not written\n",
+                recipe.path,
+                output.display()
+            ),
+            (Some(_), false) => format!("\nthe files are in {place}\n"),
+            (None, false) => "\nthe files are written with --output\n".to_owned(),
         };
-        format!("{recipe}{end}")
+        format!("{}{end}", recipe.text(place))
     }
 
     /// What the options and the record of the bake say.
@@ -94,59 +102,71 @@ impl PrepareArgs {
         };
         let release = self.release.context("no release is given")?;
         let os_image = self.os_image.clone().or(bake.os_image);
-        let os_image = os_image.map(|text| text.parse::<OsImage>());
+        let os_image = os_image
+            .map(|text| text.parse::<OsImage>())
+            .transpose()
+            .map_err(|error| refused(error.into()))?;
         Ok(Facts {
             release,
             architecture: bake.architecture,
             os_version: bake.os_version,
-            media: utf8(media)?,
+            media: absolute(media)?,
             files: bake.files,
             url: self.path.url.clone(),
-            os_image: os_image
-                .transpose()
-                .map_err(|error| refused(error.into()))?,
-            directory: utf8(&self.directory)?,
+            media_are_os_image: os_image.as_ref().is_some_and(|image| bake.media.is(image)),
+            os_image,
+            directory: absolute(&self.directory)?,
             cluster: self.path.cluster.clone(),
             base_domain: self.path.base_domain.clone(),
             roles: self.roles.clone(),
             disk: self.path.disk.clone(),
             live_kargs: self.path.live_kargs.clone(),
             dest_kargs: self.kargs.clone(),
-            prepare_options: self.prepare_options(),
+            prepare_options: self.prepare_options()?,
         })
     }
 
-    /// The options that the recipe hands on as they are.
-    fn prepare_options(&self) -> Vec<String> {
-        let mut words = self.drivers.words();
+    /// The options that the recipe hands on.
+    fn prepare_options(&self) -> Result<Vec<String>> {
+        let mut words = self.drivers.words()?;
         if self.anonymous_pull {
             words.push("--anonymous-pull".to_owned());
         }
-        words
+        Ok(words)
     }
 }
 
 impl DriverArgs {
-    /// The same options as words of a command line.
-    fn words(&self) -> Vec<String> {
+    /// The same options as words of a command line that may be run anywhere.
+    fn words(&self) -> Result<Vec<String>> {
+        let mut firmware = Vec::new();
+        for text in &self.firmware {
+            firmware.push(match text.split_once('=') {
+                Some((name, path)) => format!("{name}={}", absolute(FilePath::new(path))?),
+                None => text.clone(),
+            });
+        }
         let lists = [
             ("driver", &self.names),
             ("load", &self.load),
             ("driver-option", &self.options),
             ("instead-of", &self.instead_of),
             ("after", &self.after),
-            ("firmware", &self.firmware),
+            ("firmware", &firmware),
         ];
         let words = lists
             .into_iter()
             .flat_map(|(name, values)| values.iter().map(move |value| format!("--{name}={value}")));
-        words.collect()
+        Ok(words.collect())
     }
 }
 
-fn utf8(path: &FilePath) -> Result<String> {
-    let text = path.to_str().map(str::to_owned);
-    text.with_context(|| format!("{} is not UTF-8", path.display()))
+/// A path that means the same wherever a command is run. Nothing needs to be there yet.
+fn absolute(path: &FilePath) -> Result<String> {
+    let naming = || format!("naming {}", path.display());
+    let absolute = std::path::absolute(path).with_context(naming)?;
+    let text = absolute.to_str().map(str::to_owned);
+    text.with_context(|| format!("{} is not UTF-8", absolute.display()))
 }
 
 fn with_hint(error: RecipeError) -> anyhow::Error {
