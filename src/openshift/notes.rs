@@ -159,9 +159,13 @@ fn index_note(request: &Request, image: &OsImage) -> Option<Note> {
     if !request.release.redeploys_indexes() || known == Some(image.digest()) {
         return None;
     }
+    let baked = match known {
+        Some(digest) => format!("; the manifest that was baked is {digest}"),
+        None => String::new(),
+    };
     let sentence = format!(
-        "nobody looked whether the digest of {image} is that of an index for several architectures: then nodes \
-         whose skopeo is older than 1.22.2 deploy the image again and reboot once more at their first boot"
+        "the digest of {image} may be that of an index for several architectures; then nodes whose skopeo is \
+         older than 1.22.2 deploy the image again and reboot once more at their first boot{baked}"
     );
     let commands = vec![format!("skopeo inspect --raw docker://{image}")];
     Some(Note {
@@ -197,8 +201,8 @@ fn seed_notes(request: &Request) -> Vec<Note> {
         Seeding::There | Seeding::Missing => note(
             "seed-release",
             format!(
-                "that {release} supports MachineOSConfigs at installation was read from its code, not \
-                 tried on a cluster"
+                "that {release} supports MachineOSConfigs at installation was read from its code, and \
+                 that code was run at 5.0; no cluster has been installed so yet"
             ),
             Vec::new(),
         ),

@@ -543,6 +543,42 @@ fn reboots_are_told_by_release() {
     ));
 }
 
+/// From the line that somebody types to what a node's first boot compares: coreos-installer appends to
+/// the boot entry's options, and the operator picks out what its pool has, quotes included.
+#[test]
+fn what_is_typed_is_what_the_first_boot_compares() {
+    let recipe = recipe(Path::UpiIso, &all()).unwrap();
+    let line = commands(&recipe)
+        .into_iter()
+        .find(|command| command.starts_with("printf") && command.contains("worker.ign"))
+        .unwrap();
+    let typed = bash(&[], &line.replace("install/worker.ign", "/dev/null")).unwrap();
+    let words = bash(&[], &format!("printf '%s\\n' {typed}")).unwrap();
+    let appended: Vec<&str> = words
+        .lines()
+        .filter_map(|word| word.strip_prefix("--append-karg="))
+        .collect();
+    let options = libcoreinst::io::KargsEditor::new()
+        .append(
+            &appended
+                .iter()
+                .map(|&text| text.to_owned())
+                .collect::<Vec<_>>(),
+        )
+        .apply_to("$ignition_firstboot ignition.platform.id=metal ostree=/ostree/boot.1/x/y/0")
+        .unwrap();
+    let pool = [
+        "systemd.unified_cgroup_hierarchy=1",
+        "cgroup_no_v1=\"all\"",
+        "acme.debug=1",
+    ];
+    let compared: Vec<&str> = options
+        .split_whitespace()
+        .filter(|word| pool.contains(word))
+        .collect();
+    assert_eq!(compared, pool, "{options}");
+}
+
 #[test]
 fn the_agent_based_installer_is_told_of_the_iso() {
     let recipe = recipe(Path::Agent, &all()).unwrap();
