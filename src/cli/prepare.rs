@@ -36,10 +36,11 @@ const INPUT_MAX_BYTES: u64 = 1 << 20;
 ///
 /// DIR is the directory that openshift-install was given. After `create manifests`,
 /// adds MachineConfigs with the nodes' image, kernel arguments and drivers. After
-/// `create ignition-configs`, puts the drivers into the Ignition configs; run it both
-/// times. For an agent-based installation, run it before `agent create image`. What
-/// the nodes could not come up with is refused, and nothing is changed then. With
-/// --path, prints all steps of an installation instead; DIR need not be there yet.
+/// `create ignition-configs` (of a single node: `create single-node-ignition-config`),
+/// puts the drivers into the Ignition configs; run it both times. For an agent-based
+/// installation, run it before `agent create image`. What the nodes could not come up
+/// with is refused, and nothing is changed then. With --path, prints all steps of an
+/// installation instead; DIR need not be there yet.
 #[derive(Debug, Args)]
 pub(super) struct PrepareArgs {
     /// Install directory

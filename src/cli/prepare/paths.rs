@@ -21,7 +21,8 @@ pub(super) struct PathArgs {
     /// upi-iso, upi-pxe: machines that you boot yourself. ipi: bare metal that
     /// openshift-install provisions. agent, assisted: those installers. sno: a single
     /// node, bootstrapped in place. scale-up: machines for a cluster that is there.
-    /// Takes the media of --bake; with --output, its files are written there.
+    /// Takes the media of --bake; with --output, its files are written there, and its
+    /// commands are run there.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["undo", "dry_run", "containerfile"])]
     path: Option<Path>,
     /// With --path: where machines will find the media

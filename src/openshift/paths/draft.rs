@@ -395,8 +395,8 @@ impl<'a> Draft<'a> {
                 all.join(" ")
             )),
             (FirstBoot::Reboots, _) => self.warn(format!(
-                "Nodes are expected to reboot once at their first boot: {release} gives their pool kernel \
-                 arguments and doesn't look at those that they are installed with."
+                "Nodes are expected to reboot once at their first boot: their pool has kernel arguments, and \
+                 {release} doesn't look at those that a node is installed with."
             )),
         }
     }

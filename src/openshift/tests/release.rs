@@ -1,5 +1,5 @@
 use crate::ignition::Version;
-use crate::openshift::{Platform, Release, ReleaseError, Seeding};
+use crate::openshift::{FirstBoot, Platform, Release, ReleaseError, Seeding};
 
 fn release(text: &str) -> Release {
     text.parse().unwrap()
@@ -129,6 +129,34 @@ fn rules_change_at_their_releases() {
     assert_eq!(release("4.12").payload_tag("rhel-9"), "rhel-coreos-8");
     assert_eq!(release("4.22").payload_tag("rhel-10"), "rhel-coreos-10");
     assert_eq!(release("4.22").default_stream(), "rhel-9");
+}
+
+/// The page has the table that the program goes by.
+#[test]
+fn the_page_has_the_kernel_arguments_of_each_release() {
+    let page = include_str!("../../../docs/install.md");
+    for (text, label) in [
+        ("4.12", "4.12"),
+        ("4.13", "4.13"),
+        ("4.14", "4.14"),
+        ("4.15", "4.15"),
+        ("4.16", "4.16 to 4.20"),
+        ("4.20", "4.16 to 4.20"),
+        ("4.21", "from 4.21 on"),
+        ("5.0", "from 4.21 on"),
+    ] {
+        let mut rows = page.lines().map(|line| line.split(" | "));
+        let row: Vec<&str> = rows
+            .find_map(|mut cells| (cells.next()? == format!("| {label}")).then(|| cells.collect()))
+            .unwrap_or_else(|| panic!("{label} has no row"));
+        let (arguments, reboots) = match FirstBoot::of(release(text), &[]) {
+            FirstBoot::NoArguments => ("none".to_owned(), false),
+            FirstBoot::Compares(all) => (format!("`{}`", all.join(" ")), false),
+            FirstBoot::Reboots => ("systemd".to_owned(), true),
+        };
+        assert!(row[0].contains(&arguments), "{text}: {row:?}");
+        assert_eq!(row[1].starts_with("reboots"), reboots, "{text}: {row:?}");
+    }
 }
 
 #[test]
