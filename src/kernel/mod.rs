@@ -23,6 +23,7 @@
 //! hostonly       was an initramfs made for one machine only
 //! closure        all modules and firmware that drivers need
 //! depmod         module indexes, made anew after modules were added
+//! dracut         would an initramfs that is made anew have the driver
 //! mount          can an initramfs mount the live root that we write
 //! ```
 //!
@@ -39,6 +40,7 @@ mod closure;
 mod compressed;
 mod configuration;
 mod depmod;
+mod dracut;
 mod files;
 mod finding;
 mod firmware;
@@ -60,7 +62,8 @@ mod tests;
 mod versions;
 
 pub use closure::closure;
-pub use depmod::{BuildFiles, Cycle, Depmod, Indexes};
+pub use depmod::{BuildFiles, Cycle, Depmod, Indexes, depmod_configuration};
+pub use dracut::{DracutSettings, Kept, dracut_configuration, dracut_line, kept};
 pub(crate) use files::FILE_MAX_BYTES;
 pub use files::Files;
 pub use finding::{Finding, Missing, Module, Present, SoftDependencies};

@@ -1,6 +1,7 @@
 //! Modules made by hand, looked up in trees and initramfs, and compared with kmod's tools.
 
 pub(super) mod distribution;
+mod dracut;
 mod elf;
 mod finding;
 mod hardware;
