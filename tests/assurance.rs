@@ -88,6 +88,43 @@ fn signer() -> &'static Signer {
 
 type Files = BTreeMap<String, Vec<u8>>;
 
+/// What has every later dracut take the driver.
+const CONF: &str = "usr/lib/dracut/dracut.conf.d/90-vendor_raid.conf";
+const CONF_TEXT: &str = "add_drivers+=\" vendor_raid \"\n";
+
+/// Modules that roots are mounted with: path, what asks for each, a symbol that each needs.
+const MOUNTING: [(&str, &str, &str); 5] = [
+    (
+        "kernel/fs/squashfs/squashfs.ko",
+        "alias=fs-squashfs",
+        "zstd_decompress_stream",
+    ),
+    (
+        "kernel/drivers/block/loop.ko",
+        "alias=char-major-10-237",
+        "kfree",
+    ),
+    ("kernel/fs/isofs/isofs.ko", "alias=fs-iso9660", "kfree"),
+    (
+        "kernel/drivers/scsi/sr_mod.ko",
+        "alias=scsi:t-0x05*",
+        "kfree",
+    ),
+    ("kernel/fs/xfs/xfs.ko", "alias=fs-xfs", "kfree"),
+];
+
+/// Those modules, signed once.
+fn mounting() -> &'static [(String, Vec<u8>)] {
+    static MODULES_MADE: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    MODULES_MADE.get_or_init(|| {
+        let made = MOUNTING.iter().map(|(path, alias, symbol)| {
+            let module = module(&[VERMAGIC, "depends=", alias]).needs(&[symbol]);
+            (format!("{MODULES}/{path}"), signed(&module))
+        });
+        made.collect()
+    })
+}
+
 /// A machine's image, and how `check` is asked about it.
 struct Machine {
     root: Files,
@@ -156,6 +193,10 @@ impl Machine {
             b"search updates extra built-in weak-updates\n",
         );
         machine.both("usr/lib/systemd/systemd-modules-load", b"program");
+        for (path, module) in mounting() {
+            machine.both(path, module);
+        }
+        put(&mut machine.root, CONF, CONF_TEXT);
         machine.driver(&driver());
         machine.both(&format!("{MODULES}/{LIBRARY}"), &signed(&library()));
         for name in ["modules.order", "modules.builtin"] {
@@ -268,6 +309,15 @@ const ROOT: &str = "live-root";
 
 /// Asks `check`; gives its table and what it wrote to standard error.
 fn check(machine: &Machine, finish: &dyn Fn(&mut Files, &mut Files)) -> (Value, String) {
+    check_with(machine, finish, &["--driver", "vendor-raid"])
+}
+
+/// The same with other arguments.
+fn check_with(
+    machine: &Machine,
+    finish: &dyn Fn(&mut Files, &mut Files),
+    more: &[&str],
+) -> (Value, String) {
     let directory = tempfile::tempdir().unwrap();
     let image = machine.store(directory.path(), finish);
     let os_image = match &machine.os_image {
@@ -278,7 +328,7 @@ fn check(machine: &Machine, finish: &dyn Fn(&mut Files, &mut Files)) -> (Value, 
     fs::write(&containerfile, &machine.containerfile).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_coreos-bake"))
         .args(["check", "--format", "json", "--color", "never"])
-        .args(["--driver", "vendor-raid"])
+        .args(more)
         .arg(format!("oci:{}", image.display()))
         .arg(format!("--os-image=oci:{}", os_image.display()))
         .arg("--containerfile")
@@ -345,7 +395,376 @@ fn have_tools() -> bool {
 fn a_right_image_is_right_at_every_stage() {
     if have_tools() {
         names(&Machine::new(), &nothing, &[]);
+        mounts(&Machine::new(), &nothing, &[]);
     }
+}
+
+/// Wants exactly these rows of what roots are mounted with that are not ✓: row, stage, mark and words.
+#[track_caller]
+fn mounts(
+    machine: &Machine,
+    finish: &dyn Fn(&mut Files, &mut Files),
+    expected: &[(&str, &str, &str, &str)],
+) {
+    // Whether drivers are asked for or not.
+    let (value, error) = check_with(machine, finish, &[]);
+    let rows = value["mounts"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{error}"));
+    assert_eq!(value["drivers"], serde_json::json!([]));
+    let mut wanted = expected.to_vec();
+    for row in rows {
+        let (mark, said) = mark(row);
+        let is_it = |wanted: &(&str, &str, &str, &str)| {
+            row["driver"] == wanted.0 && row["stage"] == wanted.1
+        };
+        match wanted.iter().position(is_it) {
+            Some(at) => {
+                let (name, stage, expected, words) = wanted.remove(at);
+                assert_eq!(mark, expected, "{name} at {stage}: {said}");
+                assert!(said.contains(words), "{name}: no {words:?} in {said}");
+            }
+            None => assert_eq!(mark, "yes", "{row}"),
+        }
+    }
+    assert!(wanted.is_empty(), "{wanted:?}");
+    let fails = expected.iter().any(|(_, _, mark, _)| *mark == "no");
+    assert_eq!(value["complete"], !fails);
+    assert_eq!(value["hint"].is_string(), fails, "{}", value["hint"]);
+}
+
+#[test]
+fn roots_that_cannot_be_mounted() {
+    if !have_tools() {
+        return;
+    }
+    let conf = "usr/lib/modprobe.d/hardening.conf";
+    let set = |path: &str, text: &str| {
+        let mut machine = Machine::new();
+        put(&mut machine.initramfs, path, text);
+        machine
+    };
+    let squashfs = "squashfs (live root)";
+    for (text, words) in [
+        ("install squashfs /bin/false\n", "hardening.conf"),
+        ("install squashfs /bin/true\n", "in place of loading"),
+        ("blacklist squashfs\n", "blacklists squashfs"),
+    ] {
+        mounts(&set(conf, text), &nothing, &[(squashfs, LIVE, "no", words)]);
+        // What the root says is not what the initramfs goes by.
+        let mut machine = Machine::new();
+        put(&mut machine.root, conf, text);
+        mounts(&machine, &nothing, &[]);
+    }
+    let kept_out = set(conf, "install loop /bin/true\n");
+    mounts(
+        &kept_out,
+        &nothing,
+        &[("loop (live root)", LIVE, "no", conf)],
+    );
+    let kept_out = set("etc/modprobe.d/cis.conf", "blacklist isofs\n");
+    mounts(
+        &kept_out,
+        &nothing,
+        &[("isofs (live ISO)", LIVE, "no", "cis.conf")],
+    );
+    // USB sticks are no CDs.
+    let kept_out = set(conf, "install sr_mod /bin/false\n");
+    mounts(
+        &kept_out,
+        &nothing,
+        &[("sr_mod (CD drives)", LIVE, "doubt", conf)],
+    );
+
+    // Only CoreOS's own live system is known to mount xfs; every disk has it.
+    let mut kept_out = set(conf, "install xfs /bin/false\n");
+    let disk = ("xfs (installed root)", "install-initramfs", "no", conf);
+    mounts(&kept_out, &nothing, &[disk]);
+    let generator = "usr/lib/systemd/system-generators/live-generator";
+    put(&mut kept_out.initramfs, generator, "program");
+    mounts(
+        &kept_out,
+        &nothing,
+        &[disk, ("xfs (live /etc and /var)", LIVE, "no", conf)],
+    );
+
+    // A module that is not there, nor in the kernel.
+    let path = format!("{MODULES}/kernel/fs/squashfs/squashfs.ko");
+    let mut machine = Machine::new();
+    machine.lose(&path, false, true);
+    let words = "no module squashfs";
+    mounts(&machine, &nothing, &[(squashfs, LIVE, "no", words)]);
+    let builtin = format!("{MODULES}/modules.builtin");
+    put(&mut machine.root, &builtin, "kernel/fs/squashfs.ko\n");
+    let config = format!("{MODULES}/config");
+    put(&mut machine.root, &config, "CONFIG_SQUASHFS_ZSTD=y\n");
+    mounts(&machine, &nothing, &[]);
+    // One that can't read what is written.
+    let mut machine = Machine::new();
+    let old = module(&[VERMAGIC, "depends=", "alias=fs-squashfs"]).needs(&["zlib_inflate"]);
+    put(&mut machine.initramfs, &path, signed(&old));
+    let words = "was built without zstd";
+    mounts(&machine, &nothing, &[(squashfs, LIVE, "no", words)]);
+
+    // A root that composefs is mounted for, without what it is made of.
+    let composefs = "[composefs]\nenabled = maybe\n";
+    let without = set("usr/lib/ostree/prepare-root.conf", composefs);
+    let stage = "install-initramfs";
+    mounts(
+        &without,
+        &nothing,
+        &[
+            ("erofs (composefs)", stage, "no", "no module erofs"),
+            ("overlay (composefs)", stage, "no", "no module overlay"),
+        ],
+    );
+    let off = set(
+        "usr/lib/ostree/prepare-root.conf",
+        "[composefs]\nenabled=no\n",
+    );
+    mounts(&off, &nothing, &[]);
+
+    // The kernel's arguments of the image.
+    for argument in [
+        "module_blacklist=squashfs",
+        "modprobe.blacklist=squashfs",
+        "rd.driver.blacklist=squashfs",
+    ] {
+        let mut machine = Machine::new();
+        put(
+            &mut machine.root,
+            "usr/share/coreos-assembler/image.json",
+            format!("{{ \"extra-kargs\": [\"{argument}\"] }}"),
+        );
+        mounts(&machine, &nothing, &[(squashfs, LIVE, "no", argument)]);
+    }
+}
+
+#[test]
+fn roots_are_told_from_drivers() {
+    if !have_tools() {
+        return;
+    }
+    let mut machine = Machine::new();
+    let conf = "etc/modprobe.d/hardening.conf";
+    put(
+        &mut machine.initramfs,
+        conf,
+        "install squashfs /bin/false\n",
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let image = machine.store(directory.path(), &nothing);
+    let junit = directory.path().join("report.xml");
+    let output = Command::new(env!("CARGO_BIN_EXE_coreos-bake"))
+        .args(["check", "--color", "never", "--driver", "vendor-raid"])
+        .arg("--junit")
+        .arg(&junit)
+        .arg(format!("oci:{}", image.display()))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.contains('✗')).collect();
+    let [row] = rows[..] else {
+        panic!("{text}");
+    };
+    assert!(
+        row.trim_start().starts_with("squashfs (live root) ") && row.contains(LIVE),
+        "{row}"
+    );
+    assert!(
+        text.contains("hint: without squashfs that boot never gets its root"),
+        "{text}"
+    );
+    // What is as it should be is not in the way.
+    assert!(!text.contains("isofs"), "{text}");
+    let report = fs::read_to_string(junit).unwrap();
+    assert!(report.contains("failures=\"1\""), "{report}");
+    let case = "classname=\"squashfs (live root)\" name=\"live-initramfs\"><failure";
+    assert!(report.contains(case), "{report}");
+    assert!(
+        report.contains("classname=\"isofs (live ISO)\""),
+        "{report}"
+    );
+}
+
+/// Where initramfs are made from later, and what is said where they would lose the driver.
+const LATER: &str = "install-root";
+const ANEW: &str = "made anew";
+
+#[test]
+fn drivers_that_a_later_dracut_would_lose() {
+    if !have_tools() {
+        return;
+    }
+    let lost = || {
+        let mut machine = Machine::new();
+        machine.lose(CONF, true, false);
+        machine
+    };
+    names(&lost(), &nothing, &[(LATER, "doubt", ANEW)]);
+    let (value, _) = check(&lost(), &nothing);
+    let hint = value["hint"].as_str().unwrap();
+    assert!(hint.contains("--repair --driver vendor_raid"), "{hint}");
+    assert!(
+        hint.contains(CONF) && hint.contains(CONF_TEXT.trim_end()),
+        "{hint}"
+    );
+
+    for (path, text) in [
+        (
+            "usr/etc/dracut.conf.d/x.conf",
+            "force_drivers+=\" a vendor-raid \"\n",
+        ),
+        ("usr/etc/dracut.conf", "add_drivers=' vendor_raid '"),
+        // RHEL's dracut asks depmod.d, which says here: search extra.
+        (
+            "usr/lib/dracut/modules.d/90kernel-modules-extra/module-setup.sh",
+            "#",
+        ),
+    ] {
+        let mut kept = lost();
+        put(&mut kept.root, path, text);
+        names(&kept, &nothing, &[]);
+    }
+    let mut other = Machine::new();
+    put(&mut other.root, CONF, "add_drivers+=\" vendor_raid2 \"\n");
+    names(&other, &nothing, &[(LATER, "doubt", ANEW)]);
+    let mut taken_back = Machine::new();
+    put(
+        &mut taken_back.root,
+        "usr/etc/dracut.conf.d/99-mine.conf",
+        "add_drivers=\" other \"\n",
+    );
+    names(&taken_back, &nothing, &[(LATER, "doubt", ANEW)]);
+
+    // A Containerfile that has dracut run again, and leaves the driver to the image below.
+    let again = CONTAINERFILE.replace(" --add-drivers \"vendor-raid\"", "");
+    let again: String = again
+        .lines()
+        .filter(|line| !line.starts_with("COPY"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let mut machine = Machine::new();
+    machine.containerfile = again.clone();
+    names(&machine, &nothing, &[]);
+    machine.os_image = Some(Box::new(lost()));
+    names(&machine, &nothing, &[("day2", "no", "without vendor-raid")]);
+}
+
+#[test]
+fn manifests_that_have_initramfs_made_anew() {
+    if !have_tools() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let unit = |name: &str, command: &str| {
+        format!(
+            "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfig\nmetadata:\n  \
+             name: {name}\n  labels:\n    machineconfiguration.openshift.io/role: worker\nspec:\n  \
+             config:\n    ignition: {{ version: 3.4.0 }}\n    systemd:\n      units:\n      - name: \
+             x.service\n        enabled: true\n        contents: |\n          [Service]\n          \
+             ExecStart={command}\n"
+        )
+    };
+    let enables = manifest(
+        "enables.yaml",
+        &unit("50-initramfs", "/usr/bin/rpm-ostree initramfs --enable"),
+    );
+    let other = manifest("other.yaml", &unit("50-other", "/usr/bin/true"));
+    let kmm = manifest(
+        "kmm.yaml",
+        "apiVersion: kmm.sigs.x-k8s.io/v1beta1\nkind: InitramfsModule\nmetadata: { name: raid }\n",
+    );
+    manifest(
+        "cluster/openshift/99-x.yaml",
+        &unit("99-x", "rpm-ostree initramfs --enable"),
+    );
+    let cluster = directory.path().join("cluster").display().to_string();
+    let mut lost = Machine::new();
+    lost.lose(CONF, true, false);
+    let said = |machine: &Machine, manifests: &[&str]| {
+        let mut more = vec!["--driver", "vendor-raid"];
+        more.extend(manifests.iter().flat_map(|path| ["--manifest", path]));
+        let (value, error) = check_with(machine, &nothing, &more);
+        let rows = value["drivers"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{error}"));
+        let row = rows.iter().find(|row| row["stage"] == LATER).unwrap();
+        (mark(row), value["complete"] == true)
+    };
+    let ((mark, words), complete) = said(&lost, &[&other, &enables]);
+    assert_eq!((mark, complete), ("no", false));
+    for part in [
+        "MachineConfig 50-initramfs in ",
+        "enables.yaml",
+        "pool worker",
+        "x.service",
+    ] {
+        assert!(words.contains(part), "{words}");
+    }
+    let ((mark, words), _) = said(&lost, &[&cluster]);
+    assert!(
+        mark == "no" && words.contains("openshift/99-x.yaml"),
+        "{words}"
+    );
+    let ((mark, words), complete) = said(&lost, &[&kmm]);
+    assert_eq!((mark, complete), ("doubt", true));
+    assert!(words.contains("InitramfsModule raid"), "{words}");
+    let ((mark, words), _) = said(&lost, &[&other]);
+    assert!(mark == "doubt" && words.contains(ANEW), "{words}");
+    // Where the driver is kept, it is nobody's concern.
+    let all = [&*enables, &kmm, &cluster, &other];
+    assert_eq!(said(&Machine::new(), &all), (("yes", String::new()), true));
+
+    let broken = manifest("broken.yaml", "a: [");
+    let (_, error) = check_with(&lost, &nothing, &["--manifest", &broken]);
+    assert!(error.contains("broken.yaml is no YAML"), "{error}");
+    let (_, error) = check_with(&lost, &nothing, &["--manifest", "/nonexistent"]);
+    assert!(error.contains("/nonexistent"), "{error}");
+}
+
+#[test]
+fn a_layer_names_drivers_to_later_dracuts() {
+    if !have_tools() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = Machine::new();
+    machine.lose(CONF, true, false);
+    // Somebody else's settings in a file of that name.
+    put(&mut machine.root, CONF, "compress=zstd");
+    let image = machine.store(directory.path(), &nothing);
+    let layer = |image: &str, tag: &str| -> Value {
+        let target = format!("oci:{}:{tag}", directory.path().join("os").display());
+        let output = run(Command::new(env!("CARGO_BIN_EXE_coreos-bake"))
+            .args(["layer", image, "-o", &target, "--format", "json"])
+            .args(["--repair", "--driver", "vendor-raid"]));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let said = layer(&format!("oci:{}", image.display()), "first");
+    // The driver is at its places; only the next initramfs would have been without it.
+    assert_eq!(said["files"], serde_json::json!([CONF]));
+    let first = format!("oci:{}:first", directory.path().join("os").display());
+    let output = run(Command::new(env!("CARGO_BIN_EXE_coreos-bake")).args([
+        "check",
+        &first,
+        "--driver",
+        "vendor-raid",
+        "--format",
+        "json",
+    ]));
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = value["drivers"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["stage"] == LATER).unwrap();
+    assert_eq!(mark(row), ("yes", String::new()));
+    assert_eq!(value["hint"], Value::Null);
+    assert_eq!(layer(&first, "second")["files"], serde_json::json!([]));
 }
 
 #[test]

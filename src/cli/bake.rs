@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Outcome;
 use super::cache_args::CacheArgs;
 use super::image_args::ImageArgs;
-use super::report::presence_table;
+use super::report::{presence_table, shown};
 use super::size::size;
 use super::table::Table;
 use super::terminal::Terminal;
@@ -136,7 +136,7 @@ impl BakeArgs {
             let scratch = std::env::temp_dir();
             let options = self.access.read_options(&scratch, self.target_imgref);
             let source = Source::read(&self.image, &options, &scratch, terminal)?;
-            let plan = Plan::new(&source, &request, terminal)?;
+            let plan = Plan::new(&source, &request)?;
             print_plan(&plan, terminal)?;
             return Ok(Outcome::Done);
         }
@@ -144,10 +144,11 @@ impl BakeArgs {
         let scratch = staging.directory().to_owned();
         let options = self.access.read_options(&scratch, self.target_imgref);
         let source = Source::read(&self.image, &options, &scratch, terminal)?;
-        let plan = Plan::new(&source, &request, terminal)?;
+        let plan = Plan::new(&source, &request)?;
         let baked = plan.execute(&source, &request, staging, terminal)?;
         summary(&baked, &self.output, began, terminal)?;
-        Ok(match !baked.drivers.iter().any(Presence::fails) {
+        let mut found = baked.drivers.iter().chain(&baked.mounts);
+        Ok(match !found.any(Presence::fails) {
             true => Outcome::Done,
             false => Outcome::Doubtful,
         })
@@ -180,11 +181,17 @@ fn print_plan(plan: &Plan, terminal: &Terminal) -> Result<()> {
     for file in &plan.files {
         text += &format!("  {file}\n");
     }
-    if !plan.drivers.is_empty() {
-        text += "\n";
-        text += &presence_table(&plan.drivers, terminal);
-    }
+    text += &presences(&plan.drivers, &plan.mounts, terminal);
     terminal.result(&value, &text)
+}
+
+/// The drivers, and what a root can't be mounted for, if there is any of that.
+fn presences(drivers: &[Presence], mounts: &[Presence], terminal: &Terminal) -> String {
+    let rows = shown(drivers, mounts);
+    match rows.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", presence_table(&rows, terminal)),
+    }
 }
 
 fn summary(
@@ -198,10 +205,7 @@ fn summary(
         table.row([artifact.name.clone(), HumanBytes(artifact.size).to_string()]);
     }
     let mut text = table.render();
-    if !baked.drivers.is_empty() {
-        text += "\n";
-        text += &presence_table(&baked.drivers, terminal);
-    }
+    text += &presences(&baked.drivers, &baked.mounts, terminal);
     text += &format!(
         "\nbaked into {} in {:.1} s{}\n",
         output.display(),

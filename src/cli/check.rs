@@ -9,14 +9,19 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::image_args::ImageArgs;
-use super::report::{explanation, junit, presence_table};
+use super::report::{explanation, junit, presence_table, shown};
 use super::terminal::Terminal;
 use super::{Outcome, read_up_to};
 use crate::containerfile::{self, Remark, Severity, Wanted};
 use crate::image::ImageRef;
-use crate::kernel::{self, Files};
-use crate::media::{Glance, Medium};
-use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Origin, Parts, Presence, Stage, System};
+use crate::kernel::{self, Files, Root};
+use crate::media::{Glance, Medium, live_root};
+use crate::openshift::directory::read_objects;
+use crate::openshift::reruns;
+use crate::stages::{
+    self, Cluster, INSTALL, LIVE, Needed, Origin, Parts, Presence, Rerun, Stage, System,
+};
+use crate::sysroot;
 
 /// How much of a Containerfile is read: more than is taken, so that it is refused for its size.
 const CONTAINERFILE_READ_BYTES: u64 = 2 << 20;
@@ -58,6 +63,13 @@ pub(super) struct CheckArgs {
     /// it on their first boot in the cluster.
     #[arg(long, value_name = "IMAGE", requires = "subject")]
     os_image: Option<ImageRef>,
+    /// Manifests of the pool that the node will be in
+    ///
+    /// A file, or a directory such as the one of openshift-install. Objects that have
+    /// the initramfs made anew on nodes are looked for: MachineConfigs that run
+    /// rpm-ostree initramfs --enable, InitramfsModules.
+    #[arg(long = "manifest", value_name = "FILE|DIR", requires = "subject")]
+    manifests: Vec<PathBuf>,
     /// Tell what a stage is, and the facts behind its verdicts
     #[arg(long, value_name = "STAGE", value_parser = stage)]
     explain: Vec<Stage>,
@@ -72,6 +84,17 @@ pub(super) struct CheckArgs {
 struct Boot {
     release: String,
     drivers: Vec<Presence>,
+    /// What roots are mounted with.
+    mounts: Vec<Presence>,
+    /// Drivers that a later dracut would leave out.
+    left_out: Vec<String>,
+}
+
+/// What is known besides the subject.
+struct Known<'a> {
+    containerfile: Option<&'a [u8]>,
+    /// What has initramfs made anew on nodes.
+    reruns: Vec<Rerun>,
 }
 
 /// What is wrong with a Containerfile.
@@ -87,22 +110,30 @@ impl CheckArgs {
             Some(path) => Some(read_up_to(path, CONTAINERFILE_READ_BYTES)?),
             None => None,
         };
-        let containerfile = containerfile.as_deref();
+        let known = Known {
+            containerfile: containerfile.as_deref(),
+            reruns: self.reruns()?,
+        };
         let boot = match &self.subject {
-            Some(subject) => Some(self.look_into(subject, containerfile, terminal)?),
+            Some(subject) => Some(self.look_into(subject, &known, terminal)?),
             None => None,
         };
-        let release = boot.as_ref().map(|boot| &*boot.release);
-        let lint = match (&self.containerfile, containerfile) {
-            (Some(path), Some(content)) => Some(self.lint(path, content, release)),
+        let boot = boot.as_ref();
+        let release = boot.map(|boot| &*boot.release);
+        let lint = match (&self.containerfile, known.containerfile) {
+            (Some(path), Some(content)) => Some(self.lint(path, content, boot)),
             _ => None,
         };
-        let drivers = boot.as_ref().map_or(&[][..], |boot| &boot.drivers);
-        let hint = stages::repair(drivers);
+        let drivers = boot.map_or(&[][..], |boot| &boot.drivers);
+        let mounts = boot.map_or(&[][..], |boot| &boot.mounts);
+        let all = [drivers, mounts].concat();
+        let hint = stages::repair(drivers)
+            .or_else(|| stages::repair_mounts(mounts))
+            .or_else(|| stages::repair_kept(&boot?.left_out));
         let complete =
-            !drivers.iter().any(Presence::fails) && lint.as_ref().is_none_or(Lint::is_harmless);
+            !all.iter().any(Presence::fails) && lint.as_ref().is_none_or(Lint::is_harmless);
         if let Some(path) = &self.junit {
-            std::fs::write(path, junit(drivers))
+            std::fs::write(path, junit(&all))
                 .with_context(|| format!("writing {}", path.display()))?;
         }
         let value = json!({
@@ -111,20 +142,22 @@ impl CheckArgs {
             "kernel": release,
             "complete": complete,
             "drivers": drivers,
+            "mounts": mounts,
             "hint": hint,
             "containerfile": lint,
         });
         let mut parts = Vec::new();
+        let rows = shown(drivers, mounts);
         if let Some(release) = release
-            && !drivers.is_empty()
+            && !rows.is_empty()
         {
-            let table = presence_table(drivers, terminal);
+            let table = presence_table(&rows, terminal);
             parts.push(format!("kernel {release}\n\n{table}"));
         }
         parts.extend(hint.map(|hint| format!("hint: {hint}\n")));
         parts.extend(lint.map(|lint| lint.text(terminal)));
         let explained = self.explain.iter();
-        parts.extend(explained.map(|stage| explanation(*stage, drivers)));
+        parts.extend(explained.map(|stage| explanation(*stage, &all)));
         terminal.result(&value, &parts.join("\n"))?;
         Ok(match complete {
             true => Outcome::Done,
@@ -132,15 +165,10 @@ impl CheckArgs {
         })
     }
 
-    fn look_into(
-        &self,
-        subject: &str,
-        containerfile: Option<&[u8]>,
-        terminal: &Terminal,
-    ) -> Result<Boot> {
+    fn look_into(&self, subject: &str, known: &Known<'_>, terminal: &Terminal) -> Result<Boot> {
         let path = Path::new(subject);
         if Medium::is_medium(path) {
-            return self.look_into_medium(&Medium::open(path)?, containerfile, terminal);
+            return self.look_into_medium(&Medium::open(path)?, known, terminal);
         }
         let reference = subject
             .parse()
@@ -148,10 +176,17 @@ impl CheckArgs {
         let source = self.read_image(&reference, terminal)?;
         let release = &source.facts.kernel.release;
         let (wanted, without) = self.wanted(&source.tree, release)?;
+        let parts = parts_of(&source);
+        let initramfs = parts.read_initramfs()?;
         let mut boot = Boot {
             release: release.clone(),
-            drivers: boot_of(&source, &wanted)?,
+            drivers: stages::check(&parts, &initramfs, &wanted, &LIVE)?,
+            mounts: stages::mounts(&parts, &initramfs, live_root(&source.facts.image)?)?,
+            left_out: Vec::new(),
         };
+        let composefs = sysroot::mounts_composefs(&initramfs)?;
+        let disk = stages::mounts(&parts, &initramfs, Root::Disk { composefs })?;
+        boot.mounts.extend(disk);
         boot.drivers.extend(without.missing(&LIVE));
         // What is installed is what boots live.
         let installed = boot.drivers.clone().into_iter().map(|presence| Presence {
@@ -162,13 +197,20 @@ impl CheckArgs {
             ..presence
         });
         boot.drivers.extend(installed);
+        boot.left_out = stages::keep(
+            &mut boot.drivers,
+            &source.tree,
+            &initramfs,
+            release,
+            &known.reruns,
+        )?;
         let origin = source.origin.to_string();
         let system = System {
             root: &source.tree,
             release,
             origin: Some(&origin),
         };
-        let in_cluster = self.in_cluster(&system, &wanted, containerfile, terminal)?;
+        let in_cluster = self.in_cluster(&system, &wanted, &boot.left_out, known, terminal)?;
         boot.drivers.extend(in_cluster);
         sort(&mut boot.drivers, &wanted);
         Ok(boot)
@@ -177,7 +219,7 @@ impl CheckArgs {
     fn look_into_medium(
         &self,
         medium: &Medium,
-        containerfile: Option<&[u8]>,
+        known: &Known<'_>,
         terminal: &Terminal,
     ) -> Result<Boot> {
         let root = medium.root();
@@ -185,8 +227,11 @@ impl CheckArgs {
         let (wanted, without) = self.wanted(root, &release)?;
         let arguments = medium.arguments()?;
         let parts = medium.parts(&release, &arguments);
-        let mut drivers = stages::check(&parts, &wanted, medium.stages())?;
+        let initramfs = parts.read_initramfs()?;
+        let mut drivers = stages::check(&parts, &initramfs, &wanted, medium.stages())?;
+        let mut mounts = stages::mounts(&parts, &initramfs, medium.boot_root(&initramfs)?)?;
         drivers.extend(without.missing(medium.stages()));
+        let mut installed = initramfs;
         if let Some(initrd) = &medium.installed_initrd(&release)? {
             // Arguments of a live boot are not those of what it installs.
             let parts = Parts {
@@ -194,17 +239,31 @@ impl CheckArgs {
                 arguments: &[],
                 ..parts
             };
-            drivers.extend(stages::check(&parts, &wanted, &INSTALL)?);
+            installed = parts.read_initramfs()?;
+            drivers.extend(stages::check(&parts, &installed, &wanted, &INSTALL)?);
+            let composefs = sysroot::mounts_composefs(&installed)?;
+            mounts.extend(stages::mounts(
+                &parts,
+                &installed,
+                Root::Disk { composefs },
+            )?);
         }
+        let reruns = &known.reruns;
+        let left_out = stages::keep(&mut drivers, root, &installed, &release, reruns)?;
         let origin = medium.origin()?;
         let system = System {
             root,
             release: &release,
             origin: origin.as_deref(),
         };
-        drivers.extend(self.in_cluster(&system, &wanted, containerfile, terminal)?);
+        drivers.extend(self.in_cluster(&system, &wanted, &left_out, known, terminal)?);
         sort(&mut drivers, &wanted);
-        Ok(Boot { release, drivers })
+        Ok(Boot {
+            release,
+            drivers,
+            mounts,
+            left_out,
+        })
     }
 
     fn read_image(&self, reference: &ImageRef, terminal: &Terminal) -> Result<Glance> {
@@ -236,7 +295,8 @@ impl CheckArgs {
         &self,
         system: &System<'_>,
         wanted: &[String],
-        containerfile: Option<&[u8]>,
+        left_out: &[String],
+        known: &Known<'_>,
         terminal: &Terminal,
     ) -> Result<Vec<Presence>> {
         if !system.is_openshift()? {
@@ -247,24 +307,42 @@ impl CheckArgs {
             other => other.to_string(),
         });
         let booted = system.origin.and_then(Origin::registry_name);
-        let os_image_drivers = match &self.os_image {
-            Some(image) if os_image.as_deref() != booted => {
-                boot_of(&self.read_image(image, terminal)?, wanted)?
-            }
-            _ => Vec::new(),
-        };
+        let mut os_image_drivers = Vec::new();
+        let mut left_out = left_out.to_vec();
+        if let Some(image) = &self.os_image
+            && os_image.as_deref() != booted
+        {
+            let source = self.read_image(image, terminal)?;
+            let parts = parts_of(&source);
+            let initramfs = parts.read_initramfs()?;
+            os_image_drivers = stages::check(&parts, &initramfs, wanted, &LIVE)?;
+            left_out = stages::left_out(parts.root, &initramfs, parts.release, wanted)?;
+        }
         let cluster = Cluster {
             os_image: os_image.as_deref(),
             os_image_drivers: &os_image_drivers,
-            containerfile,
+            containerfile: known.containerfile,
+            left_out: &left_out,
         };
         stages::in_cluster(system, wanted, &cluster)
     }
 
-    fn lint(&self, path: &Path, content: &[u8], release: Option<&str>) -> Lint {
+    /// What in the manifests has initramfs made anew.
+    fn reruns(&self) -> Result<Vec<Rerun>> {
+        let mut found = Vec::new();
+        for path in &self.manifests {
+            for document in read_objects(path)? {
+                found.extend(reruns(&document.file, &document.value));
+            }
+        }
+        Ok(found)
+    }
+
+    fn lint(&self, path: &Path, content: &[u8], boot: Option<&Boot>) -> Lint {
         let wanted = Wanted {
             drivers: &self.drivers,
-            kernel: release,
+            kernel: boot.map(|boot| &*boot.release),
+            left_out: boot.map_or(&[][..], |boot| &boot.left_out),
         };
         Lint {
             path: path.to_owned(),
@@ -273,16 +351,15 @@ impl CheckArgs {
     }
 }
 
-/// The drivers in an image's initramfs and root.
-fn boot_of(source: &Glance, wanted: &[String]) -> Result<Vec<Presence>> {
+/// What boots from an image.
+fn parts_of(source: &Glance) -> Parts<'_> {
     let kernel = &source.facts.kernel;
-    let parts = Parts {
+    Parts {
         initrd: &kernel.initramfs,
         root: &source.tree,
         release: &kernel.release,
         arguments: &source.facts.image.extra_kargs,
-    };
-    stages::check(&parts, wanted, &LIVE)
+    }
 }
 
 /// By driver as they were named, and then as a machine goes through the stages.

@@ -21,8 +21,10 @@ use crate::progress::Progress;
 ///
 /// Adds kernel modules below /usr/lib/modules/<release>/extra, or repairs an
 /// image whose drivers are not in every place they are needed: indexes modules
-/// anew and appends drivers, firmware and indexes to the initramfs. Layers of the
-/// image stay as they are, so that nodes download the new one only.
+/// anew and appends drivers, firmware and indexes to the initramfs. Files in
+/// /usr/lib/dracut/dracut.conf.d have every later run of dracut take the drivers,
+/// on nodes as well. Layers of the image stay as they are, so that nodes download
+/// the new one only.
 #[derive(Debug, Args)]
 pub(super) struct LayerArgs {
     /// Image to build on, as for bake
@@ -85,7 +87,7 @@ impl LayerArgs {
         let (tree, facts) = (&source.tree, &source.facts);
         let layer = layer::compose(tree, facts, &request, terminal)?;
         for warning in &layer.warnings {
-            terminal.warn(&format!("indexing modules: {warning}"));
+            terminal.warn(warning);
         }
         let containerfile = self.containerfile(&request, &source);
         let mut stored = None;

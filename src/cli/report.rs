@@ -24,6 +24,13 @@ pub(super) fn presence_table(table: &[Presence], terminal: &Terminal) -> String 
     lines.render()
 }
 
+/// The rows for people: of what roots are mounted with, only what is not as it should be.
+pub(super) fn shown(drivers: &[Presence], mounts: &[Presence]) -> Vec<Presence> {
+    let odd = |presence: &&Presence| presence.verdict.mark() != Mark::Yes;
+    let mounts = mounts.iter().filter(odd);
+    drivers.iter().chain(mounts).cloned().collect()
+}
+
 /// What a stage is, and everything known of the drivers at it.
 pub(super) fn explanation(stage: Stage, table: &[Presence]) -> String {
     let mut text = format!("{}\n\n", stage.name());

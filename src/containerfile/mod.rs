@@ -163,6 +163,9 @@ pub struct Wanted<'a> {
     pub drivers: &'a [String],
     /// Release of the kernel in the stage `configs`, if it is known.
     pub kernel: Option<&'a str>,
+    /// Those of the drivers that are in the image below, but that its dracut leaves out of an
+    /// initramfs unless they are named.
+    pub left_out: &'a [String],
 }
 
 /// Remarks about all of `spec.containerFile`, sorted by line. Only the entry that the build reads is
@@ -209,7 +212,7 @@ fn sorted(mut remarks: Vec<Remark>) -> Vec<Remark> {
 }
 
 /// Every rule, sorted.
-pub const RULES: [&str; 47] = [
+pub const RULES: [&str; 48] = [
     "arg-before-from",
     "arg-without-value",
     "builder-kernel",
@@ -226,6 +229,7 @@ pub const RULES: [&str; 47] = [
     "dracut-without-force",
     "dracut-xattr",
     "driver-blocked",
+    "driver-dropped",
     "driver-left-to-base",
     "driver-not-named",
     "driver-omitted",

@@ -24,7 +24,7 @@
 //! closure        all modules and firmware that drivers need
 //! depmod         module indexes, made anew after modules were added
 //! dracut         would an initramfs that is made anew have the driver
-//! mount          can an initramfs mount the live root that we write
+//! mount          can an initramfs mount the root of its boot
 //! ```
 //!
 //! A driver is there when the kernel that boots would take its module and everything that the module
@@ -64,6 +64,7 @@ mod versions;
 pub use closure::closure;
 pub use depmod::{BuildFiles, Cycle, Depmod, Indexes, depmod_configuration};
 pub use dracut::{DracutSettings, Kept, dracut_configuration, dracut_line, kept};
+pub(crate) use dracut::{NAMING, OMITTING, listed_for_dracut};
 pub(crate) use files::FILE_MAX_BYTES;
 pub use files::Files;
 pub use finding::{Finding, Missing, Module, Present, SoftDependencies};
@@ -73,7 +74,7 @@ pub use image::{Kernel, kernel_in, release_in};
 pub use initramfs::Initramfs;
 pub use modinfo::ModuleInfo;
 pub use modules::{Dependencies, canonical_name, module_name};
-pub use mount::{Verdict, mount_support};
+pub use mount::{Mount, Root, mounts};
 pub use presence::{Boot, Lookup, look_up, look_up_at};
 pub use signature::Signature;
 

@@ -137,18 +137,7 @@ impl<'a> Modules<'a> {
 
     fn find(&self, name: &str) -> Result<Found<Present>> {
         if self.built_in.contains(name) {
-            return Ok(Ok(Present {
-                module: Module {
-                    name: name.to_owned(),
-                    built_in: true,
-                    ..Module::default()
-                },
-                dependencies: Vec::new(),
-                soft_dependencies: SoftDependencies::default(),
-                loaded_by: Vec::new(),
-                notes: Vec::new(),
-                warnings: Vec::new(),
-            }));
+            return Ok(Ok(Present::built_in(name)));
         }
         let entry = self.dependencies.as_ref().and_then(|all| all.get(name));
         let (Some(all), Some(entry)) = (&self.dependencies, entry) else {

@@ -17,7 +17,7 @@ use super::live;
 use super::medium::Medium;
 use super::miniso;
 use super::names::{CHECKSUMS, Format, RECORD, STREAM};
-use super::plan::{Plan, Request, refuse_missing};
+use super::plan::{Plan, Request, refuse_missing, refuse_unmountable};
 use super::pxe;
 use super::record::{self, Artifact};
 use super::source::Source;
@@ -35,6 +35,8 @@ pub struct Baked {
     pub artifacts: Vec<Artifact>,
     /// The drivers asked for, as found in the finished media.
     pub drivers: Vec<Presence>,
+    /// What the finished media have to mount their roots with.
+    pub mounts: Vec<Presence>,
     /// The record, as in `bake.json`.
     pub record: Value,
     /// How many of the live root's blocks were in the cache, and how many were looked for there.
@@ -91,7 +93,7 @@ impl Bake<'_> {
             self.write_live_media(&sysroot, &disks)?;
         }
 
-        let drivers = self.verify(&disks)?;
+        let (drivers, mounts) = self.verify(&disks)?;
         let artifacts = self.checksums(&disks)?;
         let has_openshift = self.has_openshift();
         let record = record::bake_json(
@@ -119,6 +121,7 @@ impl Bake<'_> {
         Ok(Baked {
             artifacts,
             drivers,
+            mounts,
             record,
             remembered: self
                 .request
@@ -270,8 +273,9 @@ impl Bake<'_> {
         Ok(())
     }
 
-    /// Parses what was written back, and looks for the drivers in it.
-    fn verify(&self, disks: &Disks) -> Result<Vec<Presence>> {
+    /// Parses what was written back, and looks for the drivers in it, and for what roots are mounted
+    /// with.
+    fn verify(&self, disks: &Disks) -> Result<(Vec<Presence>, Vec<Presence>)> {
         let names = &self.plan.names;
         let media = [
             (Format::Iso, self.staging.path(&names.iso)),
@@ -282,6 +286,7 @@ impl Bake<'_> {
         ];
         self.progress.begin("checking the media", 0);
         let mut tables: BTreeMap<bool, Vec<Presence>> = BTreeMap::new();
+        let mut mounts: Vec<Presence> = Vec::new();
         for (format, path) in media {
             if self.wants(format) {
                 let medium = match disks.raw(format) {
@@ -289,7 +294,15 @@ impl Bake<'_> {
                     Some(disk) if self.packs(format) => Medium::of(&path, disk.content()),
                     _ => Medium::open(&path),
                 };
-                let table = self.verify_medium(&medium?)?;
+                let (table, mounted) = self.verify_medium(&medium?)?;
+                for row in mounted {
+                    let place = |row: &Presence| (row.driver.clone(), row.stage);
+                    match mounts.iter_mut().find(|old| place(old) == place(&row)) {
+                        Some(old) if row.fails() => *old = row,
+                        Some(_) => {}
+                        None => mounts.push(row),
+                    }
+                }
                 // Worse beats better where two media disagree.
                 let found = tables.entry(!format.is_live()).or_default();
                 if found.is_empty() || table.iter().any(Presence::fails) {
@@ -298,18 +311,21 @@ impl Bake<'_> {
             }
         }
         self.progress.end();
-        Ok(tables.into_values().flatten().collect())
+        Ok((tables.into_values().flatten().collect(), mounts))
     }
 
-    fn verify_medium(&self, medium: &Medium) -> Result<Vec<Presence>> {
+    fn verify_medium(&self, medium: &Medium) -> Result<(Vec<Presence>, Vec<Presence>)> {
         let release = &self.source.facts.kernel.release;
         let arguments = medium.arguments()?;
         let parts = medium.parts(release, &arguments);
-        let table = stages::check(&parts, &self.request.drivers, medium.stages())?;
+        let initramfs = parts.read_initramfs()?;
+        let table = stages::check(&parts, &initramfs, &self.request.drivers, medium.stages())?;
+        let mounts = stages::mounts(&parts, &initramfs, medium.boot_root(&initramfs)?)?;
         if !self.request.allow_missing_driver {
             refuse_missing(&table, "what was written")?;
+            refuse_unmountable(&mounts, "what was written")?;
         }
-        Ok(table)
+        Ok((table, mounts))
     }
 
     /// Sizes and checksums of the media, by as many threads as there are files.

@@ -14,8 +14,9 @@ use crate::failure::Failure;
 use crate::format::gpt::Table;
 use crate::format::squashfs::{Entry, Follow, Kind, Reader};
 use crate::format::{cpio, iso9660, qcow2};
-use crate::kernel::Files;
+use crate::kernel::{Files, Initramfs, Root};
 use crate::stages::{INSTALL, LIVE, Parts, Stages};
+use crate::sysroot;
 use crate::tree::Content;
 
 /// A medium and its parts.
@@ -155,6 +156,19 @@ impl Medium {
             release,
             arguments,
         }
+    }
+
+    /// Where its initramfs gets the root from.
+    pub fn boot_root(&self, initramfs: &Initramfs) -> Result<Root<'static>> {
+        Ok(match &self.system {
+            System::Live(live) => Root::Live {
+                iso: live.iso.is_some(),
+                compression: Some(live.root.reader.facts().compressor.name()),
+            },
+            System::Installed(_) => Root::Disk {
+                composefs: sysroot::mounts_composefs(initramfs)?,
+            },
+        })
     }
 
     /// What its initramfs and its root are called in reports.

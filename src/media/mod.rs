@@ -22,7 +22,7 @@ mod stream;
 
 pub use bake::Baked;
 pub use compress::Archive;
-pub use compression::Choice;
+pub use compression::{Choice, live_root};
 pub use customize::Customization;
 pub use hosts::{HostFile, HostsPlan, HostsRequest, Recorded, RecordedFile, overlays};
 pub use installed::Installed;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::compress::Archive;
@@ -17,9 +17,9 @@ use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::format::qcow2;
 use crate::format::squashfs::Compressor;
-use crate::kernel::{self, Initramfs, Verdict};
-use crate::progress::Progress;
+use crate::kernel::Root;
 use crate::stages::{self, Parts, Presence};
+use crate::sysroot;
 
 /// What the user asks for, apart from the image.
 #[derive(Debug)]
@@ -78,6 +78,8 @@ pub struct Plan {
     pub content_bytes: u64,
     /// The drivers asked for, as they are in the image.
     pub drivers: Vec<Presence>,
+    /// What the image's initramfs has to mount its roots with.
+    pub mounts: Vec<Presence>,
     #[serde(skip)]
     pub(super) names: Names,
 }
@@ -91,7 +93,7 @@ fn as_text<S: serde::Serializer>(
 
 impl Plan {
     /// Decides everything, and refuses what can't come out right.
-    pub fn new(source: &Source, request: &Request, progress: &dyn Progress) -> Result<Self> {
+    pub fn new(source: &Source, request: &Request) -> Result<Self> {
         let facts = &source.facts;
         let parts = Parts {
             initrd: &facts.kernel.initramfs,
@@ -99,13 +101,32 @@ impl Plan {
             release: &facts.kernel.release,
             arguments: &facts.image.extra_kargs,
         };
-        let drivers = stages::check(&parts, &request.drivers, &stages::LIVE)?;
+        let initramfs = parts.read_initramfs()?;
+        let drivers = stages::check(&parts, &initramfs, &request.drivers, &stages::LIVE)?;
+        let (compressor, block_size) = compression::choose(request.compression, &facts.image)?;
+        let live_kargs = pxe_kargs(source, &request.customization)?;
+        let mut mounts = Vec::new();
+        if request.formats.iter().any(|format| format.is_live()) {
+            let arguments = std::slice::from_ref(&live_kargs);
+            let root = Root::Live {
+                iso: request.formats.contains(&Format::Iso)
+                    || request.formats.contains(&Format::MinimalIso),
+                compression: Some(compressor.name()),
+            };
+            let parts = Parts { arguments, ..parts };
+            mounts.extend(stages::mounts(&parts, &initramfs, root)?);
+        }
+        if request.formats.iter().any(|format| !format.is_live()) {
+            let composefs = sysroot::mounts_composefs(&initramfs)?;
+            mounts.extend(stages::mounts(
+                &parts,
+                &initramfs,
+                Root::Disk { composefs },
+            )?);
+        }
         if !request.allow_missing_driver {
             refuse_missing(&drivers, "the image")?;
-        }
-        let (compressor, block_size) = compression::choose(request.compression, &facts.image)?;
-        if request.formats.iter().any(|format| format.is_live()) {
-            check_mountable(source, compressor, progress)?;
+            refuse_unmountable(&mounts, "the image")?;
         }
         if request.formats.contains(&Format::MinimalIso) && request.rootfs_url.is_none() {
             return Err(Failure::new(
@@ -133,11 +154,12 @@ impl Plan {
             volume_id: iso::volume_id(facts),
             compressor,
             block_size,
-            live_kargs: pxe_kargs(source, &request.customization)?,
+            live_kargs,
             origin: source.origin.to_string(),
             files,
             content_bytes: source.content_bytes,
             drivers,
+            mounts,
             names,
         })
     }
@@ -159,44 +181,6 @@ fn pxe_kargs(source: &Source, customization: &Customization) -> Result<String> {
     customization.edit_kargs(&kargs.join(" "))
 }
 
-/// Refuses an image whose initramfs could not mount what we are going to write.
-fn check_mountable(source: &Source, compressor: Compressor, progress: &dyn Progress) -> Result<()> {
-    let kernel = &source.facts.kernel;
-    let initramfs =
-        Initramfs::read(kernel.initramfs.reader()).context("reading the image's initramfs")?;
-    let algorithm = algorithm(compressor);
-    match kernel::mount_support(
-        &initramfs,
-        &source.imported.tree,
-        &kernel.release,
-        algorithm,
-    )? {
-        Verdict::Yes(_) => Ok(()),
-        Verdict::Unknown(reason) => {
-            progress.warn(&format!(
-                "can't tell whether the live initramfs mounts a squashfs compressed with {algorithm}: {reason}"
-            ));
-            Ok(())
-        }
-        Verdict::No(reason) => Err(Failure::new(
-            format!(
-                "the image's initramfs can't mount a squashfs compressed with {algorithm}: {reason}"
-            ),
-            "rebuild the initramfs with squashfs and loop in it, or choose another --compression",
-        )
-        .into()),
-    }
-}
-
-/// What the kernel calls a compressor's format, whatever the level.
-fn algorithm(compressor: Compressor) -> &'static str {
-    match compressor {
-        Compressor::Zstd { .. } => "zstd",
-        Compressor::Gzip { .. } => "gzip",
-        Compressor::Xz => "xz",
-    }
-}
-
 /// An error that names every driver and stage where it is missing.
 pub(super) fn refuse_missing(table: &[Presence], place: &str) -> Result<()> {
     let missing: Vec<String> = table
@@ -211,5 +195,20 @@ pub(super) fn refuse_missing(table: &[Presence], place: &str) -> Result<()> {
             hint,
         )
         .into()),
+    }
+}
+
+/// An error that says why a root can't be mounted.
+pub(super) fn refuse_unmountable(table: &[Presence], place: &str) -> Result<()> {
+    let lost: Vec<String> = table
+        .iter()
+        .filter(|presence| presence.fails())
+        .map(|p| format!("{} at {} ({})", p.driver, p.stage.name(), p.verdict))
+        .collect();
+    match stages::repair_mounts(table) {
+        None => Ok(()),
+        Some(hint) => {
+            Err(Failure::new(format!("{place} would not boot: {}", lost.join("; ")), hint).into())
+        }
     }
 }

@@ -16,7 +16,7 @@ pub enum Folder {
 
 impl Folder {
     /// Its name in the install directory.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Manifests => "manifests",
             Self::Openshift => "openshift",

@@ -12,6 +12,7 @@
 //! manifest           an object as a file of the install directory
 //! notes              what the admin has to know
 //! objects            all of it for one request, or why the cluster would not come up
+//! reruns             what has initramfs made anew on nodes
 //! directory          an install directory: what it has, what is added to it, and back again
 //! paths              the ways to install from baked media, as files and steps
 //! ```
@@ -36,6 +37,7 @@ mod notes;
 mod objects;
 mod pull_secret;
 mod release;
+mod reruns;
 mod role;
 
 #[cfg(test)]
@@ -54,4 +56,5 @@ pub use notes::Note;
 pub use objects::{Derivation, Found, Media, Objects, Request, RequestError, objects};
 pub use pull_secret::{PullSecret, PullSecretError};
 pub use release::{Release, ReleaseError, Seeding};
+pub use reruns::reruns;
 pub use role::{Role, RoleError};

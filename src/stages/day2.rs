@@ -1,18 +1,18 @@
 //! What on-cluster layering will make of the pool's Containerfile.
 
-use super::{Mark, Verdict};
+use super::{Cluster, Mark, Verdict};
 use crate::containerfile::{self, Severity, Wanted};
 use crate::kernel::canonical_name;
 
-/// Whether the driver will be in what the cluster builds from `containerfile`, for kernel `release`,
-/// on an image for which the verdict is `base`.
+/// Whether the driver will be in what the `cluster` builds from its Containerfile, for kernel
+/// `release`, on an image for which the verdict is `base`.
 pub(super) fn judge(
-    containerfile: Option<&[u8]>,
+    cluster: &Cluster<'_>,
     driver: &str,
     release: Option<&str>,
     base: &Verdict,
 ) -> Verdict {
-    let Some(content) = containerfile else {
+    let Some(content) = cluster.containerfile else {
         return Verdict::open(
             "with on-cluster layering, that is up to the pool's Containerfile; name it with \
              --containerfile",
@@ -24,6 +24,7 @@ pub(super) fn judge(
         &Wanted {
             drivers: &drivers,
             kernel: release,
+            left_out: cluster.left_out,
         },
     );
     let sentence = |remark: &containerfile::Remark| match remark.line {
@@ -97,7 +98,11 @@ mod tests {
             (Verdict::holds("it is there", Vec::new()), Mark::Yes),
         ];
         for (base, mark) in base {
-            assert_eq!(judge(text, "raid", None, &base).mark(), mark);
+            let cluster = Cluster {
+                containerfile: text,
+                ..Cluster::default()
+            };
+            assert_eq!(judge(&cluster, "raid", None, &base).mark(), mark);
         }
     }
 }

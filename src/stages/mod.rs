@@ -11,10 +11,15 @@
 //! Of the first four, the question is asked twice: of the image, before time goes into compressing,
 //! and of media as written, parsed back, because only that is what will boot. The last three are
 //! judged by the rules of those who act then: the installer and the machine-config operator.
+//!
+//! `mounts` asks the same of what an initramfs mounts its root with, and `later` what becomes of a
+//! driver when an initramfs is made anew.
 
 mod bootstrap;
 mod day2;
 mod hardware;
+mod later;
+mod mounts;
 mod pivot;
 mod rpmdb;
 mod verdict;
@@ -26,6 +31,8 @@ use std::collections::BTreeMap;
 
 pub use bootstrap::has_openshift;
 pub use hardware::{Needed, needed};
+pub use later::{Rerun, keep, left_out, repair_kept};
+pub use mounts::{mounts, repair_mounts};
 pub use pivot::Origin;
 pub use verdict::{Judged, Mark, Verdict};
 
@@ -194,22 +201,23 @@ pub struct Parts<'a> {
     pub arguments: &'a [String],
 }
 
-/// Looks every driver up in initramfs and root of a boot; those are the two `stages`.
-pub fn check(parts: &Parts<'_>, drivers: &[String], stages: &Stages) -> Result<Vec<Presence>> {
-    if drivers.is_empty() {
-        return Ok(Vec::new());
+impl Parts<'_> {
+    /// Reads the initramfs, to its end.
+    pub fn read_initramfs(&self) -> Result<Initramfs> {
+        Initramfs::read(self.initrd.reader()).context("reading the initramfs")
     }
-    let initramfs = Initramfs::read(parts.initrd.reader()).context("reading the initramfs")?;
-    check_read(parts, &initramfs, drivers, stages)
 }
 
-/// [`check`] where the initramfs of `parts` was read already.
-pub(crate) fn check_read(
+/// Looks every driver up in initramfs, as it was read, and root of a boot; those are the two `stages`.
+pub fn check(
     parts: &Parts<'_>,
     initramfs: &Initramfs,
     drivers: &[String],
     stages: &Stages,
 ) -> Result<Vec<Presence>> {
+    if drivers.is_empty() {
+        return Ok(Vec::new());
+    }
     let look = |files, initramfs| {
         Lookup::new(&Boot {
             files,
@@ -256,6 +264,9 @@ pub struct Cluster<'a> {
     pub os_image_drivers: &'a [Presence],
     /// The pool's Containerfile for on-cluster layering.
     pub containerfile: Option<&'a [u8]>,
+    /// Drivers that dracut would leave out of an initramfs that it makes of the image below, as
+    /// [`left_out`] tells.
+    pub left_out: &'a [String],
 }
 
 /// Judges the stages that come with a cluster.
@@ -276,7 +287,7 @@ pub fn in_cluster(
         let found = worst.get(&**driver).copied();
         let release = Some(system.release);
         let pivot = pivot::judge(system, cluster.os_image, found);
-        let day2 = day2::judge(cluster.containerfile, driver, release, &pivot);
+        let day2 = day2::judge(cluster, driver, release, &pivot);
         for (stage, verdict) in [
             (
                 Stage::Bootstrap,
@@ -321,12 +332,24 @@ pub fn repair(table: &[Presence]) -> Option<String> {
     Some(format!("{first} {}", rebuild_instruction(&drivers)))
 }
 
-/// The instruction of a Containerfile that indexes modules and makes an initramfs with `drivers`.
+/// The instruction of a Containerfile that names `drivers` to dracut for good, indexes modules and
+/// makes the initramfs.
 pub fn rebuild_instruction(drivers: &[&str]) -> String {
     format!(
-        "RUN kver=$(ls /usr/lib/modules) && depmod -a $kver && DRACUT_NO_XATTR=1 dracut --force \
-         --no-hostonly --reproducible --add-drivers \"{}\" --kver $kver \
-         /usr/lib/modules/$kver/initramfs.img",
-        drivers.join(" ")
+        "RUN {}kver=$(ls /usr/lib/modules) && depmod -a $kver && DRACUT_NO_XATTR=1 dracut --force \
+         --no-hostonly --reproducible --kver $kver /usr/lib/modules/$kver/initramfs.img",
+        drivers
+            .iter()
+            .map(|driver| naming_command(driver) + " && ")
+            .collect::<String>()
+    )
+}
+
+/// The command by which a Containerfile names a driver to every later dracut.
+fn naming_command(driver: &str) -> String {
+    format!(
+        "echo '{}' > /{}",
+        kernel::dracut_line(driver),
+        kernel::dracut_configuration(driver)
     )
 }

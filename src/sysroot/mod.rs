@@ -18,6 +18,7 @@ mod plot;
 mod repo;
 
 pub use bootloader::{BIOS_MODULES, POWER_MODULES};
+pub(crate) use composefs::mounts_composefs;
 pub use facts::{Facts, ImageJson, machine};
 
 use anyhow::{Context, Result};

@@ -14,11 +14,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use serde_saphyr::options;
 
-use super::read_limited;
+use super::{ENDINGS, read_limited};
 use crate::failure::Failure;
 use crate::openshift::machine_config::ROLE_LABEL;
 use crate::openshift::machine_os_config::PRE_BUILT;
-use crate::openshift::{Found, PullSecret};
+use crate::openshift::{Folder, Found, PullSecret};
 
 /// Largest manifest. What the cluster takes ends at 1.5 MiB.
 const MANIFEST_MAX_BYTES: u64 = 16 << 20;
@@ -26,13 +26,36 @@ const MANIFEST_MAX_BYTES: u64 = 16 << 20;
 /// Most manifests of a folder. The installer writes some dozen, and three for each machine.
 const MANIFESTS_MAX: usize = 20_000;
 
+/// Folders of an install directory with manifests.
+const FOLDERS: [&str; 2] = [Folder::Manifests.as_str(), Folder::Openshift.as_str()];
+
 /// An object, and where it is from.
 #[derive(Clone, Debug)]
-pub(super) struct Document {
-    /// The file, as seen from the install directory.
-    pub(super) file: String,
+pub struct Document {
+    /// The file, as seen from the install directory, or as it was named.
+    pub file: String,
     /// The object.
-    pub(super) value: Value,
+    pub value: Value,
+}
+
+/// All objects of a file, or of the files of a directory and its two folders of manifests.
+pub fn read_objects(path: &Path) -> Result<Vec<Document>> {
+    let shown = path.display();
+    if !path.is_dir() {
+        return parse(&shown.to_string(), &read_limited(path, MANIFEST_MAX_BYTES)?);
+    }
+    let mut documents = Vec::new();
+    for folder in ["."].into_iter().chain(FOLDERS) {
+        documents.extend(read_folder(path, folder, &ENDINGS)?);
+    }
+    for document in &mut documents {
+        let name = document.file.trim_start_matches("./");
+        document.file = path.join(name).display().to_string();
+    }
+    if documents.is_empty() {
+        bail!("{shown} has no manifests in it");
+    }
+    Ok(documents)
 }
 
 /// All objects of a folder, in the order of its files. A folder that isn't there has none.

@@ -40,9 +40,9 @@ use sha2::{Digest, Sha256};
 
 use super::{Folder, Found, PullSecret, Role};
 use configs::ConfigFile;
-use manifests::Document;
 use record::Record;
 
+pub use manifests::{Document, read_objects};
 pub use plan::{Edit, Plan};
 pub use record::{Undone, undo};
 pub use state::State;
