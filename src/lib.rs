@@ -7,7 +7,8 @@
 //!      ├─► media ─┼─► sysroot ─► ostree ─► image
 //!      │          │      │         └────► selinux
 //!      │          │      └──────► tree ◄── format
-//!      └──────────┴─► stages ─► kernel, containerfile
+//!      ├──────────┴─► stages ─► kernel, containerfile
+//!      └─► consumers ─► media
 //! ```
 //!
 //! `image` reads and verifies layers, `ostree` merges them into one tree with labels and checksums,
@@ -17,11 +18,13 @@
 //! `stages` puts both together for every boot of a machine's life. `layer` adds and repairs drivers by
 //! one more layer. `hosts` reads what machines there are; `media` makes media for each of them, and
 //! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs, and
-//! `openshift` prepares what the installer and the cluster are told. `cache` keeps compressed blocks for the
-//! next bake.
+//! `openshift` prepares what the installer and the cluster are told. `consumers` tells whether the
+//! programs that take a medium would take one. `cache` keeps compressed blocks for the
+//! next bake, and `record` is what one leaves for all who go on from it: `bake.json`.
 
 pub mod cache;
 pub mod cli;
+pub mod consumers;
 pub mod containerfile;
 pub mod failure;
 pub mod format;
@@ -34,6 +37,7 @@ pub mod media;
 pub mod openshift;
 pub mod ostree;
 pub mod progress;
+pub mod record;
 #[cfg(test)]
 mod referee;
 pub mod selinux;

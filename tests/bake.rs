@@ -1,5 +1,7 @@
 //! The main job on the sample: unprivileged, reproducible, accepted by the tools that read media.
 
+#[path = "support/record.rs"]
+mod record;
 mod support;
 
 use std::fs;
@@ -9,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use base64::Engine;
+use coreos_bake::record::Record;
 use support::{Workshop, contents, find, have, names, run, run_to_fail, sample, text};
 
 /// Bakes one of the sample's images at low compression.
@@ -136,7 +139,12 @@ fn an_archive_gives_the_same_media_as_its_layout() {
         "-f",
         "pxe",
     ];
-    bake(&workshop, "layered", &layout, &target);
+    bake(
+        &workshop,
+        "layered",
+        &layout,
+        &[&target[..], &["--driver", "megaraid_sas", "--nodes-only"]].concat(),
+    );
     run(workshop
         .bake_as_nobody()
         .arg("bake")
@@ -167,6 +175,25 @@ fn an_archive_gives_the_same_media_as_its_layout() {
             .to_owned()
     };
     assert_eq!(checksum(&layout), checksum(&archive));
+    // Where only nodes boot the media, nobody asks what a bootstrap machine would make of the origin.
+    let unjudged = |directory: &Path| {
+        let stages = Record::read(directory).unwrap().stages.into_iter();
+        let unjudged = stages.filter(|proof| !proof.judged);
+        unjudged
+            .map(|proof| (proof.stage.name(), proof.why.unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let [(bootstrap, why), (pivot, _), (day2, _)] = &unjudged(&layout)[..] else {
+        panic!("{:?}", unjudged(&layout));
+    };
+    assert_eq!([*bootstrap, *pivot, *day2], ["bootstrap", "pivot", "day2"]);
+    assert!(why.contains("--nodes-only"), "{why}");
+    let none = unjudged(&archive);
+    assert_eq!(none.len(), 7, "{none:?}");
+    assert!(
+        none.iter().all(|(_, why)| why == "no driver was named"),
+        "{none:?}"
+    );
 }
 
 #[test]
@@ -228,7 +255,9 @@ fn a_missing_driver_can_be_allowed_and_shows_in_the_exit_code() {
             "--compression",
             "fast",
             "-f",
-            "pxe",
+            "minimal-iso",
+            "--rootfs-url",
+            "http://192.0.2.1/rootfs.img",
         ])
         .args(["--driver", "megaraid_sas", "--allow-missing-driver", "-o"])
         .arg(&output)
@@ -237,6 +266,114 @@ fn a_missing_driver_can_be_allowed_and_shows_in_the_exit_code() {
         .status;
     assert_eq!(status.code(), Some(3));
     assert!(find(&output, "-live-rootfs.").exists());
+    // An ISO without a root file system was looked into together with the one that it fetches.
+    let record = Record::read(&output).unwrap();
+    let missing: Vec<&str> = record
+        .missing("megaraid_sas")
+        .iter()
+        .map(|s| s.name())
+        .collect();
+    let expected = [
+        "live-initramfs",
+        "live-root",
+        "install-initramfs",
+        "install-root",
+    ];
+    assert_eq!(missing[..4], expected);
+    assert_eq!(record.stages[0].media, ["minimal-iso"]);
+}
+
+/// What the bootstrap machine would stumble over is known before anything is written.
+#[test]
+fn media_that_no_cluster_would_come_up_from_are_refused() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let output = workshop.output("out");
+    let dry_run = |more: &[&str]| {
+        let mut command = workshop.bake_as_nobody();
+        command.args([
+            "bake",
+            &workshop.image("layered"),
+            "--driver",
+            "megaraid_sas",
+        ]);
+        command.args([
+            "--target-imgref",
+            "ostree-unverified-registry:quay.example/os:1",
+        ]);
+        command.args(["--dry-run", "-o"]).arg(&output).args(more);
+        command
+    };
+    let error = run_to_fail(&mut dry_run(&[]));
+    let sentence = "error: a bootstrap machine would not come up from the image: the image has no \
+                    openshift-clients and comes from a registry";
+    assert!(error.contains(sentence), "{error}");
+    assert!(error.contains("--nodes-only"), "{error}");
+    for (option, code) in [("--nodes-only", 0), ("--allow-missing-driver", 3)] {
+        let output = dry_run(&[option]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{option}");
+        let said = text(&output);
+        assert_eq!(said.contains("bootstrap"), code == 3, "{said}");
+    }
+}
+
+#[test]
+fn a_live_root_that_cannot_be_mounted_is_refused() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let output = workshop.output("out");
+    let bake = |more: &[&str]| {
+        workshop
+            .bake_as_nobody()
+            .args(["bake", &workshop.image("layered"), "--compression", "fast"])
+            .args([
+                "-f",
+                "iso",
+                "--live-karg-append",
+                "module_blacklist=squashfs",
+            ])
+            .args(more)
+            .arg("-o")
+            .arg(&output)
+            .output()
+            .unwrap()
+    };
+    let refused = bake(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let error = String::from_utf8(refused.stderr).unwrap();
+    for words in [
+        "the image would not boot: squashfs (live root) at live-initramfs",
+        "module_blacklist=squashfs makes the kernel refuse squashfs",
+        "hint: without squashfs",
+    ] {
+        assert!(error.contains(words), "no {words:?} in {error}");
+    }
+    assert!(
+        !error.contains("compressing"),
+        "before that takes time: {error}"
+    );
+    assert_eq!(names(&output), [""; 0]);
+
+    let allowed = bake(&["--allow-missing-driver"]);
+    assert_eq!(allowed.status.code(), Some(3), "{allowed:?}");
+    let said = String::from_utf8(allowed.stdout).unwrap();
+    assert!(said.contains("squashfs (live root)"), "{said}");
+    let iso = find(&output, ".iso");
+    let output = workshop
+        .bake_as_nobody()
+        .args(["check", iso.to_str().unwrap(), "--driver", "megaraid_sas"])
+        .args(["--format", "json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = said["mounts"].as_array().unwrap().iter();
+    let lost: Vec<_> = rows.filter(|row| row["status"] == "missing").collect();
+    assert_eq!(lost.len(), 1, "{said:#}");
+    assert_eq!(lost[0]["driver"], "squashfs (live root)");
+    assert_eq!(lost[0]["stage"], "live-initramfs");
 }
 
 #[test]
@@ -245,7 +382,33 @@ fn check_says_the_same_of_image_iso_and_pxe_set() {
         return;
     };
     let output = workshop.output("out");
-    bake(&workshop, "layered", &output, &[]);
+    let said = run(workshop
+        .bake_as_nobody()
+        .args(["bake", &workshop.image("layered"), "--compression", "fast"])
+        .args(["--driver", "megaraid-sas", "-o"])
+        .arg(&output));
+    let said = text(&said);
+    let proven = "proven at 5 of 7 stages\n  live-initramfs, live-root, install-initramfs, install-root, \
+                  bootstrap\nnot judged at pivot\n";
+    assert!(said.contains(proven), "{said}");
+    assert!(
+        said.contains("coreos-bake check MEDIUM --driver NAME --containerfile FILE\n"),
+        "{said}"
+    );
+    let record = output.join("bake.json");
+    assert_ne!(record::is_valid(&record), Some(false));
+    let written = fs::read_to_string(&record).unwrap();
+    let record = Record::read(&record).unwrap();
+    assert_eq!(record.text().unwrap(), written);
+    let media: Vec<_> = record
+        .stages
+        .iter()
+        .map(|proof| proof.media.join(" "))
+        .collect();
+    assert_eq!(
+        media,
+        ["iso pxe", "iso pxe", "iso", "iso", "iso", "iso", "iso"]
+    );
     let subjects = [
         workshop.image("layered"),
         find(&output, ".iso").display().to_string(),
@@ -258,13 +421,28 @@ fn check_says_the_same_of_image_iso_and_pxe_set() {
             .output()
             .unwrap();
         let mut report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        report.as_object_mut().unwrap().remove("subject");
+        // What was looked into, and what of it was not.
+        for key in ["subject", "notes"] {
+            report.as_object_mut().unwrap().remove(key);
+        }
+        // No ISO is mounted where there is none.
+        let mounts = report["mounts"].as_array_mut().unwrap();
+        mounts.retain(|row| {
+            !matches!(
+                row["driver"].as_str(),
+                Some("isofs (live ISO)" | "sr_mod (CD drives)")
+            )
+        });
         (output.status.code(), report)
     };
     for driver in ["megaraid-sas", "mptsas", "no_such_driver"] {
         let reports: Vec<_> = subjects.iter().map(|s| check(s, driver)).collect();
         assert_eq!(reports[0], reports[1], "{driver}: image and ISO");
         assert_eq!(reports[0], reports[2], "{driver}: image and PXE set");
+        if driver == "megaraid-sas" {
+            let baked = serde_json::to_value(&record.drivers).unwrap();
+            assert_eq!(reports[0].1["drivers"], baked, "bake says the same");
+        }
         let expected = i32::from(driver == "no_such_driver");
         assert_eq!(reports[0].0, Some(expected), "{driver}");
     }

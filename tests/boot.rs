@@ -6,43 +6,14 @@
 mod support;
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use base64::Engine;
-use support::{Workshop, find, have, run, skip};
-
-/// Written by the Ignition config that the tests embed; the mini OS reports the file's content.
-const MARKER: &str = "hello from ignition";
-
-fn able() -> Option<Workshop> {
-    if std::env::var_os("COREOS_BAKE_BOOT").is_none() {
-        eprintln!("skipped: boots take minutes; set COREOS_BAKE_BOOT=1");
-        return None;
-    }
-    if !have("qemu-system-x86_64") {
-        return None;
-    }
-    if !Path::new("/usr/share/OVMF/OVMF_CODE_4M.fd").exists() {
-        return skip("ovmf is not installed");
-    }
-    Workshop::new()
-}
-
-fn ignition(directory: &Path) -> PathBuf {
-    let path = directory.join("marker.ign");
-    let config = serde_json::json!({
-        "ignition": { "version": "3.3.0" },
-        "storage": { "files": [{
-            "path": "/etc/ignition-was-here",
-            "mode": 0o644,
-            "contents": { "source": format!("data:,{}", MARKER.replace(' ', "%20")) },
-        }]},
-    });
-    fs::write(&path, config.to_string()).unwrap();
-    path
-}
+use support::machine::{
+    MARKER, MEGASAS, able, assert_live, boot, free_port, ignition, lines, try_boot,
+};
+use support::{Workshop, find, run};
 
 /// Bakes disk images of `image`; its kernel arguments name a serial console.
 fn bake_disks(workshop: &Workshop, image: &str, formats: &str, more: &[&str]) -> PathBuf {
@@ -82,58 +53,6 @@ fn bake_with_driver(workshop: &Workshop, format: &str) -> PathBuf {
     let more = ["-f", format, "--driver", "megaraid_sas"];
     bake(workshop, "layered", &more)
 }
-
-/// Boots with `arguments`; returns how it ended and what the mini OS reported.
-fn try_boot(arguments: &[&str]) -> (Output, String) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/boot");
-    let output: Output = Command::new(script)
-        .args(arguments)
-        .output()
-        .expect("running scripts/boot");
-    let report = support::text(&output);
-    (output, report)
-}
-
-/// Boots with `arguments` and returns what the mini OS reported at its end.
-fn boot(arguments: &[&str]) -> String {
-    let (output, report) = try_boot(arguments);
-    assert!(
-        output.status.success(),
-        "boot {arguments:?} ended with {}\n{report}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr),
-    );
-    eprintln!("{report}");
-    report
-}
-
-/// The report's lines that begin with `key`.
-fn lines<'a>(report: &'a str, key: &str) -> Vec<&'a str> {
-    report
-        .lines()
-        .filter_map(|line| line.strip_prefix("MINI-REPORT: "))
-        .filter(|line| line.starts_with(key))
-        .collect()
-}
-
-fn assert_live(report: &str, mode: &str) {
-    assert_eq!(lines(report, "mode "), [format!("mode {mode}")], "{report}");
-    assert_eq!(
-        lines(report, "ignition ").concat().trim(),
-        format!("ignition {MARKER}"),
-        "{report}"
-    );
-    assert!(
-        lines(report, "disk ")
-            .iter()
-            .any(|line| line.contains("megaraid_sas")),
-        "the disk is there: {report}"
-    );
-    assert_eq!(lines(report, "failed-unit"), [""; 0], "{report}");
-}
-
-/// The controller that only the layered image has a driver for.
-const MEGASAS: [&str; 2] = ["--disk-controller", "megasas"];
 
 #[test]
 fn a_layered_iso_boots_from_cd_and_stick_and_sees_the_disk() {
@@ -369,10 +288,7 @@ fn an_iso_installs_itself_without_a_network_and_the_disk_boots() {
 fn bios_starts_sticks_and_a_minimal_iso_fetches_its_root() {
     let Some(workshop) = able() else { return };
     // The minimal ISO has to know where the server will be, so its port is chosen now.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap()
-        .port();
+    let port = free_port();
     let url = format!("http://10.0.2.2:{port}/rootfs.img");
     let media = bake(
         &workshop,

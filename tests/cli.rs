@@ -43,6 +43,138 @@ fn exit_codes_tell_usage_from_failure() {
     assert_eq!(code(&["inspect", "oci:/nonexistent"]), Some(1));
 }
 
+/// Names of drivers are refused alike by all commands, before anything is read: the image is not there.
+#[test]
+fn drivers_are_named_alike_in_every_command() {
+    let commands: [&[&str]; 4] = [
+        &["bake", "oci:/nonexistent", "-o", "/nonexistent/x"],
+        &["check", "oci:/nonexistent"],
+        &[
+            "layer",
+            "oci:/nonexistent",
+            "-o",
+            "oci:/nonexistent/x",
+            "--repair",
+        ],
+        &["prepare", "/nonexistent", "--release", "4.19"],
+    ];
+    for command in commands {
+        let ask = |names: &[&str]| {
+            let names = names.iter().flat_map(|name| ["--driver", name]);
+            let mut program = program();
+            program.args(["--color", "never"]).args(command).args(names);
+            let output = program.output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            (output.status.code(), error)
+        };
+        for (names, words) in [
+            (&[""][..], "is empty"),
+            (&["a", ""], "is empty"),
+            (&["a,,b"], "is empty"),
+            (&["megaraid_sas mpt3sas"], "separated by commas"),
+            (&["megaraid_sas;mpt3sas"], "separated by commas"),
+            (&["extra/megaraid_sas"], "ends in .ko"),
+            (&["a", "a"], "driver a is named twice"),
+            (&["a_b,a-b.ko.xz"], "driver a_b is named twice"),
+        ] {
+            let (code, error) = ask(names);
+            assert_eq!(code, Some(2), "{command:?} {names:?}: {error}");
+            assert!(error.contains(words), "{command:?} {names:?}: {error}");
+        }
+        for names in [
+            &["a,b"][..],
+            &["a", "b"],
+            &["/usr/lib/modules/6/extra/a-b.ko.zst"],
+        ] {
+            let (code, error) = ask(names);
+            assert_eq!(code, Some(1), "{command:?} {names:?}: {error}");
+            assert!(
+                error.contains("/nonexistent"),
+                "{command:?} {names:?}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn devices_are_refused_before_the_image_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let list = file(
+        "lspci.txt",
+        "01:00.0 RAID bus controller [0104]: x [1000:005b]\n",
+    );
+    let empty = file("empty", "");
+    let bridges = file(
+        "bridges",
+        "00:00.0 0600: 8086:1237\n00:01.0 0601: 8086:7000\n",
+    );
+    let users = file(
+        "passwd",
+        "root:x:0:0::/root:/bin/sh\nbin:x:1:1::/bin:/bin/false\n",
+    );
+    for (device, words) in [
+        (format!("@{empty}"), "no device is described"),
+        (format!("@{bridges}"), "none is storage or network"),
+        (format!("@{users}"), "none is storage or network"),
+        (format!("@{list}.nosuch"), "No such file"),
+        (list.clone(), "a file is read with @ in front"),
+        (String::new(), "no device is described"),
+        ("1000".to_owned(), "no device is described"),
+    ] {
+        let output = program()
+            .args(["check", "oci:/nonexistent", "--device", &device])
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{device}: {error}");
+        assert!(error.contains(words), "{device}: {error}");
+    }
+    let output = program()
+        .args(["check", "oci:/nonexistent", "--device", &format!("@{list}")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[test]
+fn directories_that_are_not_media_are_not_looked_for_in_registries() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let ask = |command: &str| {
+        let mut program = program();
+        program.args(["--color", "never", command]).arg(place);
+        if command == "check" {
+            program.args(["--driver", "a"]);
+        }
+        let output = program.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let both = |words: &[&str]| {
+        for command in ["check", "inspect"] {
+            let error = ask(command);
+            for word in words {
+                assert!(error.contains(word), "{command}: {error}");
+            }
+        }
+    };
+    both(&["it has no file *-live-kernel.*, so it is not a PXE set"]);
+    // Of a set, each file has to be there.
+    for part in ["kernel", "initramfs"] {
+        std::fs::write(place.join(format!("os-live-{part}.x86_64")), "").unwrap();
+    }
+    both(&["it has no file *-live-rootfs.*, so it is not a PXE set"]);
+    std::fs::write(place.join("os-live-iso.x86_64.iso"), "").unwrap();
+    both(&["hint: name the medium itself: ", "os-live-iso.x86_64.iso"]);
+    std::fs::write(place.join("index.json"), "{}").unwrap();
+    both(&["hint: an image is named with its transport: oci:/"]);
+}
+
 #[test]
 fn errors_are_one_sentence_on_standard_error() {
     let output = program()
@@ -119,6 +251,18 @@ fn a_containerfile_is_read_as_the_cluster_would_build_it() {
         "{said}"
     );
 
+    // No image was looked into.
+    let (code, said) = check("right", right, &["--format", "json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &said["complete"]), (Some(0), &false.into()));
+
+    // A script may bring modules or not: what is not sure gets no ✓.
+    let script = right.replace("RUN kver", "RUN ./install-drivers && kver");
+    let script = &script[..script.find(" && depmod").unwrap()];
+    let (code, said) = check("script", script, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("warning") && !said.contains('✓'), "{said}");
+
     // The mistake that this program exists for.
     let forgot = &right[..right.find("RUN").unwrap()];
     let (code, said) = check("forgot", forgot, &[]);
@@ -137,4 +281,10 @@ fn a_containerfile_is_read_as_the_cluster_would_build_it() {
         .map(|remark| remark["rule"].as_str().unwrap())
         .collect();
     assert!(rules.contains(&"depmod-missing"), "{rules:?}");
+
+    let report = directory.path().join("report.xml");
+    let (code, _) = check("forgot", forgot, &["--junit", report.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    let report = std::fs::read_to_string(report).unwrap();
+    assert!(report.contains("tests=\"1\" failures=\"1\""), "{report}");
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use coreos_bake::image::Access;
-use coreos_bake::kernel::Initramfs;
+use coreos_bake::kernel::{Files, Initramfs, kept};
 use coreos_bake::media::{ReadOptions, Source};
 use coreos_bake::progress::Silent;
 use serde_json::Value;
@@ -94,7 +94,10 @@ fn a_forgotten_initramfs_is_repaired_by_a_layer_on_top() {
         &target,
         &["--repair", "--driver", DRIVER],
     );
-    assert_eq!(check(&workshop, &target, DRIVER)["complete"], true);
+    assert_eq!(
+        check(&workshop, &target, DRIVER)["missing"],
+        serde_json::json!([])
+    );
 
     // Below, all is as it was: nodes have these layers.
     let (before, after) = (read(&forgot), read(&target));
@@ -149,7 +152,11 @@ fn added_drivers_are_indexed_as_a_builder_indexes_them() {
     for path in modules {
         let driver = path.file_stem().unwrap().to_str().unwrap();
         let said = check(&workshop, &target, driver);
-        assert_eq!(said["complete"], true, "{said:#}");
+        assert_eq!(said["missing"], serde_json::json!([]), "{said:#}");
+        // Nothing is left to do for a second layer.
+        let more = ["--repair", "--driver", driver, "--dry-run"];
+        let second = layer(&workshop, &target, &target, &more);
+        assert_eq!(second["files"], serde_json::json!([]));
     }
     // The layered image has the same modules, copied and indexed by depmod in a Containerfile.
     let (ours, theirs) = (read(&target), read(&workshop.image("layered")));
@@ -161,6 +168,167 @@ fn added_drivers_are_indexed_as_a_builder_indexes_them() {
     for (name, content) in &ours {
         assert!(content == &theirs[name], "{name}");
     }
+}
+
+/// Files of a directory on this machine.
+struct Directory(PathBuf);
+
+impl Files for Directory {
+    fn read(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        Ok(fs::read(self.0.join(path)).ok())
+    }
+
+    fn exists(&self, path: &str) -> anyhow::Result<bool> {
+        Ok(self.0.join(path).exists())
+    }
+
+    fn list(&self, directory: &str) -> anyhow::Result<Vec<String>> {
+        let path = self.0.join(directory);
+        Ok(match path.is_dir() {
+            true => support::names(&path),
+            false => Vec::new(),
+        })
+    }
+}
+
+/// The sample's tree with its out-of-box modules, for real dracut to run in.
+struct Chroot {
+    directory: tempfile::TempDir,
+    release: String,
+}
+
+impl Chroot {
+    fn new() -> Self {
+        let sample = sample().unwrap();
+        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        run(Command::new("cp")
+            .args(["-a", "--reflink=auto"])
+            .arg(sample.join("tree/root"))
+            .arg(directory.path().join("root")));
+        let release = support::names(&sample.join("tree/drivers")).remove(0);
+        let chroot = Self { directory, release };
+        let modules = chroot.path(&format!("usr/lib/modules/{}", chroot.release));
+        run(Command::new("cp")
+            .arg("-r")
+            .arg(
+                sample
+                    .join("tree/drivers")
+                    .join(&chroot.release)
+                    .join("extra"),
+            )
+            .arg(&modules));
+        // The machine's own /dev is nothing to be bound into what will be deleted.
+        let dev = chroot.path("dev");
+        fs::create_dir_all(&dev).unwrap();
+        run(Command::new("mknod")
+            .args(["-m", "666"])
+            .arg(dev.join("null"))
+            .args(["c", "1", "3"]));
+        std::os::unix::fs::symlink("/proc/self/fd", dev.join("fd")).unwrap();
+        fs::create_dir_all(chroot.path("tmp")).unwrap();
+        // One in a place that dracut knows, beside those that lie flat.
+        let scsi = modules.join("extra/drivers/scsi");
+        fs::create_dir_all(&scsi).unwrap();
+        fs::rename(
+            modules.join("extra/vmw_pvscsi.ko"),
+            scsi.join("vmw_pvscsi.ko"),
+        )
+        .unwrap();
+        chroot
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join("root").join(path)
+    }
+
+    fn put(&self, path: &str, text: &[u8]) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Has dracut make an initramfs of kernel modules only, which names no driver, and wants exactly
+    /// those of `drivers` in it that we say it would take.
+    fn run_dracut(&self, drivers: &[&str]) -> BTreeMap<String, bool> {
+        let script = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" sh -c 'depmod -a $1 && DRACUT_NO_XATTR=1 dracut --force --no-hostonly \
+             --no-compress --tmpdir /tmp --modules \"kernel-modules kernel-modules-extra\" --kver $1 /tmp/new.img' sh \"$1\"";
+        // As in scripts/sample/build: in a plain chroot no mount can be made private.
+        run(Command::new("unshare")
+            .args(["--mount", "--propagation", "unchanged", "sh", "-c"])
+            .arg(format!("mount --make-rprivate / 2> /dev/null; {script}"))
+            .arg(self.path(""))
+            .arg(&self.release));
+        let image = fs::read(self.path("tmp/new.img")).unwrap();
+        let initramfs = Initramfs::read(&image[..]).unwrap();
+        let files: Vec<&str> = initramfs.entries().map(|(path, _)| path).collect();
+        let root = Directory(self.path(""));
+        let none = Directory(self.path("nonexistent"));
+        let judged = drivers.iter().map(|driver| {
+            let taken = files
+                .iter()
+                .any(|path| path.ends_with(&format!("/{driver}.ko")));
+            let kept = kept(&root, &none, &self.release, driver).unwrap();
+            assert_eq!(kept.lost().is_none(), taken, "{driver}: {kept:?}");
+            ((*driver).to_owned(), taken)
+        });
+        judged.collect()
+    }
+}
+
+#[test]
+fn real_dracut_takes_what_the_layer_names_to_it() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    if !support::is_root() || !have("unshare") {
+        return;
+    }
+    let output = workshop.output("named");
+    let target = format!("oci:{}:os", output.join("os").display());
+    let module = modules(&workshop)
+        .into_iter()
+        .find(|path| path.ends_with("megaraid_sas.ko"))
+        .unwrap();
+    let module = module.display().to_string();
+    let said = layer(
+        &workshop,
+        &workshop.image("stock"),
+        &target,
+        &["--add-driver", &module],
+    );
+    let conf = "usr/lib/dracut/dracut.conf.d/90-megaraid_sas.conf";
+    let containerfile = said["containerfile"].as_str().unwrap();
+    let command = format!("echo 'add_drivers+=\" megaraid_sas \"' > /{conf}");
+    assert!(containerfile.contains(&command), "{containerfile}");
+    let tree = read(&target).imported.tree;
+    let text = tree.file(conf).expect("the layer has it");
+    let text = text.to_vec(999).unwrap();
+    assert_eq!(text, b"add_drivers+=\" megaraid_sas \"\n");
+    // As its neighbours.
+    let meta = |path: &str| &tree.inode(tree.lookup(path).unwrap()).meta;
+    let neighbour = meta("usr/lib/dracut/dracut.conf.d/10-mini.conf");
+    assert_eq!(meta(conf).mode, neighbour.mode);
+    assert_eq!(meta(conf).uid, neighbour.uid);
+
+    let chroot = Chroot::new();
+    let drivers = ["megaraid_sas", "mptsas", "vmw_pvscsi"];
+    let taken = |names: &[&str]| -> BTreeMap<String, bool> {
+        let all = drivers.iter();
+        all.map(|driver| ((*driver).to_owned(), names.contains(driver)))
+            .collect()
+    };
+    assert_eq!(chroot.run_dracut(&drivers), taken(&["vmw_pvscsi"]));
+    chroot.put(conf, &text);
+    assert_eq!(
+        chroot.run_dracut(&drivers),
+        taken(&["megaraid_sas", "vmw_pvscsi"])
+    );
+    // As RHEL has it: dracut takes all of extra then.
+    chroot.put(
+        "usr/lib/depmod.d/dist.conf",
+        b"search updates extra built-in weak-updates\n",
+    );
+    assert_eq!(chroot.run_dracut(&drivers), taken(&drivers));
 }
 
 #[test]
@@ -265,8 +433,14 @@ fn what_no_layer_can_mend_is_refused() {
     layer(&workshop, &forgot, &target, &forced);
     let second = format!("{bare}:second");
     layer(&workshop, &forgot, &second, &repair);
-    assert_eq!(check(&workshop, &target, DRIVER)["complete"], true);
-    assert_eq!(check(&workshop, &second, DRIVER)["complete"], true);
+    assert_eq!(
+        check(&workshop, &target, DRIVER)["missing"],
+        serde_json::json!([])
+    );
+    assert_eq!(
+        check(&workshop, &second, DRIVER)["missing"],
+        serde_json::json!([])
+    );
 }
 
 #[test]

@@ -35,19 +35,24 @@ fn made(release: &str, platform: &str, is_seeded: bool) -> Objects {
     };
     let request = Request {
         release: release.parse().expect("release"),
+        told_release: None,
         roles: Role::ALL.into_iter().collect::<BTreeSet<_>>(),
         media: Some(Media {
             registry_name: Some(IMAGE.to_owned()),
+            manifest_digest: None,
             derivation: Derivation::Node,
         }),
         os_image: Some(IMAGE.to_owned()),
+        release_image: false,
+        imaged_pools: BTreeSet::new(),
         os_image_derivation: Derivation::Node,
+        os_image_is_baked: true,
         drivers: vec![Driver {
-            name: "acme-nic".to_owned(),
+            name: "acme-nic".parse().expect("a driver"),
             load: true,
             options: vec!["on=yes".to_owned()],
-            instead_of: vec!["other".to_owned()],
-            after: vec!["first".to_owned()],
+            instead_of: vec!["other".parse().expect("a driver")],
+            after: vec!["first".parse().expect("a driver")],
             firmware: vec![Firmware {
                 name: "acme/nic.bin".to_owned(),
                 content: (0..=255).collect(),

@@ -1,14 +1,24 @@
 //! `prepare --path`: the program tells each way to install from what a bake has recorded, writes the
 //! files for it, and leaves install directories alone.
 
+#[path = "support/record.rs"]
+mod record;
+#[path = "support/site.rs"]
+mod site;
 mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+use libcoreinst::io::Initrd;
 use serde_json::{Value, json};
+use site::Site;
 use support::{contents, names, run, run_to_fail, text};
 use tempfile::TempDir;
 
@@ -18,30 +28,27 @@ const PATHS: [&str; 7] = [
     "upi-iso", "upi-pxe", "ipi", "agent", "assisted", "sno", "scale-up",
 ];
 
-/// A directory with the record of a bake, in the words of `bake.json`.
+/// A directory with the record of a bake.
 fn baked() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let file = |role: &str, name: &str| json!({ "name": name, "role": role, "size": 1, "sha256": "1".repeat(64) });
-    let record = json!({
-        "schema": "coreos-bake/bake/v1",
-        "image": {
-            "reference": "oci:/os.oci",
-            "manifest-digest": "sha256:0",
-            "architecture": "arm64",
-        },
-        "os": { "name": "rhcos", "version": "9.6.20260101-0" },
-        "drivers": [{ "driver": "acme_nic" }],
-        "options": { "origin": format!("ostree-unverified-registry:{IMAGE}") },
-        "files": [
-            file("iso", "rhcos-live-iso.aarch64.iso"),
-            file("kernel", "rhcos-live-kernel.aarch64"),
-            file("initramfs", "rhcos-live-initramfs.aarch64.img"),
-            file("rootfs", "rhcos-live-rootfs.aarch64.img"),
-            file("config", "rhcos-live.aarch64.ipxe"),
-            file("qcow2", "rhcos-qemu.aarch64.qcow2"),
-        ],
-    });
-    fs::write(directory.path().join("bake.json"), record.to_string()).unwrap();
+    let mut record = record::sample_with(Some("acme_nic"));
+    let mut verdicts = record["drivers"].as_array().unwrap().clone();
+    for mut verdict in verdicts.clone() {
+        verdict["driver"] = "acme_raid".into();
+        verdicts.push(verdict);
+    }
+    record["drivers"] = verdicts.into();
+    record["image"]["architecture"] = "arm64".into();
+    record["files"] = json!([
+        file("iso", "rhcos-live-iso.aarch64.iso"),
+        file("kernel", "rhcos-live-kernel.aarch64"),
+        file("initramfs", "rhcos-live-initramfs.aarch64.img"),
+        file("rootfs", "rhcos-live-rootfs.aarch64.img"),
+        file("config", "rhcos-live.aarch64.ipxe"),
+        file("qcow2", "rhcos-qemu.aarch64.qcow2"),
+    ]);
+    record::write(directory.path(), &record);
     directory
 }
 
@@ -114,11 +121,29 @@ fn every_path_is_told_as_text_and_as_json_and_written() {
                 .arg("-o")
                 .arg(&output),
         );
-        // A path without files makes no directory.
+        // A path without files makes no directory, and says so.
         let written = match output.exists() {
             true => contents(&output),
-            false => BTreeMap::new(),
+            false => {
+                let mut again = prepare(path, media.path(), here.path());
+                let said = text(&run(again.arg("-o").arg(&output)));
+                let expected = format!(
+                    "{path} has no files, so {} was not written",
+                    output.display()
+                );
+                assert!(said.contains(&expected), "{said}");
+                BTreeMap::new()
+            }
         };
+        let place = match output.exists() {
+            true => output.as_path(),
+            false => here.path(),
+        };
+        assert_eq!(
+            value["working-directory"],
+            place.to_str().unwrap(),
+            "{path}"
+        );
         let files = value["files"].as_array().unwrap();
         assert_eq!(written.len(), files.len(), "{path}");
         for file in files {
@@ -151,9 +176,10 @@ fn the_record_may_be_named_itself() {
     };
     let record = media.path().join("bake.json");
     assert_eq!(of(&record, here.path()), of(media.path(), here.path()));
-    // Beside it, the directory has no name.
+    // Beside it, the directory has no name of its own on the command line.
     let beside = of(Path::new("bake.json"), media.path());
-    assert!(beside.contains("./rhcos-live-iso.aarch64.iso"), "{beside}");
+    let iso = media.path().join("rhcos-live-iso.aarch64.iso");
+    assert!(beside.contains(iso.to_str().unwrap()), "{beside}");
 }
 
 /// What the options say comes before what the record says; drivers and firmware are handed on.
@@ -166,18 +192,26 @@ fn options_come_through() {
         "--os-image",
         &other,
         "--driver",
-        "it's",
+        "acme-nic.ko,acme_raid",
+        "--driver-option",
+        "acme_nic:name=it's",
         "--role",
         "worker",
         "--anonymous-pull",
     ]);
+    fs::create_dir(here.path().join("below")).unwrap();
+    fs::write(here.path().join("below/acme.bin"), "firmware").unwrap();
+    command.args(["--firmware", "acme.bin=below/acme.bin"]);
     let steps = json_of(&mut command)["steps"].clone();
     let prepared = steps[1]["commands"][0].as_str().unwrap();
+    let here = here.path().display();
     assert_eq!(
         prepared,
         format!(
-            "coreos-bake prepare install --release 4.21 --bake {} --os-image {other} --role worker \
-             --karg-append acme.debug=1 '--driver=it'\\''s' --anonymous-pull",
+            "coreos-bake prepare {here}/install --release 4.21 --bake {} --os-image {other} --role worker \
+             --karg-append acme.debug=1 --driver=acme_nic --driver=acme_raid \
+             '--driver-option=acme_nic:name=it'\\''s' \
+             --firmware=acme.bin={here}/below/acme.bin --anonymous-pull",
             media.path().display()
         )
     );
@@ -216,7 +250,7 @@ fn what_is_missing_is_said_with_a_hint() {
     )
     .unwrap();
     let error = run_to_fail(&mut prepare("sno", media.path(), here.path()));
-    assert!(error.contains("architecture"), "{error}");
+    assert!(error.contains("bake.json: tool is missing"), "{error}");
 }
 
 #[test]
@@ -316,4 +350,185 @@ fn the_page_has_every_path() {
         .0;
     let known = known.replace(" and ", ", ");
     assert_eq!(known.split(", ").collect::<Vec<_>>(), PATHS);
+}
+
+/// A rack on an administrator's machine: media, an install directory, and stand-ins for the programs of others.
+struct Rack {
+    site: Site,
+    release: &'static str,
+    port: u16,
+}
+
+impl Rack {
+    fn new(release: &'static str, kind: &str) -> Self {
+        let fixtures = match kind {
+            "agent" => vec![format!("{release}/agent-input")],
+            _ => ["manifests", "ignition", "install-config"]
+                .map(|stage| match stage {
+                    "install-config" => format!("{release}/bad-{stage}"),
+                    _ => format!("{release}/{kind}-{stage}"),
+                })
+                .to_vec(),
+        };
+        let fixtures: Vec<&str> = fixtures.iter().map(String::as_str).collect();
+        let site = Site::new(&fixtures);
+        let port = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = port.local_addr().unwrap().port();
+        let rack = Self {
+            site,
+            release,
+            port,
+        };
+        let bin = rack.path("bin");
+        fs::create_dir_all(&bin).unwrap();
+        symlink(env!("CARGO_BIN_EXE_coreos-bake"), bin.join("coreos-bake")).unwrap();
+        let stand_ins = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");
+        for (name, stand_in) in [
+            ("openshift-install", "openshift-install"),
+            ("oc", "takes-files"),
+            ("coreos-installer", "takes-files"),
+        ] {
+            symlink(stand_ins.join(stand_in), bin.join(name)).unwrap();
+        }
+        // What the steps before the first command ask for.
+        let install = rack.path("my rack/install");
+        fs::create_dir_all(install.parent().unwrap()).unwrap();
+        let input = match kind {
+            "agent" => "agent-input",
+            _ => "bad-install-config",
+        };
+        fs::rename(rack.path(&format!("{release}/{input}")), install).unwrap();
+        rack.bake();
+        rack
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.site.path(name)
+    }
+
+    /// Media as small as they can be for `serve` and `hosts`.
+    fn bake(&self) {
+        let media = self.path("my rack/media");
+        fs::create_dir_all(&media).unwrap();
+        let mut initramfs = Initrd::default();
+        initramfs.add("etc/coreos-live-initramfs", b"1\n".to_vec());
+        let features = br#"{"installer-config":true,"live-initrd-network":true}"#;
+        initramfs.add("etc/coreos/features.json", features.to_vec());
+        let mut files = Vec::new();
+        for (role, name, content) in [
+            ("iso", "os-live-iso.x86_64.iso", b"iso".to_vec()),
+            ("kernel", "os-live-kernel.x86_64", b"kernel".to_vec()),
+            (
+                "initramfs",
+                "os-live-initramfs.x86_64.img",
+                initramfs.to_bytes().unwrap(),
+            ),
+            ("rootfs", "os-live-rootfs.x86_64.img", b"rootfs".to_vec()),
+            ("qcow2", "os-qemu.x86_64.qcow2", b"qcow2".to_vec()),
+        ] {
+            fs::write(media.join(name), &content).unwrap();
+            files.push(json!({
+                "name": name, "role": role, "size": content.len(), "sha256": "1".repeat(64),
+            }));
+        }
+        let mut record = record::sample_with(Some("acme_nic"));
+        record["files"] = json!(files);
+        record::write(&media, &record);
+    }
+
+    /// The recipe of a path, asked for with the names that are at hand.
+    fn recipe(&self, path: &str) -> Value {
+        let mut command = Command::new(self.path("bin/coreos-bake"));
+        command.current_dir(self.path("my rack"));
+        command.args(["prepare", "install", "--release", self.release, "--bake"]);
+        command.args([
+            "media", "--path", path, "--disk", "/dev/sda", "-o", "recipe",
+        ]);
+        command.args(["--cluster", "rack", "--url"]);
+        command.arg(format!("http://127.0.0.1:{}", self.port));
+        json_of(&mut command)
+    }
+
+    /// Runs a command as somebody would who has pasted it.
+    fn paste(&self, place: &Path, kind: &str, command: &str) {
+        let path = std::env::var("PATH").unwrap();
+        let mut bash = Command::new("bash");
+        bash.args(["-euc", command]).current_dir(place);
+        bash.env("PATH", format!("{}:{path}", self.path("bin").display()));
+        bash.env("FIXTURES", self.path(self.release))
+            .env("KIND", kind);
+        if !command.starts_with("coreos-bake serve") {
+            let output = bash.output().unwrap();
+            assert!(output.status.success(), "{command}: {output:?}");
+            return;
+        }
+        // It would go on and on, with a process of its own in the shell.
+        let mut child = bash
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        for line in lines.map_while(Result::ok) {
+            said += &line;
+            if line.contains("http://") {
+                break;
+            }
+        }
+        let group = format!("-{}", child.id());
+        run(Command::new("kill").args(["-KILL", "--", &group]));
+        child.wait().unwrap();
+        let is_up = said.contains("http://") && !said.contains("error:");
+        assert!(is_up, "{command}: {said}");
+    }
+}
+
+/// Every command of every recipe finds its files, from the one directory that the recipe names.
+#[test]
+fn recipes_can_be_pasted_in_the_directory_that_they_name() {
+    for release in ["4.21", "5.0"] {
+        for path in PATHS {
+            let kind = match path {
+                "ipi" | "sno" | "agent" => path,
+                _ => "upi",
+            };
+            let rack = Rack::new(release, kind);
+            let recipe = rack.recipe(path);
+            let place = PathBuf::from(recipe["working-directory"].as_str().unwrap());
+            assert!(place.is_absolute() && place.is_dir(), "{path}: {place:?}");
+            if path == "assisted" {
+                // An AgentClusterInstall, for which the recipe makes a directory, is the user's.
+                let objects = rack.path("my rack/install/cluster-manifests");
+                fs::remove_dir_all(rack.path("my rack/install")).unwrap();
+                fs::create_dir_all(&objects).unwrap();
+                let object = "apiVersion: extensions.hive.openshift.io/v1beta1\nkind: AgentClusterInstall\n\
+                              metadata:\n  name: rack\n";
+                fs::write(objects.join("agent-cluster-install.yaml"), object).unwrap();
+            }
+            if path == "upi-pxe" {
+                let hosts = place.join("hosts.yaml");
+                let mut told = fs::read_to_string(&hosts).unwrap();
+                for number in 1..=3 {
+                    let mac = format!("52:54:00:00:00:0{number}");
+                    told = told.replacen("HARDWARE-ADDRESS", &format!("\"{mac}\""), 1);
+                }
+                fs::write(&hosts, told).unwrap();
+            }
+            let mut pasted = 0;
+            for step in recipe["steps"].as_array().unwrap() {
+                for command in step["commands"].as_array().unwrap() {
+                    let command = command.as_str().unwrap();
+                    if command.starts_with("sudo ") {
+                        // What is typed in the live system.
+                        continue;
+                    }
+                    rack.paste(&place, kind, command);
+                    pasted += 1;
+                }
+            }
+            assert!(pasted > 2, "{path}");
+        }
+    }
 }

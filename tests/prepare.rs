@@ -1,5 +1,7 @@
 //! `prepare`: install directories of every kind get what they need and come back as they were.
 
+#[path = "support/record.rs"]
+mod record;
 #[path = "support/site.rs"]
 mod site;
 mod support;
@@ -421,6 +423,103 @@ fn a_record_of_an_earlier_stage_is_told_from_one_of_this() {
     assert!(!site.path(name).join(".coreos-bake").exists());
 }
 
+/// `agent create image` leaves nothing of the folder that `prepare` has made.
+#[test]
+fn what_the_agent_image_has_consumed_is_not_said_to_be_restored() {
+    let name = "4.19/agent-input";
+    let site = Site::new(&[name]);
+    let directory = site.path(name);
+    run(site.prepare(name).args(wanted(name)));
+    for file in ["agent-config.yaml", "install-config.yaml"] {
+        fs::remove_file(directory.join(file)).unwrap();
+    }
+    fs::remove_dir_all(directory.join("openshift")).unwrap();
+    fs::write(directory.join("agent.x86_64.iso"), "").unwrap();
+    let error = run_to_fail(site.prepare(name).arg("--undo"));
+    assert!(
+        error.contains("openshift-install has consumed what was prepared"),
+        "{error}"
+    );
+    let said = text(&run(site.prepare(name).args(["--undo", "--force"])));
+    assert!(said.contains("is not restored"), "{said}");
+    assert!(!said.contains("as it was"), "{said}");
+    assert!(!directory.join(".coreos-bake").exists());
+
+    // One that was stopped before its first file had a name has lost nothing.
+    let site = Site::new(&[name]);
+    let directory = site.path(name);
+    let before = seen(&directory);
+    run(site.prepare(name).args(wanted(name)));
+    fs::remove_dir_all(directory.join("openshift")).unwrap();
+    let said = text(&run(site.prepare(name).arg("--undo")));
+    assert!(said.contains("is as it was"), "{said}");
+    assert_eq!(seen(&directory), before);
+}
+
+/// A directory that was asked for and is not there wants an explanation.
+#[test]
+fn output_without_files_is_told() {
+    let name = "4.19/upi-manifests";
+    let site = Site::new(&[name]);
+    let later = site.path("later");
+    let mut command = site.prepare(name);
+    command.args(wanted(name)).arg("--output").arg(&later);
+    let said = text(&run(&mut command));
+    let expected = format!(
+        "there are no files for day 2, so {} is not written",
+        later.display()
+    );
+    assert!(said.contains(&expected), "{said}");
+    assert!(!later.exists());
+}
+
+/// The command for other clusters is taken by openshift-install, and consumes the directory.
+#[test]
+fn a_single_node_is_told_its_own_next_command() {
+    for (name, next) in [
+        (
+            "4.19/sno-manifests",
+            Some("create single-node-ignition-config"),
+        ),
+        ("4.19/upi-manifests", Some("create ignition-configs")),
+        ("4.19/agent-input", Some("agent create image")),
+        ("4.19/sno-ignition", None),
+    ] {
+        let site = Site::new(&[name]);
+        let said = text(&run(site.prepare(name).args(wanted(name))));
+        let lines: Vec<&str> = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("next: openshift-install "))
+            .collect();
+        let expected: Vec<String> = next
+            .iter()
+            .map(|next| format!("{next} --dir {}", site.path(name).display()))
+            .collect();
+        assert_eq!(lines, expected, "{said}");
+        let is_single = name == "4.19/sno-manifests";
+        let warned = said.contains("would make the configs of an ordinary cluster");
+        assert_eq!(warned, is_single, "{said}");
+        let later = said.contains("after create single-node-ignition-config");
+        assert_eq!(later, is_single, "{said}");
+    }
+    // Somebody has followed the other one: the manifests are in the config of a bootstrap machine.
+    let (early, late) = ("4.19/sno-manifests", "4.19/upi-ignition");
+    let site = Site::new(&[early, late]);
+    let path = site.path(late).join("bootstrap.ign");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let manifest = fs::read(site.path(early).join("manifests/cluster-config.yaml")).unwrap();
+    let place = "/opt/openshift/manifests/cluster-config.yaml";
+    let files = config["storage"]["files"].as_array_mut().unwrap();
+    let file = files.iter_mut().find(|file| file["path"] == place).unwrap();
+    file["contents"]["source"] = json!(format!("data:;base64,{}", STANDARD.encode(manifest)));
+    fs::write(&path, config.to_string()).unwrap();
+    let said = json_of(site.prepare(late).args(wanted(late)));
+    assert!(ids(&said).contains(&"single-node"), "{said}");
+    let site = Site::new(&[late]);
+    let said = json_of(site.prepare(late).args(wanted(late)));
+    assert!(!ids(&said).contains(&"single-node"), "{said}");
+}
+
 /// A disk that is full, a folder that can't be written to: all is as before.
 #[test]
 fn failures_in_the_middle_leave_nothing() {
@@ -569,21 +668,16 @@ fn what_was_baked_tells_image_and_drivers() {
     let name = "4.21/ipi-manifests";
     let site = Site::new(&[name]);
     let bake = |clients: bool| {
-        json!({
-            "schema": "coreos-bake/bake/v1",
-            "image": { "reference": "oci:/os", "manifest-digest": "sha256:0" },
-            "os": { "version": "9.6.20250402-0", "openshift-clients": clients },
-            "drivers": [{ "driver": "acme_nic" }, { "driver": "acme_nic" }],
-            "options": { "origin": format!("ostree-unverified-registry:{IMAGE}") },
-        })
-        .to_string()
+        let mut bake = record::sample_with(Some("acme_nic"));
+        bake["os"]["openshift-clients"] = clients.into();
+        bake["os"]["version"] = "9.6.20250402-0".into();
+        record::write(site.0.path(), &bake);
     };
-    let record = site.path("bake.json");
-    fs::write(&record, bake(false)).unwrap();
+    bake(false);
     let before = seen(&site.path(name));
     let arguments = |command: &mut Command| {
         command
-            .args(["--release", "4.22", "--bake"])
+            .args(["--release", "4.22", "--allow-other-release", "--bake"])
             .arg(site.0.path());
     };
     let mut refused = site.prepare(name);
@@ -592,7 +686,7 @@ fn what_was_baked_tells_image_and_drivers() {
     assert!(error.contains("has no OpenShift in it"), "{error}");
     assert_eq!(seen(&site.path(name)), before);
 
-    fs::write(&record, bake(true)).unwrap();
+    bake(true);
     let mut command = site.prepare(name);
     arguments(&mut command);
     let said = json_of(command.arg("--output").arg(site.path("later")));

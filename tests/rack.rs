@@ -223,12 +223,12 @@ fn foretells_pivots(workshop: &Workshop, media: &Path, os: &Os) {
         (
             &os.image,
             "✓",
-            "osImageURL is the image that boots: the node stays on it".to_owned(),
+            "osImageURL is the image that boots: the node keeps that image, ".to_owned(),
         ),
         (
             &same,
             "✓",
-            format!("the node pivots to {same}, and it is there: "),
+            format!("the node pivots to {same}, and the driver is there"),
         ),
         (
             &stock,
@@ -251,7 +251,10 @@ fn foretells_pivots(workshop: &Workshop, media: &Path, os: &Os) {
         assert!(words[3..].join(" ").starts_with(&sentence), "{said}");
 
         let said: Value = serde_json::from_str(&check("json")).unwrap();
-        assert_eq!(said["complete"], mark == "✓", "{said}");
+        let is_missing = said["missing"] == serde_json::json!(["pivot"]);
+        assert_eq!(is_missing, mark == "✗", "{said}");
+        assert_eq!(said["open"], serde_json::json!(["day2"]), "{said}");
+        assert_eq!(said["complete"], false, "{said}");
         for verdict in said["drivers"].as_array().unwrap() {
             let fails = verdict["stage"] == "pivot" && mark == "✗";
             let is_bad = matches!(told(&verdict["status"]), "fails" | "missing");

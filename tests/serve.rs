@@ -1,5 +1,8 @@
 //! The program as a server, with curl as the machines; and what `hosts` makes for others to serve.
 
+#[path = "support/record.rs"]
+mod record;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -42,16 +45,16 @@ impl Bake {
             (INITRAMFS, "initramfs", initramfs.to_bytes().unwrap()),
             (ROOTFS, "rootfs", rootfs),
         ] {
-            files.push(json!({ "name": name, "role": role, "size": content.len(), "sha256": "" }));
+            let sha256 = "1".repeat(64);
+            files.push(
+                json!({ "name": name, "role": role, "size": content.len(), "sha256": sha256 }),
+            );
             bake.write(name, &content);
         }
-        let record = json!({
-            "schema": "coreos-bake/bake/v1",
-            "os": { "name": "mini", "version": "1" },
-            "options": { "live-kargs": "console=ttyS0" },
-            "files": files,
-        });
-        bake.write("bake.json", record.to_string().as_bytes());
+        let mut record = record::sample();
+        record["options"]["live-kargs"] = "console=ttyS0".into();
+        record["files"] = files.into();
+        record::write(bake.0.path(), &record);
         bake.write("hosts.yaml", HOSTS.as_bytes());
         bake.write("worker.ign", br#"{"ignition":{"version":"3.2.0"}}"#);
         bake.write("live.ign", br#"{"ignition":{"version":"3.4.0"}}"#);

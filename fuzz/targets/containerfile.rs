@@ -9,6 +9,7 @@ fuzz_target!(|bytes: &[u8]| {
     let wanted = Wanted {
         drivers: &drivers,
         kernel: Some("6.1.0"),
+        left_out: &drivers,
     };
     let _ = lint(bytes, &wanted);
 });

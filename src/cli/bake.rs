@@ -10,13 +10,15 @@ use serde_json::json;
 
 use super::Outcome;
 use super::cache_args::CacheArgs;
+use super::driver_names::each_once;
 use super::image_args::ImageArgs;
-use super::report::presence_table;
+use super::report::{presence_table, proofs, shown};
 use super::size::size;
 use super::table::Table;
 use super::terminal::Terminal;
 use crate::format::qcow2;
 use crate::image::ImageRef;
+use crate::kernel::DriverName;
 use crate::media::{
     Archive, Baked, Choice, Customization, Format, IGNITION_AREA_BYTES, Plan, Request, Source,
 };
@@ -53,12 +55,15 @@ pub(super) struct BakeArgs {
         default_value = "iso,pxe"
     )]
     media: Vec<Format>,
-    /// Kernel module that must be there at every stage of the media
-    #[arg(long = "driver", value_name = "NAME")]
-    drivers: Vec<String>,
+    /// Kernel modules that must be there at every stage of the media
+    #[arg(long = "driver", value_name = "LIST", value_delimiter = ',')]
+    drivers: Vec<DriverName>,
     /// Bake even if a driver is missing, and exit with 3
     #[arg(long)]
     allow_missing_driver: bool,
+    /// Only nodes boot the media, and no bootstrap machine
+    #[arg(long)]
+    nodes_only: bool,
     /// What installed systems take as their image
     #[arg(long, value_name = "REF")]
     target_imgref: Option<ContainerReference>,
@@ -116,8 +121,9 @@ impl BakeArgs {
         }
         let request = Request {
             formats: self.media.iter().copied().collect(),
-            drivers: self.drivers,
+            drivers: each_once(&self.drivers)?,
             allow_missing_driver: self.allow_missing_driver,
+            nodes_only: self.nodes_only,
             compression: self.compression,
             archive: self.compress,
             qcow2: self.qcow2_compression,
@@ -138,7 +144,7 @@ impl BakeArgs {
             let source = Source::read(&self.image, &options, &scratch, terminal)?;
             let plan = Plan::new(&source, &request, terminal)?;
             print_plan(&plan, terminal)?;
-            return Ok(Outcome::Done);
+            return Ok(outcome(plan.drivers.iter().chain(&plan.mounts)));
         }
         let staging = Staging::new(&self.output, self.force)?;
         let scratch = staging.directory().to_owned();
@@ -147,10 +153,15 @@ impl BakeArgs {
         let plan = Plan::new(&source, &request, terminal)?;
         let baked = plan.execute(&source, &request, staging, terminal)?;
         summary(&baked, &self.output, began, terminal)?;
-        Ok(match !baked.drivers.iter().any(Presence::fails) {
-            true => Outcome::Done,
-            false => Outcome::Doubtful,
-        })
+        Ok(outcome(baked.drivers.iter().chain(&baked.mounts)))
+    }
+}
+
+/// How a bake ends, planned or done: what is missing was allowed to be.
+fn outcome<'a>(mut found: impl Iterator<Item = &'a Presence>) -> Outcome {
+    match found.any(Presence::fails) {
+        true => Outcome::Doubtful,
+        false => Outcome::Done,
     }
 }
 
@@ -180,11 +191,17 @@ fn print_plan(plan: &Plan, terminal: &Terminal) -> Result<()> {
     for file in &plan.files {
         text += &format!("  {file}\n");
     }
-    if !plan.drivers.is_empty() {
-        text += "\n";
-        text += &presence_table(&plan.drivers, terminal);
-    }
+    text += &presences(&plan.drivers, &plan.mounts, terminal);
     terminal.result(&value, &text)
+}
+
+/// The drivers, and what a root can't be mounted for, if there is any of that.
+fn presences(drivers: &[Presence], mounts: &[Presence], terminal: &Terminal) -> String {
+    let rows = shown(drivers, mounts);
+    match rows.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", presence_table(&rows, terminal)),
+    }
 }
 
 fn summary(
@@ -194,14 +211,19 @@ fn summary(
     terminal: &Terminal,
 ) -> Result<()> {
     let mut table = Table::new(["FILE", "SIZE"]);
-    for artifact in &baked.artifacts {
+    for artifact in &baked.record.files {
         table.row([artifact.name.clone(), HumanBytes(artifact.size).to_string()]);
     }
     let mut text = table.render();
-    if !baked.drivers.is_empty() {
-        text += "\n";
-        text += &presence_table(&baked.drivers, terminal);
-    }
+    let is_judged = |stage| {
+        let mut proofs = baked.record.stages.iter();
+        proofs.any(|proof| proof.stage == stage && proof.judged)
+    };
+    let drivers = baked.drivers.iter().filter(|p| is_judged(p.stage));
+    let drivers: Vec<Presence> = drivers.cloned().collect();
+    text += &presences(&drivers, &baked.mounts, terminal);
+    text += "\n";
+    text += &proofs(&baked.record);
     text += &format!(
         "\nbaked into {} in {:.1} s{}\n",
         output.display(),
@@ -211,5 +233,5 @@ fn summary(
             (found, asked) => format!("; {found} of {asked} blocks of the root were in the cache"),
         },
     );
-    terminal.result(&baked.record, &text)
+    terminal.result(&serde_json::to_value(&baked.record)?, &text)
 }

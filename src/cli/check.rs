@@ -2,21 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
+use super::consumers::{self, ConsumerArgs};
+use super::driver_names::each_once;
 use super::image_args::ImageArgs;
-use super::report::{explanation, junit, presence_table};
+use super::report::{Whole, explanation, junit, presence_table, shown};
 use super::terminal::Terminal;
 use super::{Outcome, read_up_to};
 use crate::containerfile::{self, Remark, Severity, Wanted};
 use crate::image::ImageRef;
-use crate::kernel::{self, Files};
-use crate::media::{Glance, Medium};
-use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Origin, Parts, Presence, Stage, System};
+use crate::kernel::{self, Device, DriverName, Files, Root};
+use crate::media::{Glance, Medium, Soundness, live_root};
+use crate::openshift::directory::read_objects;
+use crate::openshift::reruns;
+use crate::ostree::ContainerReference;
+use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Parts, Presence, Rerun, Stage, System};
+use crate::sysroot;
 
 /// How much of a Containerfile is read: more than is taken, so that it is refused for its size.
 const CONTAINERFILE_READ_BYTES: u64 = 2 << 20;
@@ -29,26 +36,32 @@ const DEVICES_READ_BYTES: u64 = 32 << 20;
 /// IMAGE is an image as for bake, or a medium: an ISO, a raw or qcow2 disk
 /// image, or a directory with a PXE set. A Containerfile is read as on-cluster
 /// layering would build it (spec.containerFile of a MachineOSConfig): what in
-/// it loses drivers or breaks the build. Exits with 1 where a driver is missing.
+/// it loses drivers or breaks the build. Exits with 1 where a driver is missing
+/// or a medium would not boot. Exits with 0 if nothing is known to be missing;
+/// `complete` in JSON is true only if every stage was judged, none is open, and
+/// the drivers are there at each.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// Image or medium to look into
     #[arg(value_name = "IMAGE|MEDIUM", required_unless_present = "containerfile")]
     subject: Option<String>,
-    /// Kernel module to look for
+    /// Kernel modules to look for
     #[arg(
         long = "driver",
-        value_name = "NAME",
-        required_unless_present_any = ["containerfile", "devices"]
+        value_name = "LIST",
+        value_delimiter = ',',
+        required_unless_present_any = ["containerfile", "devices", "consumers"]
     )]
-    drivers: Vec<String>,
+    drivers: Vec<DriverName>,
     /// Device whose drivers to look for; @FILE reads what lspci -nn prints
     ///
     /// A modalias (pci:v00001000d…), vendor and device (1000:005b), or @FILE with
     /// the output of lspci -nn or of cat /sys/bus/*/devices/*/modalias on the
-    /// target machine: of those, storage and network count.
+    /// target machine: of those, storage and network count. Vendor and device find
+    /// drivers that name both; those of a whole class (AHCI, NVMe) take a modalias
+    /// or a line of lspci -nn.
     #[arg(long = "device", value_name = "DEVICE", requires = "subject")]
-    devices: Vec<String>,
+    devices: Vec<Devices>,
     /// Containerfile of the pool that the node will be in
     #[arg(long, value_name = "FILE")]
     containerfile: Option<PathBuf>,
@@ -58,6 +71,13 @@ pub(super) struct CheckArgs {
     /// it on their first boot in the cluster.
     #[arg(long, value_name = "IMAGE", requires = "subject")]
     os_image: Option<ImageRef>,
+    /// Manifests of the pool that the node will be in
+    ///
+    /// A file, or a directory such as the one of openshift-install. Objects that have
+    /// the initramfs made anew on nodes are looked for: MachineConfigs that run
+    /// rpm-ostree initramfs --enable, InitramfsModules.
+    #[arg(long = "manifest", value_name = "FILE|DIR", requires = "subject")]
+    manifests: Vec<PathBuf>,
     /// Tell what a stage is, and the facts behind its verdicts
     #[arg(long, value_name = "STAGE", value_parser = stage)]
     explain: Vec<Stage>,
@@ -65,13 +85,58 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     #[command(flatten)]
+    consumers: ConsumerArgs,
+    #[command(flatten)]
     access: ImageArgs,
+}
+
+/// What `--device` names.
+#[derive(Clone, Debug)]
+struct Devices(Vec<Device>);
+
+impl FromStr for Devices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let devices = match text.strip_prefix('@') {
+            Some(path) => read_up_to(Path::new(path), DEVICES_READ_BYTES)
+                .and_then(|bytes| stages::booting_devices(&String::from_utf8_lossy(&bytes))),
+            None => stages::booting_devices(text),
+        };
+        devices.map(Self).map_err(|error| {
+            let advice = match Path::new(text).is_file() {
+                true => format!("; a file is read with @ in front: @{text}"),
+                false => String::new(),
+            };
+            format!("{error:#}{advice}")
+        })
+    }
 }
 
 /// Drivers by stages.
 struct Boot {
     release: String,
     drivers: Vec<Presence>,
+    /// The same of the boots alone, as the cluster's stages go on with them: without what a later dracut
+    /// would do to a node.
+    boots: Vec<Presence>,
+    /// What roots are mounted with.
+    mounts: Vec<Presence>,
+    /// Drivers that a later dracut would leave out.
+    left_out: Vec<String>,
+    /// Of a medium as a whole; an image has no parts that could be of another one.
+    soundness: Option<Soundness>,
+    /// What would be known if more were known of the devices.
+    notes: Vec<String>,
+}
+
+/// What is asked for, and what is known besides the subject.
+struct Known<'a> {
+    /// The drivers that were named.
+    named: Vec<String>,
+    containerfile: Option<&'a [u8]>,
+    /// What has initramfs made anew on nodes.
+    reruns: Vec<Rerun>,
 }
 
 /// What is wrong with a Containerfile.
@@ -83,26 +148,74 @@ struct Lint {
 
 impl CheckArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
+        let named = each_once(&self.drivers)?;
         let containerfile = match &self.containerfile {
             Some(path) => Some(read_up_to(path, CONTAINERFILE_READ_BYTES)?),
             None => None,
         };
-        let containerfile = containerfile.as_deref();
-        let boot = match &self.subject {
-            Some(subject) => Some(self.look_into(subject, containerfile, terminal)?),
-            None => None,
+        let known = Known {
+            named,
+            containerfile: containerfile.as_deref(),
+            reruns: self.reruns()?,
         };
-        let release = boot.as_ref().map(|boot| &*boot.release);
-        let lint = match (&self.containerfile, containerfile) {
-            (Some(path), Some(content)) => Some(self.lint(path, content, release)),
+        let verdicts = self.consumers.judge(self.subject.as_deref())?;
+        // Without drivers to look for, only the ISO itself is looked into.
+        let is_asked = verdicts.is_empty() || !(self.drivers.is_empty() && self.devices.is_empty());
+        let boot = match &self.subject {
+            Some(subject) if is_asked => Some(self.look_into(subject, &known, terminal)?),
             _ => None,
         };
-        let drivers = boot.as_ref().map_or(&[][..], |boot| &boot.drivers);
-        let hint = stages::repair(drivers);
-        let complete =
-            !drivers.iter().any(Presence::fails) && lint.as_ref().is_none_or(Lint::is_harmless);
+        let boot = boot.as_ref();
+        let release = boot.map(|boot| &*boot.release);
+        let drivers = boot.map_or(&[][..], |boot| &boot.drivers);
+        let mounts = boot.map_or(&[][..], |boot| &boot.mounts);
+        let all = [drivers, mounts].concat();
+        let lint = match (&self.containerfile, known.containerfile) {
+            (Some(path), Some(content)) => Some(lint(path, content, &known.named, boot)),
+            _ => None,
+        };
+        ensure!(
+            !drivers.is_empty() || lint.is_some() || !verdicts.is_empty(),
+            "no driver, no Containerfile and no program was judged"
+        );
+        let soundness = boot.and_then(|boot| boot.soundness.as_ref());
+        let faults = soundness.map_or(&[][..], |soundness| &soundness.faults);
+        let mut notes: Vec<&String> = Vec::new();
+        notes.extend(soundness.iter().flat_map(|soundness| &soundness.notes));
+        notes.extend(boot.into_iter().flat_map(|boot| &boot.notes));
+        let not_judged = match boot.is_some() {
+            true => "no driver is named, so none was looked for",
+            false if lint.is_some() => {
+                "only the Containerfile was read, and no image or medium was looked into"
+            }
+            false => "only whether programs take the ISO was judged, and no driver was looked for",
+        };
+        let not_judged = not_judged.to_owned();
+        if drivers.is_empty() {
+            notes.push(&not_judged);
+        }
+        let missing = stages_where(&all, Presence::fails);
+        let open = stages_where(&all, |presence| presence.verdict.is_open());
+        let fails = !missing.is_empty()
+            || !faults.is_empty()
+            || lint.as_ref().is_some_and(|lint| !lint.is_harmless())
+            || verdicts.iter().any(|verdict| !verdict.taken);
+        let complete = !fails && open.is_empty() && !drivers.is_empty();
+        let hint = stages::repair(drivers)
+            .or_else(|| stages::repair_mounts(mounts))
+            .or_else(|| stages::repair_kept(&boot?.left_out));
         if let Some(path) = &self.junit {
-            std::fs::write(path, junit(drivers))
+            let wholes = [
+                soundness.map(|soundness| Whole {
+                    class: "medium",
+                    name: self.subject.clone().unwrap_or_default(),
+                    failures: soundness.faults.clone(),
+                }),
+                lint.as_ref().map(Lint::whole),
+            ];
+            let programs = verdicts.iter().map(consumers::whole);
+            let wholes: Vec<Whole> = wholes.into_iter().flatten().chain(programs).collect();
+            std::fs::write(path, junit(&all, &wholes))
                 .with_context(|| format!("writing {}", path.display()))?;
         }
         let value = json!({
@@ -110,101 +223,167 @@ impl CheckArgs {
             "subject": self.subject,
             "kernel": release,
             "complete": complete,
+            "missing": missing,
+            "open": open,
+            "faults": faults,
             "drivers": drivers,
+            "mounts": mounts,
+            "notes": notes,
             "hint": hint,
             "containerfile": lint,
+            "for": verdicts,
         });
         let mut parts = Vec::new();
-        if let Some(release) = release
-            && !drivers.is_empty()
-        {
-            let table = presence_table(drivers, terminal);
-            parts.push(format!("kernel {release}\n\n{table}"));
+        if let Some(release) = release {
+            let mut text = format!("kernel {release}\n");
+            let rows = shown(drivers, mounts);
+            if !rows.is_empty() {
+                text += &format!("\n{}", presence_table(&rows, terminal));
+            }
+            parts.push(text);
         }
-        parts.extend(hint.map(|hint| format!("hint: {hint}\n")));
+        let mut rest = String::new();
+        for fault in faults {
+            let subject = self.subject.as_deref().unwrap_or_default();
+            rest += &format!("{} {subject}: {fault}\n", terminal.bad("✗"));
+        }
+        if !open.is_empty() {
+            let names: Vec<&str> = open.iter().map(|stage| stage.name()).collect();
+            rest += &format!("open, so not known to be right: {}\n", names.join(", "));
+        }
+        rest.extend(notes.iter().map(|note| format!("note: {note}\n")));
+        rest.extend(hint.map(|hint| format!("hint: {hint}\n")));
+        parts.extend(Some(rest).filter(|rest| !rest.is_empty()));
         parts.extend(lint.map(|lint| lint.text(terminal)));
+        parts.extend(consumers::text(&verdicts, terminal));
         let explained = self.explain.iter();
-        parts.extend(explained.map(|stage| explanation(*stage, drivers)));
+        parts.extend(explained.map(|stage| explanation(*stage, &all)));
         terminal.result(&value, &parts.join("\n"))?;
-        Ok(match complete {
-            true => Outcome::Done,
-            false => Outcome::Failed,
+        Ok(match fails {
+            true => Outcome::Failed,
+            false => Outcome::Done,
         })
     }
 
-    fn look_into(
-        &self,
-        subject: &str,
-        containerfile: Option<&[u8]>,
-        terminal: &Terminal,
-    ) -> Result<Boot> {
+    fn look_into(&self, subject: &str, known: &Known<'_>, terminal: &Terminal) -> Result<Boot> {
         let path = Path::new(subject);
         if Medium::is_medium(path) {
-            return self.look_into_medium(&Medium::open(path)?, containerfile, terminal);
+            return self.look_into_medium(&Medium::open(path)?, known, terminal);
         }
         let reference = subject
             .parse()
             .with_context(|| format!("{subject} is neither a medium nor an image"))?;
         let source = self.read_image(&reference, terminal)?;
         let release = &source.facts.kernel.release;
-        let (wanted, without) = self.wanted(&source.tree, release)?;
-        let mut boot = Boot {
-            release: release.clone(),
-            drivers: boot_of(&source, &wanted)?,
-        };
-        boot.drivers.extend(without.missing(&LIVE));
+        let (wanted, needed) = self.wanted(&known.named, &source.tree, release)?;
+        let parts = parts_of(&source);
+        let initramfs = parts.read_initramfs()?;
+        let mut drivers = stages::check(&parts, &initramfs, &wanted, &LIVE)?;
+        let mut mounts = stages::mounts(&parts, &initramfs, live_root(&source.facts.image)?)?;
+        let composefs = sysroot::mounts_composefs(&initramfs)?;
+        let disk = stages::mounts(&parts, &initramfs, Root::Disk { composefs })?;
+        mounts.extend(disk);
+        drivers.extend(needed.missing(&LIVE));
         // What is installed is what boots live.
-        let installed = boot.drivers.clone().into_iter().map(|presence| Presence {
-            stage: match presence.stage {
-                Stage::LiveInitramfs => Stage::InstallInitramfs,
-                _ => Stage::InstallRoot,
-            },
-            ..presence
-        });
-        boot.drivers.extend(installed);
-        let origin = source.origin.to_string();
+        let installed: Vec<Presence> = drivers
+            .iter()
+            .cloned()
+            .map(|presence| Presence {
+                stage: match presence.stage {
+                    Stage::LiveInitramfs => Stage::InstallInitramfs,
+                    _ => Stage::InstallRoot,
+                },
+                ..presence
+            })
+            .collect();
+        drivers.extend(installed);
+        let boots = drivers.clone();
+        let reruns = &known.reruns;
+        let left_out = stages::keep(&mut drivers, &source.tree, &initramfs, release, reruns)?;
+        let boot = Boot {
+            release: release.clone(),
+            drivers,
+            boots,
+            mounts,
+            left_out,
+            soundness: None,
+            notes: Vec::new(),
+        };
         let system = System {
             root: &source.tree,
             release,
-            origin: Some(&origin),
+            origin: Some(&source.origin),
         };
-        let in_cluster = self.in_cluster(&system, &wanted, containerfile, terminal)?;
-        boot.drivers.extend(in_cluster);
-        sort(&mut boot.drivers, &wanted);
-        Ok(boot)
+        self.finish(&system, boot, &wanted, needed, known, terminal)
     }
 
     fn look_into_medium(
         &self,
         medium: &Medium,
-        containerfile: Option<&[u8]>,
+        known: &Known<'_>,
         terminal: &Terminal,
     ) -> Result<Boot> {
         let root = medium.root();
         let release = kernel::release_in(root)?;
-        let (wanted, without) = self.wanted(root, &release)?;
+        let (wanted, needed) = self.wanted(&known.named, root, &release)?;
         let arguments = medium.arguments()?;
         let parts = medium.parts(&release, &arguments);
-        let mut drivers = stages::check(&parts, &wanted, medium.stages())?;
-        drivers.extend(without.missing(medium.stages()));
+        let initramfs = parts.read_initramfs()?;
+        let threads = self.access.threads().get();
+        let soundness = Soundness::of(medium, &release, &initramfs, threads, terminal)?;
+        let mut drivers = stages::check(&parts, &initramfs, &wanted, medium.stages())?;
+        let mut mounts = stages::mounts(&parts, &initramfs, medium.boot_root(&initramfs)?)?;
+        drivers.extend(needed.missing(medium.stages()));
+        let mut installed = initramfs;
         if let Some(initrd) = &medium.installed_initrd(&release)? {
             // Arguments of a live boot are not those of what it installs.
             let parts = Parts {
                 initrd,
-                arguments: &[],
+                arguments: &medium.installed_arguments()?,
                 ..parts
             };
-            drivers.extend(stages::check(&parts, &wanted, &INSTALL)?);
+            installed = parts.read_initramfs()?;
+            drivers.extend(stages::check(&parts, &installed, &wanted, &INSTALL)?);
+            let composefs = sysroot::mounts_composefs(&installed)?;
+            let root = Root::Disk { composefs };
+            mounts.extend(stages::mounts(&parts, &installed, root)?);
         }
+        let boots = drivers.clone();
+        let left_out = stages::keep(&mut drivers, root, &installed, &release, &known.reruns)?;
         let origin = medium.origin()?;
         let system = System {
             root,
             release: &release,
-            origin: origin.as_deref(),
+            origin: origin.as_ref(),
         };
-        drivers.extend(self.in_cluster(&system, &wanted, containerfile, terminal)?);
-        sort(&mut drivers, &wanted);
-        Ok(Boot { release, drivers })
+        let boot = Boot {
+            release: release.clone(),
+            drivers,
+            boots,
+            mounts,
+            left_out,
+            soundness: Some(soundness),
+            notes: Vec::new(),
+        };
+        self.finish(&system, boot, &wanted, needed, known, terminal)
+    }
+
+    /// Adds to the verdicts on the boots those on the cluster.
+    fn finish(
+        &self,
+        system: &System<'_>,
+        mut boot: Boot,
+        wanted: &[String],
+        needed: Needed,
+        known: &Known<'_>,
+        terminal: &Terminal,
+    ) -> Result<Boot> {
+        let in_cluster = self.in_cluster(system, wanted, &boot, known, terminal)?;
+        boot.drivers.extend(in_cluster);
+        needed.doubt(&mut boot.drivers);
+        sort(&mut boot.drivers, wanted);
+        boot.notes = needed.notes;
+        Ok(boot)
     }
 
     fn read_image(&self, reference: &ImageRef, terminal: &Terminal) -> Result<Glance> {
@@ -213,22 +392,24 @@ impl CheckArgs {
         Glance::read(reference, &options, &scratch, terminal)
     }
 
-    /// The drivers that are named, and those that devices ask for; devices for which there is none.
-    fn wanted(&self, root: &dyn Files, release: &str) -> Result<(Vec<String>, Needed)> {
-        let mut wanted = self.drivers.clone();
-        let mut all = Needed::default();
-        for text in &self.devices {
-            let text = match text.strip_prefix('@') {
-                Some(path) => read_up_to(Path::new(path), DEVICES_READ_BYTES)?,
-                None => text.clone().into_bytes(),
-            };
-            let needed = stages::needed(&String::from_utf8_lossy(&text), root, release)?;
-            wanted.extend(needed.drivers.clone());
-            all.without.extend(needed.without);
-        }
+    /// The drivers that are `named`, and those that devices ask for; what else is known of devices.
+    fn wanted(
+        &self,
+        named: &[String],
+        root: &dyn Files,
+        release: &str,
+    ) -> Result<(Vec<String>, Needed)> {
+        let devices = self.devices.iter().flat_map(|devices| &devices.0);
+        let devices: Vec<Device> = devices.cloned().collect();
+        let mut needed = stages::needed(&devices, root, release)?;
+        // Whoever names a driver is sure of it.
+        needed.possible.retain(|driver, _| !named.contains(driver));
+        let mut wanted = named.to_vec();
+        wanted.extend(needed.drivers.iter().cloned());
+        wanted.extend(needed.possible.keys().cloned());
         let mut seen = BTreeSet::new();
-        wanted.retain(|driver| seen.insert(kernel::canonical_name(driver)));
-        Ok((wanted, all))
+        wanted.retain(|driver| seen.insert(driver.clone()));
+        Ok((wanted, needed))
     }
 
     /// The verdicts on what comes after installation; none for systems that go into no cluster.
@@ -236,53 +417,89 @@ impl CheckArgs {
         &self,
         system: &System<'_>,
         wanted: &[String],
-        containerfile: Option<&[u8]>,
+        boot: &Boot,
+        known: &Known<'_>,
         terminal: &Terminal,
     ) -> Result<Vec<Presence>> {
-        if !system.is_openshift()? {
+        // Whoever names what the cluster does with it has a system that goes into one.
+        let is_named = self.os_image.is_some() || known.containerfile.is_some();
+        if !is_named && !system.is_openshift()? {
             return Ok(Vec::new());
         }
         let os_image = self.os_image.as_ref().map(|image| match image {
             ImageRef::Registry(name) => name.to_string(),
             other => other.to_string(),
         });
-        let booted = system.origin.and_then(Origin::registry_name);
-        let os_image_drivers = match &self.os_image {
-            Some(image) if os_image.as_deref() != booted => {
-                boot_of(&self.read_image(image, terminal)?, wanted)?
-            }
-            _ => Vec::new(),
-        };
+        let booted = system.origin.and_then(ContainerReference::registry_name);
+        let mut os_image_drivers = Vec::new();
+        let mut left_out = boot.left_out.clone();
+        if let Some(image) = &self.os_image
+            && os_image.as_deref() != booted
+        {
+            let source = self.read_image(image, terminal)?;
+            let parts = parts_of(&source);
+            let initramfs = parts.read_initramfs()?;
+            os_image_drivers = stages::check(&parts, &initramfs, wanted, &LIVE)?;
+            left_out = stages::left_out(parts.root, &initramfs, parts.release, wanted)?;
+        }
         let cluster = Cluster {
             os_image: os_image.as_deref(),
             os_image_drivers: &os_image_drivers,
-            containerfile,
+            containerfile: known.containerfile,
+            left_out: &left_out,
         };
-        stages::in_cluster(system, wanted, &cluster)
+        stages::in_cluster(system, wanted, &boot.boots, &cluster)
     }
 
-    fn lint(&self, path: &Path, content: &[u8], release: Option<&str>) -> Lint {
-        let wanted = Wanted {
-            drivers: &self.drivers,
-            kernel: release,
-        };
-        Lint {
-            path: path.to_owned(),
-            remarks: containerfile::lint(content, &wanted),
+    /// What in the manifests has initramfs made anew.
+    fn reruns(&self) -> Result<Vec<Rerun>> {
+        let mut found = Vec::new();
+        for path in &self.manifests {
+            for document in read_objects(path)? {
+                found.extend(reruns(&document.file, &document.value));
+            }
         }
+        Ok(found)
     }
 }
 
-/// The drivers in an image's initramfs and root.
-fn boot_of(source: &Glance, wanted: &[String]) -> Result<Vec<Presence>> {
+/// What is wrong with the Containerfile at `path`, for drivers that are named or were looked for.
+fn lint(path: &Path, content: &[u8], named: &[String], boot: Option<&Boot>) -> Lint {
+    let mut drivers = named.to_vec();
+    for presence in boot.iter().flat_map(|boot| &boot.drivers) {
+        // Devices without a driver are rows as well.
+        let is_name = presence.driver.parse::<DriverName>().is_ok();
+        if is_name && !drivers.contains(&presence.driver) {
+            drivers.push(presence.driver.clone());
+        }
+    }
+    let wanted = Wanted {
+        drivers: &drivers,
+        kernel: boot.map(|boot| &*boot.release),
+        left_out: boot.map_or(&[][..], |boot| &boot.left_out),
+    };
+    Lint {
+        path: path.to_owned(),
+        remarks: containerfile::lint(content, &wanted),
+    }
+}
+
+/// The stages of rows for which something is so, each once, in their order.
+fn stages_where(table: &[Presence], is_so: impl Fn(&Presence) -> bool) -> Vec<Stage> {
+    let rows = table.iter().filter(|presence| is_so(presence));
+    let stages: BTreeSet<Stage> = rows.map(|presence| presence.stage).collect();
+    stages.into_iter().collect()
+}
+
+/// What boots from an image.
+fn parts_of(source: &Glance) -> Parts<'_> {
     let kernel = &source.facts.kernel;
-    let parts = Parts {
+    Parts {
         initrd: &kernel.initramfs,
         root: &source.tree,
         release: &kernel.release,
         arguments: &source.facts.image.extra_kargs,
-    };
-    stages::check(&parts, wanted, &LIVE)
+    }
 }
 
 /// By driver as they were named, and then as a machine goes through the stages.
@@ -324,10 +541,29 @@ impl Lint {
                 text += &format!("  hint: {hint}\n");
             }
         }
-        if self.is_harmless() {
+        let warnings = self.sentences(Severity::Warning).len();
+        if self.is_harmless() && warnings == 0 {
             let good = terminal.good("✓");
             text += &format!("{good} {path}: nothing keeps the cluster from building it\n");
+        } else if self.is_harmless() {
+            let doubtful = terminal.doubtful("!");
+            text += &format!("{doubtful} {path}: whether it does what it should is not sure\n");
         }
         text
+    }
+
+    /// What is said with a severity.
+    fn sentences(&self, severity: Severity) -> Vec<String> {
+        let remarks = self.remarks.iter().filter(|r| r.severity == severity);
+        remarks.map(|remark| remark.message.clone()).collect()
+    }
+
+    /// As a test of a report.
+    fn whole(&self) -> Whole {
+        Whole {
+            class: "containerfile",
+            name: self.path.display().to_string(),
+            failures: self.sentences(Severity::Error),
+        }
     }
 }

@@ -7,12 +7,15 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::Outcome;
+use super::baked::BakedArgs;
 use super::table::Table;
 use super::terminal::Terminal;
 use crate::failure::Failure;
 use crate::hosts::Inventory;
+use crate::kernel::some_of;
 use crate::media::{HostFile, HostsPlan, HostsRequest};
 use crate::progress::Progress;
+use crate::record::Record;
 use crate::staging::Staging;
 
 /// Make media for each machine of an inventory
@@ -45,6 +48,8 @@ pub(super) struct HostsArgs {
     /// Where machines will find the tree: http://… or https://…
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    #[command(flatten)]
+    baked: BakedArgs,
     /// Directory to write to [default: DIR]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -79,9 +84,16 @@ impl HostsArgs {
             iso: self.media.contains(&Medium::Iso),
             pxe_url: self.url.filter(|_| pxe),
         };
-        let plan = HostsPlan::new(&request, &output)?;
         let hosts = &request.inventory.hosts;
-        let erased = hosts.iter().filter(|host| host.disk.is_some()).count();
+        let record = Record::read(&request.directory)?;
+        let outcome = self.baked.check_hosts(&record, hosts, terminal)?;
+        let plan = HostsPlan::new(&request, &output)?;
+        let installing = || hosts.iter().filter(|host| host.disk.is_some());
+        let erased = installing().count();
+        let without: Vec<&str> = installing()
+            .filter(|host| host.ignition.is_none())
+            .map(|host| host.name.as_str())
+            .collect();
         let files = if self.dry_run {
             plan.files
         } else {
@@ -92,6 +104,7 @@ impl HostsArgs {
             "output": output,
             "written": !self.dry_run,
             "files": files,
+            "installed-without-ignition": without,
         });
         let verb = match self.dry_run {
             true => "would be written to",
@@ -104,12 +117,29 @@ impl HostsArgs {
             output.display()
         );
         terminal.result(&value, &text)?;
+        if !without.is_empty() {
+            terminal.warn(&format!(
+                "the inventory has no Ignition config for machines that install, so they join no \
+                 cluster unless the media have one: {}",
+                some_of(&without)
+            ));
+        }
         if erased > 0 {
             terminal.warn(&format!(
                 "{erased} machines install when they boot from these, and erase their disks without asking"
             ));
         }
-        Ok(Outcome::Done)
+        let without = hosts
+            .iter()
+            .filter(|host| host.disk.is_some() && host.ignition.is_none());
+        let without: Vec<&str> = without.map(|host| host.name.as_str()).collect();
+        if !without.is_empty() {
+            terminal.warn(&format!(
+                "no Ignition config is named for {}, so nobody can log in once they are installed",
+                without.join(", ")
+            ));
+        }
+        Ok(outcome)
     }
 }
 

@@ -7,12 +7,13 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 
+use super::driver_names::each_once;
 use super::image_args::ImageArgs;
 use super::report::presence_table;
 use super::terminal::Terminal;
 use super::{Outcome, read_up_to};
 use crate::image::{self, ImageRef, Target};
-use crate::kernel::FILE_MAX_BYTES;
+use crate::kernel::{DriverName, FILE_MAX_BYTES};
 use crate::layer::{self, Added, Layer, Request};
 use crate::media::Glance;
 use crate::progress::Progress;
@@ -21,8 +22,10 @@ use crate::progress::Progress;
 ///
 /// Adds kernel modules below /usr/lib/modules/<release>/extra, or repairs an
 /// image whose drivers are not in every place they are needed: indexes modules
-/// anew and appends drivers, firmware and indexes to the initramfs. Layers of the
-/// image stay as they are, so that nodes download the new one only.
+/// anew and appends drivers, firmware and indexes to the initramfs. Files in
+/// /usr/lib/dracut/dracut.conf.d have every later run of dracut take the drivers,
+/// on nodes as well. Layers of the image stay as they are, so that nodes download
+/// the new one only.
 #[derive(Debug, Args)]
 pub(super) struct LayerArgs {
     /// Image to build on, as for bake
@@ -47,9 +50,9 @@ pub(super) struct LayerArgs {
     /// Put drivers of the image where they are missing
     #[arg(long, requires = "drivers")]
     repair: bool,
-    /// Driver that shall be there at every boot
-    #[arg(long = "driver", value_name = "NAME")]
-    drivers: Vec<String>,
+    /// Drivers that shall be there at every boot
+    #[arg(long = "driver", value_name = "LIST", value_delimiter = ',')]
+    drivers: Vec<DriverName>,
     /// Load the drivers at boot, whatever the hardware
     #[arg(long)]
     load: bool,
@@ -65,6 +68,7 @@ pub(super) struct LayerArgs {
 
 impl LayerArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
+        let drivers = each_once(&self.drivers)?;
         let request = Request {
             modules: self
                 .add
@@ -76,7 +80,7 @@ impl LayerArgs {
                 .iter()
                 .map(|text| firmware(text))
                 .collect::<Result<_>>()?,
-            drivers: self.drivers.clone(),
+            drivers,
             load: self.load,
         };
         let scratch = std::env::temp_dir();
@@ -85,7 +89,7 @@ impl LayerArgs {
         let (tree, facts) = (&source.tree, &source.facts);
         let layer = layer::compose(tree, facts, &request, terminal)?;
         for warning in &layer.warnings {
-            terminal.warn(&format!("indexing modules: {warning}"));
+            terminal.warn(warning);
         }
         let containerfile = self.containerfile(&request, &source);
         let mut stored = None;
@@ -132,7 +136,9 @@ impl LayerArgs {
                 text += "\nA Containerfile that would have done the same:\n\n";
                 text += &containerfile;
             }
-            None if layer.is_empty() => text += "\nnothing to do: the image is as it should be\n",
+            None if layer.is_empty() => {
+                text += "\nnothing to do: the drivers are in initramfs and root already\n"
+            }
             None => {}
         }
         terminal.result(&value, &text)?;
@@ -172,7 +178,7 @@ impl LayerArgs {
         let drivers: Vec<&str> = self
             .drivers
             .iter()
-            .map(String::as_str)
+            .map(DriverName::as_str)
             .chain(
                 request
                     .modules

@@ -1,8 +1,11 @@
 //! The command line: one file per subcommand, and the terminal. The only room that prints.
 
 mod bake;
+mod baked;
 mod cache_args;
 mod check;
+mod consumers;
+mod driver_names;
 mod generate;
 mod hosts;
 mod image_args;
@@ -40,6 +43,11 @@ enum Outcome {
     /// Done, but a check does not hold.
     Doubtful,
 }
+
+/// Options that are each right, but not together. Ends the program as what clap finds does.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
 
 /// Turn a layered CoreOS container image into media that boot
 ///
@@ -90,7 +98,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal.error(&format!("{error:#}"), hint(&error).as_deref());
-            ExitCode::from(1)
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `coreos-bake prepare`: have openshift-install install what was baked.
 
-mod bake;
 #[cfg(test)]
 mod commands;
 mod paths;
@@ -13,21 +12,24 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::baked::BakedArgs;
+use super::driver_names::each_once;
 use super::table::Table;
 use super::terminal::Terminal;
 use super::{Outcome, read_up_to};
 use crate::failure::Failure;
-use crate::openshift::directory::{Directory, Edit, Plan, State, undo};
+use crate::kernel::DriverName;
+use crate::openshift::directory::{Directory, Edit, Plan, undo};
 use crate::openshift::{
-    BootImages, DayTwo, Derivation, Driver, FIRMWARE_MAX_BYTES, Firmware, Note, Objects,
+    BootImages, DayTwo, Derivation, Driver, FIRMWARE_MAX_BYTES, Firmware, Media, Note, Objects,
     PushSecret, PushSpec, Release, Request, RequestError, Role, Seed, objects,
 };
+use crate::record::Record;
 use crate::staging::Staging;
-use bake::Bake;
 use paths::PathArgs;
 
-/// A list of a driver's.
-type ListOf = fn(&mut Driver) -> &mut Vec<String>;
+/// Takes what an option says of a driver.
+type Take = fn(&mut Driver, &str) -> Result<()>;
 
 /// Longest Containerfile and longest push secret that are read; the cluster takes less.
 const INPUT_MAX_BYTES: u64 = 1 << 20;
@@ -36,10 +38,11 @@ const INPUT_MAX_BYTES: u64 = 1 << 20;
 ///
 /// DIR is the directory that openshift-install was given. After `create manifests`,
 /// adds MachineConfigs with the nodes' image, kernel arguments and drivers. After
-/// `create ignition-configs`, puts the drivers into the Ignition configs; run it both
-/// times. For an agent-based installation, run it before `agent create image`. What
-/// the nodes could not come up with is refused, and nothing is changed then. With
-/// --path, prints all steps of an installation instead; DIR need not be there yet.
+/// `create ignition-configs` (of a single node: `create single-node-ignition-config`),
+/// puts the drivers into the Ignition configs; run it both times. For an agent-based
+/// installation, run it before `agent create image`. What the nodes could not come up
+/// with is refused, and nothing is changed then. With --path, prints all steps of an
+/// installation instead; DIR need not be there yet.
 #[derive(Debug, Args)]
 pub(super) struct PrepareArgs {
     /// Install directory
@@ -56,6 +59,14 @@ pub(super) struct PrepareArgs {
     /// Image that nodes run, by digest: NAME@sha256:…
     #[arg(long, value_name = "IMAGE")]
     os_image: Option<String>,
+    /// Nodes may run the release's own image: it has the drivers
+    #[arg(long)]
+    allow_release_image: bool,
+    /// DIR may be of another release than --release names
+    #[arg(long)]
+    allow_other_release: bool,
+    #[command(flatten)]
+    baked: BakedArgs,
     /// Machines that boot the media [default: all of DIR]
     #[arg(long = "role", value_name = "ROLE")]
     roles: Vec<Role>,
@@ -87,12 +98,12 @@ pub(super) struct PrepareArgs {
 
 #[derive(Debug, Args)]
 struct DriverArgs {
-    /// Driver to look for at every boot [default: those of --bake]
-    #[arg(long = "driver", value_name = "NAME")]
-    names: Vec<String>,
-    /// Driver to load by name, as no hardware asks for it
-    #[arg(long = "load", value_name = "NAME")]
-    load: Vec<String>,
+    /// Drivers to look for at every boot [default: those of --bake]
+    #[arg(long = "driver", value_name = "LIST", value_delimiter = ',')]
+    names: Vec<DriverName>,
+    /// Drivers to load by name, as no hardware asks for them
+    #[arg(long = "load", value_name = "LIST", value_delimiter = ',')]
+    load: Vec<DriverName>,
     /// Option of a driver
     #[arg(long = "driver-option", value_name = "NAME:OPT=VALUE")]
     options: Vec<String>,
@@ -130,11 +141,16 @@ impl PrepareArgs {
         if self.undo {
             return self.undo(terminal);
         }
+        each_once(&self.drivers.names)?;
+        each_once(&self.drivers.load)?;
         if let Some(path) = self.path.path() {
             return self.tell(path, terminal);
         }
         let directory = Directory::read(&self.directory, SystemTime::now())?;
-        let objects = self.objects(&directory)?;
+        let record = self.bake.as_deref().map(Record::read).transpose()?;
+        let request = self.request(Some(&directory), record.as_ref(), directory.roles())?;
+        let objects = self.objects(&request, record.is_some())?;
+        let outcome = self.check_baked(record.as_ref(), &request, terminal)?;
         let plan = Plan::new(&directory, &objects)?;
         if !self.dry_run {
             let staged = self.stage_day_two(&objects.day_two)?;
@@ -146,7 +162,7 @@ impl PrepareArgs {
         let value = self.value(&directory, &plan, &objects);
         let text = self.text(&directory, &plan, &objects);
         terminal.result(&value, &text)?;
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
 
     fn undo(&self, terminal: &Terminal) -> Result<Outcome> {
@@ -154,7 +170,11 @@ impl PrepareArgs {
         let value = json!({
             "schema": "coreos-bake/prepare/v1",
             "directory": self.directory,
-            "undone": { "restored": undone.restored, "removed": undone.removed },
+            "undone": {
+                "restored": undone.restored,
+                "removed": undone.removed,
+                "consumed": undone.consumed,
+            },
         });
         let restored = undone.restored.iter().map(|path| ("restored", path));
         let removed = undone.removed.iter().map(|path| ("removed", path));
@@ -162,49 +182,94 @@ impl PrepareArgs {
         let mut text: String = lines
             .map(|(what, path)| format!("{what:8} {path}\n"))
             .collect();
-        text += &format!("{} is as it was\n", self.directory.display());
+        let place = self.directory.display();
+        text += &match undone.consumed {
+            true => format!(
+                "the record is removed; what openshift-install has consumed in {place} is not restored\n"
+            ),
+            false => format!("{place} is as it was\n"),
+        };
         terminal.result(&value, &text)?;
         Ok(Outcome::Done)
     }
 
-    /// What the directory needs, or why its machines would not come up.
-    fn objects(&self, directory: &Directory) -> Result<Objects> {
-        let bake = self.bake.as_deref().map(Bake::read).transpose()?;
-        let release = self.release.context("no release is given")?;
-        let media = bake.as_ref().map(|bake| bake.media.clone());
-        let of_bake = bake.as_ref().and_then(|bake| bake.os_image.clone());
-        let os_image = self.os_image.clone().or_else(|| of_bake.clone());
-        let os_image_derivation = match (&bake, os_image == of_bake) {
-            (Some(bake), true) => bake.media.derivation,
+    /// What is asked for, by the options, the record of the bake and the install directory. `roles` are
+    /// those of whom no option names.
+    fn request(
+        &self,
+        directory: Option<&Directory>,
+        record: Option<&Record>,
+        roles: &BTreeSet<Role>,
+    ) -> Result<Request> {
+        let media = record.map(media);
+        let of_bake = || record.and_then(Record::os_image);
+        let os_image = self.os_image.clone().or_else(of_bake);
+        // By whatever name nodes pull it.
+        let digest = os_image.as_deref().and_then(|image| image.split_once('@'));
+        let is_baked = record
+            .zip(digest)
+            .is_some_and(|(record, (_, digest))| record.image.manifest_digest == digest);
+        let os_image_derivation = match &media {
+            Some(media) if is_baked => media.derivation,
             _ => Derivation::Unknown,
         };
-        let boot_images = bake.as_ref().and_then(|bake| {
+        let boot_images = record.and_then(|record| {
             Some(BootImages {
-                platform: directory.platform()?.parse().ok()?,
-                os_version: bake.os_version.clone(),
+                platform: directory?.platform()?.parse().ok()?,
+                os_version: record.os.version.clone(),
             })
         });
-        let roles: BTreeSet<Role> = self.roles.iter().copied().collect();
-        let request = Request {
-            release,
-            roles: match roles.is_empty() {
-                true => directory.roles().clone(),
-                false => roles,
+        let told_release = directory.and_then(Directory::told_release).cloned();
+        Ok(Request {
+            release: self.release.context("no release is given")?,
+            told_release: told_release.filter(|_| !self.allow_other_release),
+            roles: match self.roles.is_empty() {
+                true => roles.clone(),
+                false => self.roles.iter().copied().collect(),
             },
             media,
             os_image,
+            release_image: self.allow_release_image,
+            imaged_pools: directory.map(Directory::imaged_pools).unwrap_or_default(),
             os_image_derivation,
-            drivers: self.drivers.drivers(bake.as_ref())?,
+            os_image_is_baked: is_baked,
+            drivers: self.drivers.drivers(record)?,
             kernel_arguments: self.kargs.clone(),
             seed: self.seed.seed()?,
             boot_images,
-            pull_secret: directory.pull_secret().cloned(),
+            pull_secret: directory.and_then(Directory::pull_secret).cloned(),
             anonymous_pull: self.anonymous_pull,
-            found: directory.found().to_vec(),
+            found: directory.map_or_else(Vec::new, |directory| directory.found().to_vec()),
+        })
+    }
+
+    /// Whether the media have the drivers of the request.
+    fn check_baked(
+        &self,
+        record: Option<&Record>,
+        request: &Request,
+        terminal: &Terminal,
+    ) -> Result<Outcome> {
+        let Some(record) = record else {
+            return Ok(Outcome::Done);
         };
-        let mut objects = objects(&request).map_err(refused)?;
-        if directory.names_image() {
-            objects.notes.retain(|note| note.id != "no-os-image");
+        let drivers: Vec<&str> = request.drivers.iter().map(|d| d.name.as_str()).collect();
+        let bootstraps = request.roles.contains(&Role::Bootstrap);
+        self.baked.check(record, &drivers, bootstraps, terminal)
+    }
+
+    /// What the directory needs, or why its machines would not come up.
+    fn objects(&self, request: &Request, is_baked: bool) -> Result<Objects> {
+        let mut objects = objects(request).map_err(refused)?;
+        if is_baked && request.drivers.is_empty() {
+            objects.notes.push(Note {
+                id: "no-drivers",
+                sentence:
+                    "no driver was looked for when the media were baked, and none is named here; \
+                           name those that the machines need with --driver, of bake and of this"
+                        .to_owned(),
+                commands: Vec::new(),
+            });
         }
         if objects.manifests.is_empty() && objects.fragments.is_empty() {
             return Err(Failure::new(
@@ -280,13 +345,42 @@ impl PrepareArgs {
             (_, true, _) => format!("{files} of {place} ({stage}) would change\n"),
             (_, false, _) => format!("{files} of {place} ({stage}) changed; --undo restores\n"),
         };
-        if self.output.is_none() && !objects.day_two.is_empty() {
-            text += "the files named day2-… are written with --output\n";
-        }
-        if let Some(next) = next_step(directory.state(), &self.directory) {
+        text += &self.day_two_text(objects);
+        if let Some(next) = next_step(directory) {
             text += &format!("next: {next}\n");
         }
         text
+    }
+}
+
+impl PrepareArgs {
+    /// Where the files for the running cluster are.
+    fn day_two_text(&self, objects: &Objects) -> String {
+        let Some(output) = &self.output else {
+            return match objects.day_two.is_empty() {
+                true => String::new(),
+                false => "the files named day2-… are written with --output\n".to_owned(),
+            };
+        };
+        let output = output.display();
+        match (objects.day_two.is_empty(), self.dry_run) {
+            (true, _) => format!("there are no files for day 2, so {output} is not written\n"),
+            (false, true) => format!("the files named day2-… would go to {output}\n"),
+            (false, false) => format!("the files named day2-… are in {output}\n"),
+        }
+    }
+}
+
+/// What the objects for a cluster have to know of the media.
+fn media(record: &Record) -> Media {
+    Media {
+        registry_name: record.options.origin.registry_name().map(str::to_owned),
+        manifest_digest: Some(record.image.manifest_digest.clone()),
+        derivation: match record.os.openshift_clients {
+            Some(true) => Derivation::Node,
+            Some(false) => Derivation::Base,
+            None => Derivation::Unknown,
+        },
     }
 }
 
@@ -330,42 +424,55 @@ fn told(note: &Note) -> String {
     )
 }
 
-fn next_step(state: State, directory: &Path) -> Option<String> {
-    let command = state.next_command()?;
+fn next_step(directory: &Directory) -> Option<String> {
+    let command = directory.next_command()?;
     Some(format!(
         "openshift-install {command} --dir {}",
-        directory.display()
+        directory.path().display()
     ))
 }
 
 impl DriverArgs {
-    fn drivers(&self, bake: Option<&Bake>) -> Result<Vec<Driver>> {
-        let named = self.names.iter().chain(&self.load);
-        let mut names: Vec<String> = Vec::new();
-        let of_bake = bake.filter(|_| self.names.is_empty());
-        for name in of_bake.iter().flat_map(|b| &b.drivers).chain(named) {
-            if !names.contains(name) {
-                names.push(name.clone());
+    /// The drivers that are named, or those of the bake.
+    fn drivers(&self, record: Option<&Record>) -> Result<Vec<Driver>> {
+        let of_bake = match record {
+            Some(record) if self.names.is_empty() => record.driver_names(),
+            _ => Vec::new(),
+        };
+        let of_bake: Vec<DriverName> = of_bake
+            .iter()
+            .map(|name| name.parse())
+            .collect::<Result<_, _>>()
+            .context("reading the drivers of the bake")?;
+        let mut drivers: Vec<Driver> = Vec::new();
+        for name in of_bake.iter().chain(&self.names).chain(&self.load) {
+            if !drivers.iter().any(|driver| driver.name == *name) {
+                drivers.push(Driver {
+                    load: self.load.contains(name),
+                    ..Driver::named(name.clone())
+                });
             }
         }
-        let mut drivers: Vec<Driver> = names
-            .into_iter()
-            .map(|name| Driver {
-                load: self.load.contains(&name),
-                name,
-                ..Driver::default()
-            })
-            .collect();
-        for (texts, field) in [
-            (&self.options, (|d| &mut d.options) as ListOf),
-            (&self.instead_of, |d| &mut d.instead_of),
-            (&self.after, |d| &mut d.after),
-        ] {
+        let takes: [(&[String], Take); 3] = [
+            (&self.options, |driver, option| {
+                driver.options.push(option.to_owned());
+                Ok(())
+            }),
+            (&self.instead_of, |driver, other| {
+                driver.instead_of.push(other.parse()?);
+                Ok(())
+            }),
+            (&self.after, |driver, other| {
+                driver.after.push(other.parse()?);
+                Ok(())
+            }),
+        ];
+        for (texts, take) in takes {
             for text in texts {
                 let (name, value) = text
                     .split_once(':')
                     .with_context(|| format!("{text:?} has no colon behind a driver's name"))?;
-                field(of_name(&mut drivers, name)?).push(value.to_owned());
+                take(of_name(&mut drivers, &name.parse()?)?, value)?;
             }
         }
         for text in &self.firmware {
@@ -385,9 +492,9 @@ impl DriverArgs {
     }
 }
 
-fn of_name<'a>(drivers: &'a mut [Driver], name: &str) -> Result<&'a mut Driver> {
+fn of_name<'a>(drivers: &'a mut [Driver], name: &DriverName) -> Result<&'a mut Driver> {
     let mut all = drivers.iter_mut();
-    all.find(|driver| driver.name == name).ok_or_else(|| {
+    all.find(|driver| driver.name == *name).ok_or_else(|| {
         Failure::new(
             format!("no driver {name} is to be prepared"),
             format!("name it with --driver {name}"),

@@ -15,9 +15,13 @@ use tokio::sync::mpsc;
 
 use self::watch::Watch;
 use super::Outcome;
+use super::baked::BakedArgs;
 use super::terminal::Terminal;
+use crate::failure::Failure;
 use crate::hosts::Inventory;
 use crate::media;
+use crate::progress::Progress;
+use crate::record::Record;
 use crate::serve::{self, Host, Ignition, Options, Server};
 
 /// Serve a bake directory to machines that boot over the network
@@ -36,6 +40,8 @@ pub(super) struct ServeArgs {
     /// Inventory of machines: .yaml or .csv
     #[arg(long, value_name = "FILE")]
     hosts: Option<PathBuf>,
+    #[command(flatten)]
+    baked: BakedArgs,
     /// Boot machines of the inventory only
     #[arg(long, requires = "hosts")]
     strict: bool,
@@ -67,18 +73,41 @@ pub(super) struct ServeArgs {
 
 impl ServeArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
+        let record = Record::read(&self.directory)?;
+        let boots = record.network_boot().is_ok();
         if let Some(network) = &self.dnsmasq {
-            let url = self
-                .url
-                .unwrap_or_else(|| format!("http://{}", self.listen));
+            if !boots {
+                return Err(Failure::new(
+                    format!("{} has no PXE set to boot", self.directory.display()),
+                    "bake with `-f pxe`",
+                )
+                .into());
+            }
+            let url = match self.url {
+                Some(url) => url,
+                None if self.listen.ip().is_loopback() || self.listen.ip().is_unspecified() => {
+                    return Err(Failure::new(
+                        format!("machines can't reach a server at http://{}", self.listen),
+                        "say with --url or --listen where they can: http://192.168.1.5:8080",
+                    )
+                    .into());
+                }
+                None => format!("http://{}", self.listen),
+            };
             let lines = serve::dnsmasq_lines(&url, network, &self.tftp_root);
             let value = json!({ "schema": "coreos-bake/dnsmasq/v1", "configuration": lines });
             terminal.result(&value, &lines)?;
             return Ok(Outcome::Done);
         }
-        let (hosts, withheld) = match &self.hosts {
-            Some(path) => known(path, &self.directory)?,
-            None => (Vec::new(), Vec::new()),
+        let inventory = self.hosts.as_deref().map(Inventory::read).transpose()?;
+        let machines = inventory.as_ref().map_or(&[][..], |i| &i.hosts);
+        let outcome = self.baked.check_hosts(&record, machines, terminal)?;
+        if !boots {
+            terminal.warn("there is no PXE set: files are handed out, and nothing is booted");
+        }
+        let (hosts, withheld) = match (&self.hosts, inventory) {
+            (Some(path), Some(inventory)) => known(path, inventory, &self.directory)?,
+            _ => (Vec::new(), Vec::new()),
         };
         let options = Options {
             listen: self.listen,
@@ -115,14 +144,13 @@ impl ServeArgs {
         });
         watch.end();
         served?;
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
 }
 
 /// The machines of the inventory at `path` as the server knows them, and the files that are not for
 /// everyone.
-fn known(path: &Path, directory: &Path) -> Result<(Vec<Host>, Vec<PathBuf>)> {
-    let inventory = Inventory::read(path)?;
+fn known(path: &Path, inventory: Inventory, directory: &Path) -> Result<(Vec<Host>, Vec<PathBuf>)> {
     let overlays = media::overlays(directory, &inventory)?;
     let mut withheld = vec![path.to_owned()];
     let mut hosts = Vec::new();

@@ -21,6 +21,33 @@ const SETTINGS: [&str; 6] = [
 const SCRATCH: [&str; 5] = ["/home", "/opt", "/root", "/tmp", "/var"];
 /// Programs of these directories are known by their names.
 const PROGRAMS: [&str; 4] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin"];
+/// Programs whose words are no paths or packages that the image gets: those that print, look or remove.
+const BRING_NOTHING: [&str; 24] = [
+    "[",
+    "cat",
+    "cd",
+    "chmod",
+    "chown",
+    "echo",
+    "find",
+    "grep",
+    "ls",
+    "lsmod",
+    "mkdir",
+    "modinfo",
+    "modprobe",
+    "printf",
+    "rm",
+    "rmdir",
+    "sha256sum",
+    "stat",
+    "strip",
+    "sync",
+    "tee",
+    "test",
+    "true",
+    "unlink",
+];
 const INTERPRETERS: [&str; 9] = [
     "sh",
     "bash",
@@ -89,6 +116,8 @@ pub(super) struct History {
     pub(super) settings: Vec<Setting>,
     /// Paths and packages that instructions name, for finding a driver.
     pub(super) names: Vec<String>,
+    /// What is removed, with the line.
+    pub(super) removed: Vec<(u32, String)>,
     /// DRACUT_NO_XATTR is set for all.
     no_xattr: bool,
     /// rpm-ostree's wrapper stands for the programs that rpm scripts call.
@@ -239,7 +268,11 @@ impl History {
                 self.wrapped = true;
                 return;
             }
-            "echo" | "printf" | "cat" | "tee" | "mkdir" => {}
+            "rm" | "unlink" => {
+                let removed = words.iter().map(|word| (line, word.clone()));
+                self.removed.extend(removed);
+            }
+            program if BRING_NOTHING.contains(&program) => {}
             _ => self.names.extend(words.iter().cloned()),
         }
         if self.packages(command) {

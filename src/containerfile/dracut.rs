@@ -229,18 +229,6 @@ fn sets(text: &str, name: &str, value: &str) -> bool {
     plain.split(['\n', ';']).any(|line| line.ends_with(&wanted))
 }
 
-/// Names that a text of dracut.conf gives to `option` (`add_drivers+=" a b "`).
-pub(super) fn names_in<'a>(text: &'a str, options: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
-    text.split(['\n', ';'])
-        .filter_map(|line| line.split_once('='))
-        .filter(|(left, _)| {
-            let left = left.trim().trim_end_matches('+');
-            options.iter().any(|option| left.ends_with(option))
-        })
-        .flat_map(|(_, right)| right.split(|c: char| c.is_whitespace() || "'\"\\".contains(c)))
-        .filter(|name| !name.is_empty())
-}
-
 fn elsewhere(line: u32, what: &str) -> Remark {
     Remark::error(
         "initramfs-elsewhere",

@@ -163,6 +163,9 @@ pub struct Wanted<'a> {
     pub drivers: &'a [String],
     /// Release of the kernel in the stage `configs`, if it is known.
     pub kernel: Option<&'a str>,
+    /// Those of the drivers that are in the image below, but that its dracut leaves out of an
+    /// initramfs unless they are named.
+    pub left_out: &'a [String],
 }
 
 /// Remarks about all of `spec.containerFile`, sorted by line. Only the entry that the build reads is
@@ -208,8 +211,11 @@ fn sorted(mut remarks: Vec<Remark>) -> Vec<Remark> {
     remarks
 }
 
+/// The rule of the remark that a driver has to be in the image below, as no instruction brings it.
+pub const LEFT_TO_BASE: &str = "driver-left-to-base";
+
 /// Every rule, sorted.
-pub const RULES: [&str; 47] = [
+pub const RULES: [&str; 49] = [
     "arg-before-from",
     "arg-without-value",
     "builder-kernel",
@@ -226,9 +232,11 @@ pub const RULES: [&str; 47] = [
     "dracut-without-force",
     "dracut-xattr",
     "driver-blocked",
-    "driver-left-to-base",
+    "driver-dropped",
+    LEFT_TO_BASE,
     "driver-not-named",
     "driver-omitted",
+    "driver-removed",
     "duplicate-entry",
     "entitled-repository",
     "entry-ignored",

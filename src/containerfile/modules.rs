@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::changes::{Certainty, Event, History, Kind};
-use super::dracut::{Call, names_in};
+use super::dracut::Call;
 use super::heredoc::excerpt;
 use super::packages::name;
 use super::parse::{Action, File, Step};
 use super::paths::normal;
-use super::{Remark, Severity, Wanted};
-use crate::kernel::{canonical_name, module_name};
+use super::{LEFT_TO_BASE, Remark, Severity, Wanted};
+use crate::kernel::{
+    NAMING, OMITTING, canonical_name, dracut_line, listed_for_dracut, module_name,
+};
 
 /// The end of a RUN that does it right.
 const REBUILD: &str = "RUN kver=$(ls /usr/lib/modules) && depmod -a \"$kver\" && DRACUT_NO_XATTR=1 dracut --force --no-hostonly --reproducible --kver \"$kver\" \"/usr/lib/modules/$kver/initramfs.img\" && ostree container commit";
@@ -36,7 +38,10 @@ pub(super) fn check(file: &File, wanted: &Wanted<'_>) -> Vec<Remark> {
         remarks.extend(other_releases(file, &history, release));
     }
     for driver in wanted.drivers {
-        remarks.extend(driver_remarks(&history, driver, last, &settings, unseen));
+        let left_out = wanted.left_out.contains(driver);
+        remarks.extend(driver_remarks(
+            &history, driver, last, &settings, unseen, left_out,
+        ));
     }
     remarks
 }
@@ -307,10 +312,15 @@ fn driver_remarks(
     last: Option<&Call>,
     settings: &[String],
     unseen: bool,
+    left_out: bool,
 ) -> Vec<Remark> {
     let wanted = canonical_name(driver);
     let driver = excerpt(driver);
     let is_it = |name: &str| canonical_name(name) == wanted;
+    let lists = |text: &str, options: &[&str]| {
+        let names = listed_for_dracut(text, options);
+        names.iter().any(|name| is_it(name))
+    };
     let mut remarks = Vec::new();
     let omitted_by_call = last
         .filter(|call| call.omitted.iter().any(|n| is_it(n)))
@@ -320,7 +330,7 @@ fn driver_remarks(
             && setting
                 .text
                 .as_deref()
-                .is_some_and(|t| names_in(t, &["omit_drivers"]).any(is_it))
+                .is_some_and(|text| lists(text, &[OMITTING]))
     });
     if let Some(line) = omitted_by_call.or(omitted.map(|setting| setting.line)) {
         remarks.push(
@@ -353,20 +363,53 @@ fn driver_remarks(
             .hint("take it out there"),
         );
     }
-    let added = history.names.iter().any(|word| {
-        module_name(word).is_some_and(|name| name == wanted)
-            || is_it(
-                word.trim_end_matches('/')
-                    .rsplit('/')
-                    .next()
-                    .unwrap_or(word),
+    let names_it = |word: &str| {
+        let last = word.trim_end_matches('/').rsplit('/').next();
+        module_name(word).is_some_and(|name| name == wanted) || is_it(last.unwrap_or(word))
+    };
+    let added = history
+        .names
+        .iter()
+        .any(|word| names_it(word) || carries(word, &wanted));
+    let removed = history
+        .removed
+        .iter()
+        // A pattern behind the name is for the file's compression.
+        .find(|(_, word)| names_it(word) || names_it(word.trim_end_matches(['*', '?'])));
+    if let (Some((line, _)), false) = (removed, added) {
+        remarks.push(
+            Remark::error(
+                "driver-removed",
+                *line,
+                format!("this removes {driver}, and nothing brings it back"),
             )
-            || carries(word, &wanted)
+            .hint("leave the module where it is"),
+        );
+        return remarks;
+    }
+    let untold = last.filter(|call| {
+        let told = settings.iter().any(|text| lists(text, &NAMING));
+        !unseen && !told && !call.added.iter().any(|name| is_it(name))
     });
+    let hint = format!(
+        "write {} into a file of dracut.conf.d",
+        dracut_line(&wanted)
+    );
     if !added {
+        if let Some(call) = untold.filter(|_| left_out) {
+            remarks.push(
+                Remark::error(
+                    "driver-dropped",
+                    call.line,
+                    format!("dracut makes the initramfs anew without {driver}: nothing names it, and where it is, dracut does not look by itself"),
+                )
+                .hint(hint),
+            );
+            return remarks;
+        }
         remarks.push(
             Remark::note(
-                "driver-left-to-base",
+                LEFT_TO_BASE,
                 None,
                 format!("no instruction names {driver}: it has to be in the base image, or in a package or directory of another name"),
             )
@@ -374,21 +417,14 @@ fn driver_remarks(
         );
         return remarks;
     }
-    let Some(call) = last else {
-        return remarks;
-    };
-    let options = ["add_drivers", "force_drivers"];
-    let in_settings = settings
-        .iter()
-        .any(|text| names_in(text, &options).any(is_it));
-    if !unseen && !in_settings && !call.added.iter().any(|n| is_it(n)) {
+    if let Some(call) = untold {
         remarks.push(
             Remark::note(
                 "driver-not-named",
                 call.line,
                 format!("dracut is not told to take {driver}, and by itself takes only kinds of drivers that it knows"),
             )
-            .hint(format!("add --add-drivers {driver}")),
+            .hint(hint),
         );
     }
     remarks

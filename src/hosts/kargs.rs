@@ -1,7 +1,6 @@
 //! What a host's live boot over the network is told: kernel arguments.
 //!
-//! Source of truth: coreos-installer's `coreos-installer-service`, Ignition's `ignition.config.url`, and
-//! the openshift-install notes, section 5.3.
+//! Source of truth: coreos-installer's `coreos-installer-service` and Ignition's `ignition.config.url`.
 
 use anyhow::{Result, bail};
 

@@ -17,7 +17,7 @@
 //! 3.0.0, and units with lines of 2048 bytes.
 //!
 //! Source of truth: Ignition's own validation and merging, up to 2.14 by its binary in the tests; what
-//! is newer, from its release notes and the openshift-install notes, section 4.
+//! is newer, from its release notes and its `docs/specs.md`.
 
 mod check;
 mod convert;

@@ -92,6 +92,24 @@ pub struct Module {
     pub hash: Option<String>,
 }
 
+impl Present {
+    /// One that is part of the kernel.
+    pub(super) fn built_in(name: &str) -> Self {
+        Self {
+            module: Module {
+                name: name.to_owned(),
+                built_in: true,
+                ..Module::default()
+            },
+            dependencies: Vec::new(),
+            soft_dependencies: SoftDependencies::default(),
+            loaded_by: Vec::new(),
+            notes: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
 impl Finding {
     /// Whether the driver is there.
     pub fn is_present(&self) -> bool {

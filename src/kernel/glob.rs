@@ -10,23 +10,19 @@
 //! A name may have characters that are not known. They match `*` and `?` for sure, and anything
 //! else perhaps.
 
-/// What an unknown character of a name is taken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unknown {
-    /// Whatever the pattern asks for: does the name match perhaps?
-    Anything,
-    /// Never what the pattern asks for: does the name match for sure?
-    Nothing,
-}
-
 /// Whether a name without unknown characters matches.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let name: Vec<Option<u8>> = name.bytes().map(Some).collect();
-    matches_partly(pattern.as_bytes(), &name, Unknown::Nothing)
+    matches_partly(pattern.as_bytes(), &name, |_| false)
 }
 
-/// Whether a name matches; None stands for an unknown character of it.
-pub(super) fn matches_partly(pattern: &[u8], name: &[Option<u8>], unknown: Unknown) -> bool {
+/// Whether a name matches. None stands for an unknown character of it, which is taken for what the
+/// pattern asks for where `may_be` says so of its position, and else for something different.
+pub(super) fn matches_partly(
+    pattern: &[u8],
+    name: &[Option<u8>],
+    may_be: impl Fn(usize) -> bool,
+) -> bool {
     let (mut p, mut n) = (0, 0);
     // Where to go on if it turns out that the last star has to take one character more.
     let mut again: Option<(usize, usize)> = None;
@@ -41,7 +37,7 @@ pub(super) fn matches_partly(pattern: &[u8], name: &[Option<u8>], unknown: Unkno
             name.get(n),
         ) {
             (None, None) => return true,
-            (Some(rest), Some(character)) => one(rest, *character, unknown),
+            (Some(rest), Some(character)) => one(rest, *character, || may_be(n)),
             _ => None,
         };
         if let Some(len) = step {
@@ -59,10 +55,10 @@ pub(super) fn matches_partly(pattern: &[u8], name: &[Option<u8>], unknown: Unkno
 }
 
 /// How much of the pattern matches this one character; None if it does not match.
-fn one(pattern: &[u8], character: Option<u8>, unknown: Unknown) -> Option<usize> {
+fn one(pattern: &[u8], character: Option<u8>, may_be: impl Fn() -> bool) -> Option<usize> {
     let is = |matches: &dyn Fn(u8) -> bool| match character {
         Some(character) => matches(character),
-        None => unknown == Unknown::Anything,
+        None => may_be(),
     };
     match *pattern {
         [b'?', ..] => Some(1),
@@ -117,7 +113,7 @@ impl Bracket<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Unknown, matches, matches_partly};
+    use super::{matches, matches_partly};
 
     #[test]
     fn patterns() {
@@ -160,8 +156,11 @@ mod tests {
         ];
         for (pattern, sure, perhaps) in cases {
             let pattern = pattern.as_bytes();
-            assert_eq!(matches_partly(pattern, &name, Unknown::Nothing), sure);
-            assert_eq!(matches_partly(pattern, &name, Unknown::Anything), perhaps);
+            assert_eq!(matches_partly(pattern, &name, |_| false), sure);
+            assert_eq!(matches_partly(pattern, &name, |_| true), perhaps);
         }
+        let two = [None, None];
+        assert!(matches_partly(b"a?", &two, |at| at == 0));
+        assert!(!matches_partly(b"a?", &two, |at| at == 1));
     }
 }

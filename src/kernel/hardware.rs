@@ -11,19 +11,20 @@
 //! ```
 //!
 //! Modules say in their aliases, which are patterns, for which devices they are. lspci tells less
-//! than a modalias: where a pattern asks for what is not known of a device, the driver is a
-//! possible one.
+//! than a modalias, and two numbers tell less than lspci: a pattern may ask for what is not known of a
+//! device. How sure a driver is then depends on what that is ([`Certainty`]).
 //!
 //! Semantics: Linux `drivers/pci/pci-driver.c` (`pci_uevent`), kmod 30, `lspci(8)`. Checked against
 //! `modprobe --resolve-alias`.
 
 use std::fmt;
+use std::ops::Range;
 
 use anyhow::{Result, bail, ensure};
 
 use super::configuration::underscores;
 use super::files::Files;
-use super::glob::{Unknown, matches_partly};
+use super::glob::matches_partly;
 use super::modules::canonical_name;
 
 /// Largest description that is taken; `lspci -vvv` of a large server has some 0.5 MB.
@@ -40,6 +41,23 @@ const MODALIAS_MAX_BYTES: usize = 16 << 10;
 pub struct Device {
     /// Its modalias; None for what is not known.
     modalias: Vec<Option<u8>>,
+    /// Where the modalias has the number of a PCI device, and its programming interface if the class
+    /// is known; empty where the modalias is known as a whole.
+    number: Range<usize>,
+    interface: Range<usize>,
+}
+
+/// How sure it is that a driver is for a device, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Certainty {
+    /// Everything that its alias asks for is known of the device.
+    Certain,
+    /// Everything but the programming interface, which `lspci -nn` leaves out; the class is known.
+    Likely,
+    /// Its alias names the device's number, and asks for more that is not known, such as a subsystem.
+    Possible,
+    /// Its alias is for all devices of a class, whatever their numbers, and the class is not known.
+    Generic,
 }
 
 /// A driver for a device.
@@ -47,8 +65,8 @@ pub struct Device {
 pub struct Match {
     /// Name of the module.
     pub module: String,
-    /// Whether it is for the device for sure, or only perhaps, as not enough of it is known.
-    pub certain: bool,
+    /// How sure it is that it is for the device.
+    pub certainty: Certainty,
     /// The pattern by which it asks for the device.
     pub alias: String,
 }
@@ -66,7 +84,31 @@ impl Device {
     fn new(modalias: &str) -> Self {
         Self {
             modalias: modalias.bytes().map(Some).collect(),
+            number: 0..0,
+            interface: 0..0,
         }
+    }
+
+    /// How sure it is that a pattern is for the device; None if it is for others. `name` is the
+    /// modalias as kmod compares it.
+    fn certainty(&self, pattern: &[u8], name: &[Option<u8>]) -> Option<Certainty> {
+        let asks_for = |known: &dyn Fn(usize) -> bool| matches_partly(pattern, name, known);
+        if !asks_for(&|_| true) {
+            return None;
+        }
+        if asks_for(&|_| false) {
+            return Some(Certainty::Certain);
+        }
+        if asks_for(&|at| self.interface.contains(&at)) {
+            return Some(Certainty::Likely);
+        }
+        let mut unnumbered = name.to_vec();
+        unnumbered[self.number.clone()].fill(None);
+        let is_generic = matches_partly(pattern, &unnumbered, |at| !self.number.contains(&at));
+        Some(match is_generic {
+            true => Certainty::Generic,
+            false => Certainty::Possible,
+        })
     }
 }
 
@@ -87,6 +129,7 @@ impl Pci {
         let mut device = Device::new("pci:v0000");
         let mut known = |text: &str, digits: Option<&str>, unknown: usize| {
             device.modalias.extend(text.bytes().map(Some));
+            let from = device.modalias.len();
             match digits {
                 Some(digits) => {
                     let digits = digits.to_ascii_uppercase();
@@ -94,6 +137,7 @@ impl Pci {
                 }
                 None => device.modalias.extend(std::iter::repeat_n(None, unknown)),
             }
+            from..device.modalias.len()
         };
         let class = self
             .class
@@ -101,12 +145,16 @@ impl Pci {
             .and_then(|class| class.split_at_checked(2));
         let subsystem = self.subsystem.as_ref();
         known("", Some(&self.vendor), 4);
-        known("d0000", Some(&self.device), 4);
+        let number = known("d0000", Some(&self.device), 4);
         known("sv0000", subsystem.map(|(vendor, _)| vendor.as_str()), 4);
         known("sd0000", subsystem.map(|(_, device)| device.as_str()), 4);
         known("bc", class.map(|(base, _)| base), 2);
         known("sc", class.map(|(_, sub)| sub), 2);
-        known("i", self.interface.as_deref(), 2);
+        let interface = known("i", self.interface.as_deref(), 2);
+        device.number = number;
+        if class.is_some() {
+            device.interface = interface;
+        }
         device
     }
 }
@@ -260,8 +308,7 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The drivers that ask for a device in the text of `modules.alias`: the certain ones first, then by
-/// name.
+/// The drivers that ask for a device in the text of `modules.alias`: the surest first, then by name.
 pub fn drivers_of(device: &Device, aliases: &str) -> Vec<Match> {
     let name = normalized(&device.modalias);
     let bus_end = name.iter().position(|c| *c == Some(b':'));
@@ -282,21 +329,21 @@ pub fn drivers_of(device: &Device, aliases: &str) -> Vec<Match> {
             continue;
         }
         let pattern = underscores(alias);
-        if !matches_partly(pattern.as_bytes(), &name, Unknown::Anything) {
+        let Some(certainty) = device.certainty(pattern.as_bytes(), &name) else {
             continue;
-        }
+        };
         let this = Match {
             module: canonical_name(module),
-            certain: matches_partly(pattern.as_bytes(), &name, Unknown::Nothing),
+            certainty,
             alias: alias.to_owned(),
         };
         match found.iter_mut().find(|other| other.module == this.module) {
-            Some(other) if this.certain && !other.certain => *other = this,
+            Some(other) if this.certainty < other.certainty => *other = this,
             Some(_) => {}
             None => found.push(this),
         }
     }
-    found.sort_by(|a, b| (!a.certain, &a.module).cmp(&(!b.certain, &b.module)));
+    found.sort_by(|a, b| (a.certainty, &a.module).cmp(&(b.certainty, &b.module)));
     found
 }
 

@@ -45,6 +45,12 @@ const CONFIGURATION: [&str; 2] = ["modprobe.d", "modules-load.d"];
 const DRACUT_DIRECTORY: &str = "lib/dracut";
 const DRACUT_ARGUMENTS: &str = "etc/cmdline";
 
+/// Indexes of which it is looked at whether they are whole.
+const BINARY_INDEXES: [&str; 2] = ["modules.dep.bin", "modules.alias.bin"];
+
+/// What files of a live system's initramfs begin with that tell of its root file system.
+const LIVE_FILES: &str = "etc/coreos-live-";
+
 /// An initramfs that was read.
 #[derive(Debug, Default)]
 pub struct Initramfs {
@@ -268,6 +274,7 @@ fn is_kept(path: &str) -> bool {
     };
     let parent = directory.rsplit('/').next().unwrap_or_default();
     let is_index = (name.starts_with("modules.") && !name.ends_with(".bin"))
+        || BINARY_INDEXES.contains(&name)
         || name.starts_with("symvers")
         || name == "Module.symvers";
     let is_dracuts = name.ends_with(".txt") || name.starts_with("hostonly");
@@ -276,6 +283,7 @@ fn is_kept(path: &str) -> bool {
         // Configuration may be a link to a file anywhere.
         || name.ends_with(".conf")
         || path == DRACUT_ARGUMENTS
+        || path.starts_with(LIVE_FILES)
         || (is_dracuts && directory.ends_with(DRACUT_DIRECTORY))
         || (is_index && directory.contains("lib/modules"))
 }

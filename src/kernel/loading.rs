@@ -24,6 +24,7 @@ use anyhow::Result;
 
 use super::arguments::Arguments;
 use super::configuration::{Modprobe, Said, Soft, modules_load, underscores};
+use super::depmod::is_index;
 use super::files::Files;
 use super::glob;
 use super::modules::{Aliases, Dependencies, canonical_name};
@@ -81,7 +82,7 @@ impl Loading {
             modprobe: Modprobe::read(files, directory)?,
             alias_text: text.is_some(),
             aliases: Aliases::parse(&String::from_utf8_lossy(&text.unwrap_or_default())),
-            alias_index: files.exists(&format!("{directory}/modules.alias.bin"))?,
+            alias_index: is_index(files, &format!("{directory}/modules.alias.bin"))?,
             directory: directory.to_owned(),
             modules_load: match has_systemd {
                 true => modules_load(files)?,
@@ -139,6 +140,12 @@ impl Loading {
             loaded.by.extend(self.with_others(module, dependencies));
         }
         if !loaded.by.is_empty() {
+            if self.alias_index && !self.alias_text && !own.is_empty() {
+                loaded.warnings.push(format!(
+                    "{}/modules.alias is missing, so that its index knows {module} was not proved",
+                    self.directory
+                ));
+            }
             if blacklist.is_none()
                 && let Some(argument) = self.arguments.blacklists_later(module)
             {
@@ -164,7 +171,7 @@ impl Loading {
             && !self.alias_index
         {
             return Err(format!(
-                "{directory} has a modules.alias, which names {module} for {example}, but no modules.alias.bin: depmod was not run there"
+                "{directory} has a modules.alias, which names {module} for {example}, but no usable modules.alias.bin: depmod was not run there"
             ));
         }
         if let [example, ..] = own

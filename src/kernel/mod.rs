@@ -6,6 +6,7 @@
 //! initramfs      an initramfs stream, read into such a file system
 //! image          the one kernel of an image
 //! modules        names, modules.dep, modules.builtin, modules.alias
+//! driver_name    a name as people write it
 //! compressed     module files without their compression
 //! modinfo        what a module says about itself
 //! signature      who signed it
@@ -23,7 +24,8 @@
 //! hostonly       was an initramfs made for one machine only
 //! closure        all modules and firmware that drivers need
 //! depmod         module indexes, made anew after modules were added
-//! mount          can an initramfs mount the live root that we write
+//! dracut         would an initramfs that is made anew have the driver
+//! mount          can an initramfs mount the root of its boot
 //! ```
 //!
 //! A driver is there when the kernel that boots would take its module and everything that the module
@@ -39,6 +41,8 @@ mod closure;
 mod compressed;
 mod configuration;
 mod depmod;
+mod dracut;
+mod driver_name;
 mod files;
 mod finding;
 mod firmware;
@@ -60,17 +64,21 @@ mod tests;
 mod versions;
 
 pub use closure::closure;
-pub use depmod::{BuildFiles, Cycle, Depmod, Indexes};
+pub(crate) use depmod::is_index;
+pub use depmod::{BuildFiles, Cycle, Depmod, Indexes, depmod_configuration};
+pub use dracut::{DracutSettings, Kept, dracut_configuration, dracut_line, kept};
+pub(crate) use dracut::{NAMING, OMITTING, listed_for_dracut};
+pub use driver_name::{DriverName, DriverNameError};
 pub(crate) use files::FILE_MAX_BYTES;
 pub use files::Files;
 pub use finding::{Finding, Missing, Module, Present, SoftDependencies};
-pub use hardware::{Device, Match, devices, driver_aliases, drivers_of};
+pub use hardware::{Certainty, Device, Match, devices, driver_aliases, drivers_of};
 pub use hostonly::host_only;
-pub use image::{Kernel, kernel_in, release_in};
+pub use image::{Kernel, kernel_in, release_in, release_of};
 pub use initramfs::Initramfs;
 pub use modinfo::ModuleInfo;
 pub use modules::{Dependencies, canonical_name, module_name};
-pub use mount::{Verdict, mount_support};
+pub use mount::{Mount, Root, mounts};
 pub use presence::{Boot, Lookup, look_up, look_up_at};
 pub use signature::Signature;
 

@@ -6,6 +6,8 @@ use anyhow::Result;
 use sha2::{Digest, Sha256};
 
 use super::arguments::Arguments;
+use super::depmod::is_index;
+use super::driver_name::nearest;
 use super::files::Files;
 use super::finding::{Finding, Missing, Module, Present, SoftDependencies};
 use super::loading::Loading;
@@ -89,6 +91,7 @@ type Found<T> = Result<T, String>;
 /// The modules of one kernel.
 struct Modules<'a> {
     files: &'a dyn Files,
+    image: &'a dyn Files,
     release: &'a str,
     /// Where they and their indexes lie.
     directory: String,
@@ -130,6 +133,7 @@ impl<'a> Modules<'a> {
             target: Target::new(&[files, boot.image], boot.release)?,
             loading: Loading::read(files, &directory, arguments)?,
             files,
+            image: boot.image,
             release: boot.release,
             directory,
         }))
@@ -137,18 +141,7 @@ impl<'a> Modules<'a> {
 
     fn find(&self, name: &str) -> Result<Found<Present>> {
         if self.built_in.contains(name) {
-            return Ok(Ok(Present {
-                module: Module {
-                    name: name.to_owned(),
-                    built_in: true,
-                    ..Module::default()
-                },
-                dependencies: Vec::new(),
-                soft_dependencies: SoftDependencies::default(),
-                loaded_by: Vec::new(),
-                notes: Vec::new(),
-                warnings: Vec::new(),
-            }));
+            return Ok(Ok(Present::built_in(name)));
         }
         let entry = self.dependencies.as_ref().and_then(|all| all.get(name));
         let (Some(all), Some(entry)) = (&self.dependencies, entry) else {
@@ -156,11 +149,16 @@ impl<'a> Modules<'a> {
         };
         // kmod reads this form of the index only.
         let index = format!("{}/modules.dep.bin", self.directory);
-        if !self.files.exists(&index)? {
-            return Ok(Err(format!(
-                "{} has a modules.dep, but no modules.dep.bin: depmod was not run there",
-                self.directory
-            )));
+        if !is_index(self.files, &index)? {
+            return Ok(Err(match self.files.exists(&index)? {
+                true => {
+                    format!("{index} is damaged, so modprobe finds nothing: depmod failed there")
+                }
+                false => format!(
+                    "{} has a modules.dep, but no modules.dep.bin: depmod was not run there",
+                    self.directory
+                ),
+            }));
         }
         if let Some(why) = circle(name, all) {
             return Ok(Err(why));
@@ -206,6 +204,7 @@ impl<'a> Modules<'a> {
             .flat_map(|read| read.info.exported.iter().cloned())
             .collect();
         exported.sort_unstable();
+        warnings.extend(self.target.unknown());
         for read in std::iter::once(&module).chain(&needed) {
             let prefix = |why: String| match read.name == name {
                 true => why,
@@ -300,10 +299,30 @@ impl<'a> Modules<'a> {
                 ));
             }
         }
+        let meant = self.meant(name)?;
+        let question = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
         Ok(format!(
-            "kernel {} has no module {name} here, neither as a file nor built in",
+            "kernel {} has no module {name} here, neither as a file nor built in{question}",
             self.release
         ))
+    }
+
+    /// The module of the image that was likely meant by a name that the image does not have.
+    fn meant(&self, name: &str) -> Result<Option<String>> {
+        let Some(directory) = directory(self.image, self.release)? else {
+            return Ok(None);
+        };
+        let index = |name: &str| -> Result<String> {
+            let bytes = self.image.read(&format!("{directory}/modules.{name}"))?;
+            Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+        };
+        let files = Dependencies::parse(&index("dep")?);
+        let built_in = built_in(&index("builtin")?);
+        if files.get(name).is_some() || built_in.contains(name) {
+            return Ok(None);
+        }
+        let known = files.names().chain(built_in.iter().map(String::as_str));
+        Ok(nearest(name, known).map(str::to_owned))
     }
 
     /// What signatures may lead to, or why the kernel refuses the driver for them.

@@ -69,6 +69,17 @@ impl Target {
         self.own.as_ref()
     }
 
+    /// What cannot be told of whether modules fit, as nothing says how the kernel was built.
+    pub(super) fn unknown(&self) -> Option<String> {
+        let release = &self.release;
+        self.own.is_none().then(|| {
+            format!(
+                "whether it is built for the architecture and the flags of kernel {release} cannot be \
+                 told: there is none of that kernel's own modules to compare with"
+            )
+        })
+    }
+
     /// Whether the kernel would take a module, or why not. `exported` are symbols of modules that
     /// are loaded before it and are not the kernel's own, sorted.
     pub(super) fn fits(

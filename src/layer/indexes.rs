@@ -1,20 +1,9 @@
 //! Module indexes made anew, as depmod would in a file system that is not there yet.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, ensure};
 
 use super::overlay::Overlay;
-use crate::kernel::{BuildFiles, Depmod, Files, Indexes, module_name};
-
-/// Where depmod looks for its configuration, best first; a file hides those of its name in later
-/// ones (`depmod.d(5)`). `/etc` is where a commit of ostree has it.
-const CONFIGURATION: [&str; 4] = [
-    "run/depmod.d",
-    "usr/etc/depmod.d",
-    "usr/local/lib/depmod.d",
-    "usr/lib/depmod.d",
-];
+use crate::kernel::{BuildFiles, Depmod, Files, Indexes, depmod_configuration, module_name};
 
 /// Deepest directory that is looked into for modules.
 const DEPTH_MAX: usize = 16;
@@ -44,7 +33,7 @@ pub(super) fn make(
     release: &str,
     directory: &str,
 ) -> Result<Indexes> {
-    let configuration = configuration(configured)?;
+    let configuration = depmod_configuration(configured)?;
     let configuration: Vec<(&str, &str)> = configuration
         .iter()
         .map(|(name, text)| (&**name, &**text))
@@ -101,20 +90,4 @@ pub(super) fn paths(files: &dyn Files, directory: &str) -> Result<Vec<String>> {
     }
     found.sort_unstable();
     Ok(found)
-}
-
-/// Names and texts of depmod's configuration, in the order in which they count.
-fn configuration(files: &dyn Files) -> Result<Vec<(String, String)>> {
-    let mut found: BTreeMap<String, String> = BTreeMap::new();
-    for directory in CONFIGURATION {
-        for name in files.list(directory)? {
-            if !name.ends_with(".conf") || found.contains_key(&name) {
-                continue;
-            }
-            if let Some(bytes) = files.read(&format!("{directory}/{name}"))? {
-                found.insert(name, String::from_utf8_lossy(&bytes).into_owned());
-            }
-        }
-    }
-    Ok(found.into_iter().collect())
 }

@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use super::indexes;
 use super::overlay::Overlay;
 use crate::format::cpio;
-use crate::kernel::{FILE_MAX_BYTES, Files, Initramfs, module_name};
+use crate::kernel::{FILE_MAX_BYTES, Files, Initramfs, is_index, module_name};
 use crate::tree::{Content, ReadAt, Tree};
 
 /// A directory of modules, as it is called in roots, and how old initramfs call it.
@@ -87,8 +87,10 @@ fn knows(
     wanted: &BTreeSet<String>,
 ) -> Result<bool> {
     let dep = old.read(&format!("{directory}/modules.dep"))?;
-    if !old.exists(&format!("{directory}/modules.dep.bin"))? {
-        return Ok(false);
+    for name in ["modules.dep.bin", "modules.alias.bin"] {
+        if !is_index(old, &format!("{directory}/{name}"))? {
+            return Ok(false);
+        }
     }
     let text = String::from_utf8_lossy(dep.as_deref().unwrap_or_default()).into_owned();
     let prefix = format!("{MODULES}/{release}/");

@@ -4,6 +4,7 @@
 //! image ──► request: modules, firmware, names of drivers
 //!   │          │
 //!   └──────────┴──► root:      files below usr/lib/modules, indexes made anew
+//!                              dracut told to take the drivers, whoever runs it later
 //!                   initramfs: the image's own, and a cpio segment with the drivers behind it
 //!                      │
 //!                      └──► archive: the layer's tar stream
@@ -29,7 +30,9 @@ pub use archive::write as write_archive;
 
 use self::overlay::Overlay;
 use crate::failure::Failure;
-use crate::kernel::{self, Files, Finding, Initramfs, ModuleInfo, canonical_name, module_name};
+use crate::kernel::{
+    self, Files, Finding, Initramfs, Kept, ModuleInfo, canonical_name, module_name,
+};
 use crate::progress::Progress;
 use crate::stages::{self, LIVE, Parts, Presence};
 use crate::sysroot::Facts;
@@ -65,6 +68,15 @@ pub struct Request {
     pub drivers: Vec<String>,
     /// Whether to load them at boot even if no hardware asks for them.
     pub load: bool,
+}
+
+impl Request {
+    /// Whether a module of that name is among those to be added.
+    fn adds(&self, driver: &str) -> bool {
+        let name = canonical_name(driver);
+        let mut modules = self.modules.iter();
+        modules.any(|module| module_name(&module.name).as_ref() == Some(&name))
+    }
 }
 
 /// A layer, before it is a tar stream.
@@ -110,8 +122,8 @@ pub fn compose(
         arguments,
     };
     progress.begin("looking into the initramfs", 0);
-    let old = Initramfs::read(base.reader()).context("reading the initramfs")?;
-    let before = stages::check_read(&parts, &old, &drivers, &LIVE)?;
+    let old = parts.read_initramfs()?;
+    let before = stages::check(&parts, &old, &drivers, &LIVE)?;
     progress.end();
 
     let mut root = Overlay::new(tree);
@@ -135,11 +147,16 @@ pub fn compose(
     let mut warnings = Vec::new();
     if stale || !request.modules.is_empty() {
         progress.begin("indexing modules", 0);
-        warnings = indexes::renew(&mut root, release, &directory)?;
+        let said = indexes::renew(&mut root, release, &directory)?;
+        warnings.extend(said.iter().map(|text| format!("indexing modules: {text}")));
         progress.end();
     }
     let there = |driver: &String| usable(&root, release, driver, request);
     drivers.iter().try_for_each(there)?;
+    for driver in &drivers {
+        let is_added = request.adds(driver);
+        warnings.extend(name_to_dracut(&mut root, &old, release, driver, is_added)?);
+    }
 
     progress.begin("composing the initramfs", 0);
     let mut wanted = kernel::closure(&root, release, &drivers)?;
@@ -163,7 +180,7 @@ pub fn compose(
         root: &root,
         ..parts
     };
-    let after = stages::check(&parts, &drivers, &LIVE)?;
+    let after = stages::check(&parts, &parts.read_initramfs()?, &drivers, &LIVE)?;
     if let Some(missing) = after.iter().find(|presence| presence.fails()) {
         return Err(Failure::new(
             format!(
@@ -239,6 +256,39 @@ fn add_module(
     Ok(())
 }
 
+/// Writes the file that has every later dracut take a driver: one that is added unless it is named
+/// already, and one of the image if it would be left out. Gives what keeps the file from counting.
+fn name_to_dracut(
+    root: &mut Overlay<'_>,
+    initramfs: &Initramfs,
+    release: &str,
+    driver: &str,
+    is_added: bool,
+) -> Result<Option<String>> {
+    match kernel::kept(root, initramfs, release, driver)? {
+        Kept::Named(_) => return Ok(None),
+        Kept::ByItself(_) if !is_added => return Ok(None),
+        Kept::ByItself(_) | Kept::Left(_) => {}
+    }
+    let path = kernel::dracut_configuration(driver);
+    // Somebody else's file of that name keeps what it says.
+    let old = root.read(&path)?.unwrap_or_default();
+    let mut text = String::from_utf8(old).with_context(|| format!("{path} is not UTF-8"))?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text += &kernel::dracut_line(driver);
+    text.push('\n');
+    root.add(path.clone(), text);
+    let counts = matches!(
+        kernel::kept(root, initramfs, release, driver)?,
+        Kept::Named(_)
+    );
+    Ok((!counts).then(|| {
+        format!("{path} names {driver} to dracut, but other files of dracut.conf.d take that back")
+    }))
+}
+
 /// The file that has a driver loaded at boot.
 fn load_configuration(driver: &str) -> String {
     format!("{LOAD_CONFIGURATION}/{}.conf", canonical_name(driver))
@@ -259,12 +309,7 @@ fn usable(root: &Overlay<'_>, release: &str, driver: &str, request: &Request) ->
     let Finding::Missing(missing) = kernel::look_up(root, release, driver)? else {
         return Ok(());
     };
-    let name = canonical_name(driver);
-    let given = request
-        .modules
-        .iter()
-        .any(|module| module_name(&module.name).as_ref() == Some(&name));
-    Err(match given {
+    Err(match request.adds(driver) {
         true => Failure::new(
             format!("driver {driver} can't be used: {}", missing.why),
             format!("build it for kernel {release}, the one in the image"),

@@ -2,28 +2,28 @@
 
 mod disks;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use self::disks::Disks;
 use super::iso::{self, Iso, Payload};
 use super::live;
 use super::medium::Medium;
 use super::miniso;
-use super::names::{CHECKSUMS, Format, RECORD, STREAM};
-use super::plan::{Plan, Request, refuse_missing};
+use super::names::{CHECKSUMS, Format, STREAM};
+use super::plan::{Plan, Request, refuse_missing, refuse_unmountable};
+use super::proof::{Judge, Proven};
 use super::pxe;
-use super::record::{self, Artifact};
+use super::record::checksums;
 use super::source::Source;
 use super::stream::stream;
 use crate::format::squashfs;
 use crate::progress::Progress;
+use crate::record::{Artifact, Record, Unknown};
 use crate::stages::{self, Presence};
 use crate::staging::Staging;
 use crate::sysroot::{self, Settings, Sysroot};
@@ -31,12 +31,12 @@ use crate::sysroot::{self, Settings, Sysroot};
 /// What came of a bake.
 #[derive(Debug)]
 pub struct Baked {
-    /// The files written.
-    pub artifacts: Vec<Artifact>,
     /// The drivers asked for, as found in the finished media.
     pub drivers: Vec<Presence>,
+    /// What the finished media have to mount their roots with.
+    pub mounts: Vec<Presence>,
     /// The record, as in `bake.json`.
-    pub record: Value,
+    pub record: Record,
     /// How many of the live root's blocks were in the cache, and how many were looked for there.
     pub remembered: (u64, u64),
 }
@@ -45,10 +45,10 @@ pub struct Baked {
 const METAL: &str = "metal";
 
 /// Everything that the steps of a bake have in common.
-struct Bake<'a> {
-    plan: &'a Plan,
-    source: &'a Source,
-    request: &'a Request,
+pub(super) struct Bake<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) source: &'a Source,
+    pub(super) request: &'a Request,
     staging: &'a Staging,
     progress: &'a dyn Progress,
 }
@@ -91,18 +91,13 @@ impl Bake<'_> {
             self.write_live_media(&sysroot, &disks)?;
         }
 
-        let drivers = self.verify(&disks)?;
+        let proven = self.verify(&disks)?;
         let artifacts = self.checksums(&disks)?;
-        let has_openshift = self.has_openshift();
-        let record = record::bake_json(
-            self.source,
-            &artifacts,
-            &drivers,
-            &self.options(),
-            has_openshift,
-        );
+        let record = self
+            .record(artifacts.clone(), &proven, self.has_openshift())
+            .context("composing the record")?;
         let texts = [
-            (CHECKSUMS, record::checksums(&artifacts)),
+            (CHECKSUMS, checksums(&artifacts)),
             (
                 STREAM,
                 pretty(&stream(
@@ -111,14 +106,14 @@ impl Bake<'_> {
                     &self.source.created_text(),
                 ))?,
             ),
-            (RECORD, pretty(&record)?),
+            (crate::record::NAME, record.text()?),
         ];
         for (name, text) in texts {
             self.write_text(name, &text)?;
         }
         Ok(Baked {
-            artifacts,
-            drivers,
+            drivers: proven.drivers,
+            mounts: proven.mounts,
             record,
             remembered: self
                 .request
@@ -270,46 +265,48 @@ impl Bake<'_> {
         Ok(())
     }
 
-    /// Parses what was written back, and looks for the drivers in it.
-    fn verify(&self, disks: &Disks) -> Result<Vec<Presence>> {
+    /// Parses what was written back, and looks for the drivers in it, and for what roots are mounted
+    /// with.
+    fn verify(&self, disks: &Disks) -> Result<Proven> {
         let names = &self.plan.names;
         let media = [
             (Format::Iso, self.staging.path(&names.iso)),
+            (Format::MinimalIso, self.staging.path(&names.minimal_iso)),
             (Format::Pxe, self.staging.directory().to_owned()),
             (Format::Metal, self.staging.path(&names.metal)),
             (Format::Metal4k, self.staging.path(&names.metal4k)),
             (Format::Qcow2, self.staging.path(&names.qcow2)),
         ];
         self.progress.begin("checking the media", 0);
-        let mut tables: BTreeMap<bool, Vec<Presence>> = BTreeMap::new();
+        let facts = &self.source.facts;
+        let has_disks = self.plan.formats.iter().any(|format| !format.is_live());
+        let mut judge = Judge::new(
+            &self.request.drivers,
+            &facts.kernel.release,
+            self.request.nodes_only,
+            has_disks,
+        );
         for (format, path) in media {
-            if self.wants(format) {
-                let medium = match disks.raw(format) {
-                    // Read as it was before it was packed.
-                    Some(disk) if self.packs(format) => Medium::of(&path, disk.content()),
-                    _ => Medium::open(&path),
-                };
-                let table = self.verify_medium(&medium?)?;
-                // Worse beats better where two media disagree.
-                let found = tables.entry(!format.is_live()).or_default();
-                if found.is_empty() || table.iter().any(Presence::fails) {
-                    *found = table;
-                }
+            if !self.wants(format) {
+                continue;
             }
+            let medium = match disks.raw(format) {
+                // Read as it was before it was packed.
+                Some(disk) if self.packs(format) => Medium::of(&path, disk.content()),
+                _ if format == Format::MinimalIso => {
+                    Medium::open_minimal(&path, &self.staging.path(&names.rootfs))
+                }
+                _ => Medium::open(&path),
+            };
+            judge.look_into(format, &medium?)?;
         }
         self.progress.end();
-        Ok(tables.into_values().flatten().collect())
-    }
-
-    fn verify_medium(&self, medium: &Medium) -> Result<Vec<Presence>> {
-        let release = &self.source.facts.kernel.release;
-        let arguments = medium.arguments()?;
-        let parts = medium.parts(release, &arguments);
-        let table = stages::check(&parts, &self.request.drivers, medium.stages())?;
+        let proven = judge.finish(&facts.pretty_name);
         if !self.request.allow_missing_driver {
-            refuse_missing(&table, "what was written")?;
+            refuse_missing(&proven.drivers, "what was written")?;
+            refuse_unmountable(&proven.mounts, "what was written")?;
         }
-        Ok(table)
+        Ok(proven)
     }
 
     /// Sizes and checksums of the media, by as many threads as there are files.
@@ -359,28 +356,13 @@ impl Bake<'_> {
                 }
             },
             uncompressed_sha256: uncompressed.map(hex::encode),
+            unknown: Unknown::new(),
         })
     }
 
     /// Whether files of that format hold a packed disk.
     fn packs(&self, format: Format) -> bool {
         matches!(format, Format::Metal | Format::Metal4k) && !self.request.archive.is_none()
-    }
-
-    fn options(&self) -> BTreeMap<&'static str, Value> {
-        let (plan, request) = (self.plan, self.request);
-        BTreeMap::from([
-            ("compression", json!(plan.compressor.to_string())),
-            ("block-size", json!(plan.block_size)),
-            ("disk-size", json!(request.disk_bytes)),
-            ("ignition-area", json!(request.ignition_area_bytes)),
-            ("compress", json!(request.archive)),
-            ("formats", json!(plan.formats)),
-            ("live-kargs", json!(plan.live_kargs)),
-            ("origin", json!(plan.origin)),
-            ("rootfs-url", json!(request.rootfs_url)),
-            ("customized", json!(!request.customization.is_empty())),
-        ])
     }
 
     fn write_text(&self, name: &str, text: &str) -> Result<()> {

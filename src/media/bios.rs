@@ -4,7 +4,7 @@
 //! On disks as `grub2-install --target i386-pc --modules "mdraid1x part_gpt"` leaves it (bootupd
 //! `src/bios.rs`): boot code in the first sector, the core image in the partition BIOS-BOOT, modules
 //! in `/boot/grub2/i386-pc`. On ISOs a larger core image, which needs no modules, runs the menu that
-//! UEFI runs too, so that there is one place for kernel arguments.
+//! UEFI runs too: whoever changes kernel arguments there changes them for both.
 
 use std::collections::BTreeMap;
 use std::fs::File;

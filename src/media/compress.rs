@@ -43,6 +43,16 @@ impl Archive {
         self == Self::None
     }
 
+    /// Its name on the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// What the file's name ends in.
     pub(super) fn ending(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 
 use crate::format::squashfs::Compressor;
+use crate::kernel::Root;
 use crate::sysroot::ImageJson;
 
 /// zstd level of mksquashfs when nobody names one, and so of published images.
@@ -68,6 +69,15 @@ impl fmt::Display for Choice {
             Self::Exactly(compressor) => compressor.fmt(f),
         }
     }
+}
+
+/// Where a live medium of the image has its root, if nobody asks for another compression.
+pub fn live_root(image: &ImageJson) -> Result<Root<'static>> {
+    let (compressor, _) = choose(Choice::Image, image)?;
+    Ok(Root::Live {
+        iso: true,
+        compression: Some(compressor.name()),
+    })
 }
 
 /// Compressor and block size for the live root.

@@ -18,8 +18,8 @@ const ENTRY_LIMIT: u64 = 64 << 10;
 /// Largest file that is read whole out of a root: module indexes, modules.
 const FILE_LIMIT: u64 = 256 << 20;
 
-/// Largest initramfs.
-const INITRD_LIMIT: u64 = 1 << 30;
+/// Largest kernel, and largest initramfs.
+const BOOT_FILE_LIMIT: u64 = 1 << 30;
 
 /// A disk with an installed system.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Installed {
     pub entry: BTreeMap<String, String>,
     /// The deployment's path on the physical root.
     pub deployment: String,
+    /// The kernel that the entry names.
+    pub kernel: Content,
     /// The initramfs that the entry names.
     pub initrd: Content,
     /// The deployment's directory: the running system's `/`.
@@ -48,6 +50,7 @@ impl Installed {
         let root = xfs::reader::Reader::open(partition(disk, &table, "root")?)
             .context("reading the partition root")?;
         let entry = first_entry(&boot)?;
+        let kernel = boot_file(&boot, &entry, "linux")?;
         let initrd = boot_file(&boot, &entry, "initrd")?;
         let link = entry
             .get("options")
@@ -76,6 +79,7 @@ impl Installed {
             boot,
             root,
             entry,
+            kernel,
             initrd,
             top,
         })
@@ -152,7 +156,7 @@ fn boot_file(
     if let Some(content) = boot.content(&file)? {
         return Ok(content);
     }
-    let bytes = boot.to_vec(&file, INITRD_LIMIT)?;
+    let bytes = boot.to_vec(&file, BOOT_FILE_LIMIT)?;
     ensure!(!bytes.is_empty(), "the boot entry's {key} {path} is empty");
     Ok(Content::bytes(bytes))
 }
@@ -183,5 +187,68 @@ impl Files for Installed {
         let text = |name: Name| String::from_utf8(name.name.into_vec()).ok();
         let names = self.root.read_dir(&entry)?;
         Ok(names.into_iter().filter_map(text).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::tree::{Meta, Node, Tree};
+
+    const ENTRY: &str = "title OS\nlinux /os/vmlinuz\ninitrd /os/initramfs.img\n";
+
+    /// The file system of /boot with these files in it.
+    fn boot(files: &[&str]) -> ext4::reader::Reader {
+        let mut tree = Tree::new(Meta::root(0o755));
+        for path in files {
+            let (directory, name) = path.rsplit_once('/').unwrap();
+            let directory = tree.make_directories(directory, &Meta::root(0o755));
+            let node = Node::File(Content::bytes(ENTRY.as_bytes()));
+            tree.create(directory, name, Meta::root(0o644), node);
+        }
+        let options = ext4::Options {
+            size_bytes: 16 << 20,
+            block_size: 4096,
+            label: "boot".into(),
+            uuid: [7; 16],
+            time: 0,
+        };
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(options.size_bytes).unwrap();
+        let layout = ext4::Layout::plan(&tree, &options).unwrap();
+        layout.write(&file, 0).unwrap();
+        let content = Content::range(Arc::new(file), 0, options.size_bytes);
+        ext4::reader::Reader::open(content).unwrap()
+    }
+
+    #[test]
+    fn what_a_boot_entry_names_has_to_be_there() {
+        const CONF: &str = "loader/entries/ostree-1.conf";
+        const KERNEL: &str = "os/vmlinuz";
+        const INITRD: &str = "os/initramfs.img";
+        let ask = |files: &[&str]| -> Result<()> {
+            let boot = boot(files);
+            let entry = first_entry(&boot)?;
+            for key in ["linux", "initrd"] {
+                boot_file(&boot, &entry, key)?;
+            }
+            Ok(())
+        };
+        assert!(ask(&[CONF, KERNEL, INITRD]).is_ok());
+        let error = |files| ask(files).unwrap_err().to_string();
+        assert_eq!(
+            error(&[CONF, INITRD]),
+            "the boot entry's linux /os/vmlinuz is missing"
+        );
+        assert_eq!(
+            error(&[CONF, KERNEL]),
+            "the boot entry's initrd /os/initramfs.img is missing"
+        );
+        assert_eq!(
+            error(&[KERNEL, INITRD]),
+            "/boot has no directory loader/entries"
+        );
     }
 }

@@ -27,7 +27,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::iso::Payload;
-use super::menu::{self, KargArea};
+use super::menu::{self, KargArea, Menu};
 use crate::failure::Failure;
 use crate::tree::{Content, ReadAt};
 
@@ -84,15 +84,18 @@ impl Ipl {
     }
 
     /// Where installers may change the arguments.
-    pub(super) fn area(&self) -> (String, KargArea) {
-        let area = KargArea {
-            offset: ARGUMENTS_AT,
-            size: ARGUMENTS_ROOM,
+    pub(super) fn menu(&self) -> (String, Menu) {
+        let menu = Menu {
+            text: self.arguments.clone(),
             default: self.arguments.clone(),
-            end: "\0",
-            pad: "\0",
+            area: Some(KargArea {
+                offset: ARGUMENTS_AT,
+                size: ARGUMENTS_ROOM,
+                end: "\0",
+                pad: "\0",
+            }),
         };
-        (IMAGE.to_owned(), area)
+        (IMAGE.to_owned(), menu)
     }
 
     /// The ISO's files for starting `payload`, with `ignition_area` bytes of room for Ignition configs;
@@ -287,8 +290,8 @@ mod tests {
                 assert_eq!(read, part, "{size} {number}");
             }
         }
-        let (path, area) = ipl.area();
-        assert_eq!((path.as_str(), area.default.as_str()), (IMAGE, arguments));
+        let (path, menu) = ipl.menu();
+        assert_eq!((path.as_str(), menu.default.as_str()), (IMAGE, arguments));
         let ignition: serde_json::Value =
             serde_json::from_slice(&files["coreos/igninfo.json"].to_vec(1000).unwrap()).unwrap();
         assert_eq!(ignition["offset"], start + 5000);

@@ -1,8 +1,17 @@
 //! The live ISO: what is on it, and how firmware starts it.
 //!
-//! Tree and names: osbuild `stages/org.osbuild.coreos.live-artifacts.mono`; what installers read
-//! back: coreos-installer `src/live/embed.rs`. UEFI starts the ESP image, by El Torito from a CD
-//! and by the partition table from a USB stick; BIOS starts GRUB, by El Torito and by the MBR.
+//! UEFI starts the ESP image, by El Torito from a CD and by the partition table from a USB stick; BIOS
+//! starts GRUB, by El Torito and by the MBR. Both run the same `grub.cfg`.
+//!
+//! Tree and names are those of published ISOs (osbuild `stages/org.osbuild.coreos.live-artifacts.mono`),
+//! with two differences: `isolinux/isolinux.bin` is GRUB, as OS images bring GRUB's modules and no
+//! isolinux; and nothing boots `isolinux/isolinux.cfg`. The names stay on every release, because
+//! OpenShift's programs unpack an ISO and make it anew from named files, and isolinux's are the only
+//! ones by which they let BIOS start it (assisted-image-service `pkg/isoeditor` @a55e383, which
+//! `openshift-install agent create image` has built in): `isolinux/boot.cat`, `isolinux/isolinux.bin`
+//! and `images/efiboot.img`, or `boot.catalog` and `images/efiboot.img` where there is no BIOS; and
+//! `isolinux/isolinux.cfg` for minimal ISOs, whatever the architecture. What installers read back:
+//! coreos-installer `src/live/embed.rs`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +23,7 @@ use anyhow::{Context, Result};
 use super::bios::CdLoader;
 use super::disk::ESP_VOLUME_ID;
 use super::ipl::{self, Ipl};
-use super::menu::{self, KargArea};
+use super::menu;
 use super::miniso;
 use crate::failure::Failure;
 use crate::format::{fat, gpt, iso9660};
@@ -35,8 +44,17 @@ pub const IGNITION_AREA_BYTES: RangeInclusive<u64> = 256 << 10..=64 << 20;
 /// The ESP as a file, which UEFI starts from CDs.
 const ESP_IMAGE: &str = "images/efiboot.img";
 
-/// What BIOS starts from CDs.
-const BIOS_IMAGE: &str = "images/eltorito.img";
+/// What BIOS starts from CDs: GRUB. Where files lie in the order of their paths, it comes behind those
+/// that GRUB reads, and an ISO that ends without padding is no trouble: GRUB reads up to 32 KiB further
+/// than a file goes.
+const BIOS_IMAGE: &str = "isolinux/isolinux.bin";
+
+/// The menu in isolinux's words.
+const ISOLINUX_MENU: &str = "isolinux/isolinux.cfg";
+
+/// The boot catalog beside [`BIOS_IMAGE`], and where there is no BIOS.
+const CATALOG: &str = "isolinux/boot.cat";
+const CATALOG_WITHOUT_BIOS: &str = "boot.catalog";
 
 /// Kernel, initramfs and root file system as PXE has them too.
 #[derive(Clone, Debug)]
@@ -115,15 +133,16 @@ impl Iso {
             &facts.pretty_name,
             &live_kargs(kargs, &volume_id),
         )?;
-        let menu_path = format!("EFI/{vendor}/grub.cfg");
-        let areas: Vec<(String, KargArea)> = menu
-            .area
-            .into_iter()
-            .map(|area| (menu_path.clone(), area))
-            .collect();
+        let directory = menu::directory(vendor);
+        let stub = menu::stub(&volume_id, &directory);
+        let menu_path = format!("{directory}/grub.cfg");
+        let isolinux = menu::render_isolinux(&menu, &menu_path, &facts.pretty_name)?;
+        let menus = [(menu_path, menu), (ISOLINUX_MENU.to_owned(), isolinux)];
+        let kargs_json = menu::kargs_json(&menus)?;
 
         let mut files = BTreeMap::from([
-            (menu_path, text(menu.text)),
+            // Where UEFI's GRUB looks; the menu itself takes its place if it is there.
+            (format!("EFI/{vendor}/grub.cfg"), text(stub.clone())),
             features(facts)?,
             (
                 "coreos/igninfo.json".to_owned(),
@@ -133,13 +152,16 @@ impl Iso {
                 "images/ignition.img".to_owned(),
                 Content::bytes(vec![0; usize::try_from(ignition_area)?]),
             ),
-            (ESP_IMAGE.to_owned(), esp(facts, vendor, &volume_id)?),
+            (ESP_IMAGE.to_owned(), esp(facts, &stub)?),
         ]);
-        let bios = CdLoader::find(tree, facts, &format!("EFI/{vendor}"))?;
+        for (path, menu) in menus {
+            files.insert(path, text(menu.text));
+        }
+        let bios = CdLoader::find(tree, facts, &directory)?;
         if let Some(bios) = &bios {
             files.insert(BIOS_IMAGE.to_owned(), Content::bytes(bios.image.clone()));
         }
-        if let Some(json) = menu::kargs_json(&areas)? {
+        if let Some(json) = kargs_json {
             files.insert("coreos/kargs.json".to_owned(), text(json));
         }
         Ok(Self {
@@ -167,7 +189,7 @@ impl Iso {
             &live_kargs(kargs, &volume_id),
         )?;
         let mut files = BTreeMap::from([features(facts)?]);
-        if let Some(json) = menu::kargs_json(&[ipl.area()])? {
+        if let Some(json) = menu::kargs_json(&[ipl.menu()])? {
             files.insert("coreos/kargs.json".to_owned(), text(json));
         }
         Ok(Self {
@@ -239,6 +261,10 @@ impl Iso {
             time: i64::try_from(self.time).unwrap_or(0),
             files,
             boot,
+            catalog: Some(match self.bios {
+                Some(_) => CATALOG.to_owned(),
+                None => CATALOG_WITHOUT_BIOS.to_owned(),
+            }),
         };
         let layout = volume.layout()?;
         layout.write(out, &|bytes| progress.advance(bytes))?;
@@ -302,7 +328,7 @@ fn utf8(content: &Content) -> Result<String> {
 ///
 /// Everything is in `EFI/BOOT`, where firmware looks on removable media; shim's fallback loader
 /// would write boot entries into NVRAM, so it is left out.
-fn esp(facts: &Facts, vendor: &str, volume_id: &str) -> Result<Content> {
+fn esp(facts: &Facts, stub: &str) -> Result<Content> {
     let mut files: BTreeMap<String, Content> = BTreeMap::new();
     for (path, content) in &facts.efi_files {
         let (directory, name) = path.split_once('/').unwrap_or(("BOOT", path));
@@ -329,10 +355,7 @@ fn esp(facts: &Facts, vendor: &str, volume_id: &str) -> Result<Content> {
         )
         .into());
     }
-    files.insert(
-        "EFI/BOOT/grub.cfg".to_owned(),
-        text(menu::efi_stub(volume_id, vendor)),
-    );
+    files.insert("EFI/BOOT/grub.cfg".to_owned(), text(stub.to_owned()));
     let volume = fat::Volume {
         label: "EFI-SYSTEM".to_owned(),
         id: ESP_VOLUME_ID,

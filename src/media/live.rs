@@ -40,8 +40,17 @@ pub(super) const SQUASHFS_OFFSET: u64 = 124;
 /// Chunk of the stream hash in bytes; readers take up to 64 MiB (rdcore `stream_hash.rs`).
 const HASH_CHUNK: u64 = 2 << 20;
 
+/// Longest chunk that those readers take, in bytes.
+pub(super) const HASH_CHUNK_MAX: u64 = 64 << 20;
+
+/// How the text of a stream hash begins; the length of a chunk in bytes follows.
+pub(super) const HASH_HEAD: &str = "stream-hash sha256 ";
+
 /// Stamp in the live initramfs: its existence is the test for "is this live".
 pub(super) const INITRAMFS_STAMP: &str = "etc/coreos-live-initramfs";
+
+/// The stream hash of the rootfs.img that the initramfs takes.
+pub(super) const WANTED_ROOTFS: &str = "etc/coreos-live-want-rootfs";
 
 /// The same stamp in rootfs.img; when the two differ, a PXE boot stops.
 const ROOTFS_STAMP: &str = "etc/coreos-live-rootfs";
@@ -132,11 +141,13 @@ pub(super) fn write_initrd(
     threads: usize,
     out: &mut File,
 ) -> Result<()> {
-    let hash = stream_hash(rootfs, threads)?;
+    let length = rootfs.metadata()?.len();
+    let rootfs = Content::range(Arc::clone(rootfs), 0, length);
+    let hash = stream_hash(&rootfs, HASH_CHUNK, threads)?;
     let features = serde_json::to_string_pretty(&facts.features())? + "\n";
     let members = BTreeMap::from([
         (INITRAMFS_STAMP, format!("{}\n", facts.version)),
-        ("etc/coreos-live-want-rootfs", hash),
+        (WANTED_ROOTFS, hash),
         ("etc/coreos/features.json", features),
     ]);
     let mut archive = Vec::new();
@@ -167,21 +178,20 @@ fn pad(out: &mut File, length: u64) -> Result<()> {
 
 /// The text that `rdcore stream-hash` checks a download against: a header, then one SHA-256 a
 /// chunk. Chunks are independent, so several threads share the work.
-fn stream_hash(file: &Arc<File>, threads: usize) -> Result<String> {
-    let length = file.metadata()?.len();
-    let chunks = usize::try_from(length.div_ceil(HASH_CHUNK))?;
+pub(super) fn stream_hash(content: &Content, chunk_bytes: u64, threads: usize) -> Result<String> {
+    let length = content.len();
+    let chunks = usize::try_from(length.div_ceil(chunk_bytes))?;
     let next = AtomicUsize::new(0);
-    let content = Content::range(Arc::clone(file), 0, length);
     let work = || -> io::Result<Vec<(usize, String)>> {
         let mut done = Vec::new();
-        let mut buffer = vec![0; HASH_CHUNK as usize];
+        let mut buffer = vec![0; chunk_bytes.min(length) as usize];
         loop {
             let chunk = next.fetch_add(1, Ordering::Relaxed);
             if chunk >= chunks {
                 return Ok(done);
             }
-            let start = chunk as u64 * HASH_CHUNK;
-            let part = &mut buffer[..HASH_CHUNK.min(length - start) as usize];
+            let start = chunk as u64 * chunk_bytes;
+            let part = &mut buffer[..chunk_bytes.min(length - start) as usize];
             content.read_at(start, part)?;
             done.push((chunk, hex::encode(Sha256::digest(part))));
         }
@@ -198,7 +208,7 @@ fn stream_hash(file: &Arc<File>, threads: usize) -> Result<String> {
     .flatten()
     .collect();
     digests.sort_unstable();
-    let mut text = format!("stream-hash sha256 {HASH_CHUNK}\n");
+    let mut text = format!("{HASH_HEAD}{chunk_bytes}\n");
     for (_, digest) in digests {
         text.push_str(&digest);
         text.push('\n');
@@ -225,14 +235,12 @@ mod tests {
 
     #[test]
     fn stream_hash_counts_the_short_last_chunk() {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&vec![7; HASH_CHUNK as usize + 1]).unwrap();
-        let file = Arc::new(file);
-        let text = stream_hash(&file, 3).unwrap();
+        let content = Content::bytes(vec![7; HASH_CHUNK as usize + 1]);
+        let text = stream_hash(&content, HASH_CHUNK, 3).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "stream-hash sha256 2097152");
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[2], hex::encode(Sha256::digest([7])));
-        assert_eq!(text, stream_hash(&file, 1).unwrap());
+        assert_eq!(text, stream_hash(&content, HASH_CHUNK, 1).unwrap());
     }
 }

@@ -14,8 +14,10 @@ use crate::failure::Failure;
 use crate::format::gpt::Table;
 use crate::format::squashfs::{Entry, Follow, Kind, Reader};
 use crate::format::{cpio, iso9660, qcow2};
-use crate::kernel::Files;
+use crate::kernel::{Files, Initramfs, Root};
+use crate::ostree::ContainerReference;
 use crate::stages::{INSTALL, LIVE, Parts, Stages};
+use crate::sysroot::{self, ImageJson};
 use crate::tree::Content;
 
 /// A medium and its parts.
@@ -60,14 +62,17 @@ impl Live {
 /// A PXE set's files, by what their names end in.
 const PXE_PARTS: [&str; 3] = ["-live-kernel.", "-live-initramfs.", "-live-rootfs."];
 
+/// The file by which a directory is an OCI layout.
+const OCI_INDEX: &str = "index.json";
+
 /// Where ISO 9660 volumes have their first descriptor, and what is in it.
 const ISO_MAGIC_OFFSET: u64 = 0x8001;
 const ISO_MAGIC: &[u8; 5] = b"CD001";
 
 impl Medium {
-    /// Whether `path` is something that [`Medium::open`] takes, rather than an image.
+    /// Whether `path` is to be opened as a medium: it is there, and images have a transport in front.
     pub fn is_medium(path: &Path) -> bool {
-        path.is_file() || (path.is_dir() && pxe_parts(path).is_ok())
+        path.exists()
     }
 
     /// Opens an ISO, a raw or qcow2 disk image, or a directory with one PXE set in it.
@@ -76,6 +81,12 @@ impl Medium {
             true => Self::named(path, open_pxe(path)),
             false => Self::of(path, whole(path)?),
         }
+    }
+
+    /// Opens a minimal ISO together with the rootfs.img that it fetches.
+    pub(super) fn open_minimal(path: &Path, rootfs: &Path) -> Result<Self> {
+        let (iso, rootfs) = (whole(path)?, whole(rootfs)?);
+        Self::named(path, open_iso(iso, Some(rootfs)))
     }
 
     /// What `content` is, an ISO or a disk image. Messages call it `path`.
@@ -88,6 +99,14 @@ impl Medium {
             path: path.to_owned(),
             system: system.with_context(|| format!("reading {}", path.display()))?,
         })
+    }
+
+    /// The kernel that boots.
+    pub(super) fn kernel(&self) -> &Content {
+        match &self.system {
+            System::Live(live) => &live.payload.kernel,
+            System::Installed(installed) => &installed.kernel,
+        }
     }
 
     /// The initramfs that boots.
@@ -107,18 +126,17 @@ impl Medium {
     }
 
     /// What the deployment's origin says: where it looks for updates.
-    pub fn origin(&self) -> Result<Option<String>> {
+    pub fn origin(&self) -> Result<Option<ContainerReference>> {
         let text = match &self.system {
             System::Live(live) => live.root.beside(".origin")?,
             System::Installed(installed) => installed.beside(".origin")?,
         };
         let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Ok(text.and_then(|text| {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix("container-image-reference="));
-            line.map(|reference| reference.trim().to_owned())
-        }))
+        let origin = text.map(|text| ContainerReference::from_origin(&text));
+        Ok(origin
+            .transpose()
+            .context("reading the deployment's origin")?
+            .flatten())
     }
 
     /// The initramfs that the system has once a live medium has installed it, for kernel `release`.
@@ -129,6 +147,12 @@ impl Medium {
                 .content(&format!("usr/lib/modules/{release}/initramfs.img")),
             System::Installed(_) => Ok(None),
         }
+    }
+
+    /// The kernel arguments that an installed system has from its image; those that an installation
+    /// adds are not known of a medium.
+    pub fn installed_arguments(&self) -> Result<Vec<String>> {
+        Ok(ImageJson::of(self.root())?.extra_kargs)
     }
 
     /// The kernel's arguments, all in one string; none are known of a PXE set.
@@ -157,6 +181,19 @@ impl Medium {
         }
     }
 
+    /// Where its initramfs gets the root from.
+    pub fn boot_root(&self, initramfs: &Initramfs) -> Result<Root<'static>> {
+        Ok(match &self.system {
+            System::Live(live) => Root::Live {
+                iso: live.iso.is_some(),
+                compression: Some(live.root.reader.facts().compressor.name()),
+            },
+            System::Installed(_) => Root::Disk {
+                composefs: sysroot::mounts_composefs(initramfs)?,
+            },
+        })
+    }
+
     /// What its initramfs and its root are called in reports.
     pub fn stages(&self) -> &'static Stages {
         match &self.system {
@@ -173,7 +210,7 @@ fn open_file(content: Content) -> Result<System> {
     };
     let mut magic = [0; ISO_MAGIC.len()];
     if content.read_at(ISO_MAGIC_OFFSET, &mut magic).is_ok() && magic == *ISO_MAGIC {
-        return open_iso(content);
+        return open_iso(content, None);
     }
     match Table::read(&content)? {
         Some(table) => Installed::open(&content, table).map(|it| System::Installed(Box::new(it))),
@@ -185,7 +222,8 @@ fn open_file(content: Content) -> Result<System> {
     }
 }
 
-fn open_iso(content: Content) -> Result<System> {
+/// Reads a live ISO; `rootfs` is the root file system of one that has none.
+fn open_iso(content: Content, rootfs: Option<Content>) -> Result<System> {
     let iso = iso9660::Reader::open(content)?;
     let part = |name: &str| {
         iso.file(&format!("images/pxeboot/{name}"))?.ok_or_else(|| {
@@ -202,7 +240,10 @@ fn open_iso(content: Content) -> Result<System> {
     let payload = Payload {
         kernel: part("vmlinuz")?,
         initrd: part("initrd.img")?,
-        rootfs: part("rootfs.img")?,
+        rootfs: match rootfs {
+            Some(rootfs) => rootfs,
+            None => part("rootfs.img")?,
+        },
     };
     Live::new(Some(iso), payload).map(|live| System::Live(Box::new(live)))
 }
@@ -266,19 +307,50 @@ fn whole(path: &Path) -> Result<Content> {
     Ok(Content::range(Arc::new(file), 0, length))
 }
 
-fn pxe_parts(directory: &Path) -> Result<[PathBuf; 3]> {
+/// Names in a directory that are text, sorted.
+fn names_in(directory: &Path) -> Result<Vec<String>> {
     let mut names: Vec<String> = fs::read_dir(directory)
         .with_context(|| format!("reading directory {}", directory.display()))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
     names.sort();
+    Ok(names)
+}
+
+/// Whether a file's name is that of an ISO or a disk image, packed or not.
+fn is_other_medium(name: &str) -> bool {
+    [".iso", ".raw", ".qcow2"]
+        .iter()
+        .any(|ending| name.contains(ending))
+}
+
+/// Media in a directory that are not parts of its PXE set.
+pub(super) fn other_media(directory: &Path) -> Result<Vec<String>> {
+    let mut names = names_in(directory)?;
+    names.retain(|name| is_other_medium(name));
+    Ok(names)
+}
+
+fn pxe_parts(directory: &Path) -> Result<[PathBuf; 3]> {
+    let names = names_in(directory)?;
+    let hint = || {
+        if names.iter().any(|name| name == OCI_INDEX) {
+            let place = directory.display();
+            return format!("an image is named with its transport: oci:{place}");
+        }
+        match names.iter().find(|name| is_other_medium(name)) {
+            Some(name) => format!("name the medium itself: {}", directory.join(name).display()),
+            None => "name an ISO, a disk image, or a directory with one whole PXE set".to_owned(),
+        }
+    };
     let find = |part: &str| {
         let mut found = names.iter().filter(|name| name.contains(part));
-        match (found.next(), found.next()) {
-            (Some(name), None) => Ok(directory.join(name)),
-            (None, _) => bail!("{} has no file *{part}*", directory.display()),
-            (Some(_), Some(_)) => bail!("{} has several files *{part}*", directory.display()),
-        }
+        let sentence = match (found.next(), found.next()) {
+            (Some(name), None) => return Ok(directory.join(name)),
+            (None, _) => format!("it has no file *{part}*, so it is not a PXE set"),
+            (Some(_), Some(_)) => format!("it has several files *{part}*"),
+        };
+        Err(anyhow::Error::from(Failure::new(sentence, hint())))
     };
     let [kernel, initrd, rootfs] = PXE_PARTS;
     Ok([find(kernel)?, find(initrd)?, find(rootfs)?])
@@ -296,7 +368,8 @@ pub struct LiveRoot {
 }
 
 impl LiveRoot {
-    fn open(rootfs: &Content) -> Result<Self> {
+    /// Opens the root file system in `rootfs`, a rootfs.img.
+    pub fn open(rootfs: &Content) -> Result<Self> {
         let head = cpio::read_first_header(rootfs)?;
         if head.name != SQUASHFS_NAME.as_bytes() {
             bail!(

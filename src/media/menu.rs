@@ -1,7 +1,10 @@
 //! The ISO's boot menu, and the area in it where installers change kernel arguments in place.
 //!
-//! An image's own templates come first (`usr/share/coreos-assembler/live`); the ones in
-//! `iso-templates/` stand in. An embed area is a run of `#` after the line with the arguments:
+//! An image's own GRUB template comes first (`usr/share/coreos-assembler/live`); the one in
+//! `iso-templates/` stands in. Beside it lies the same menu in isolinux's words, which nothing boots,
+//! for programs that edit both; always ours, so that both have the same arguments.
+//!
+//! An embed area is a run of `#` after the line with the arguments:
 //!
 //! ```text
 //! linux /images/pxeboot/vmlinuz rw coreos.liveiso=… ignition.firstboot …\n
@@ -9,7 +12,9 @@
 //! ^ offset is at "rw"; the area ends before the last '#'
 //! ```
 //!
-//! Reader: coreos-installer `src/live/embed.rs`.
+//! Readers: coreos-installer `src/live/embed.rs`; assisted-image-service `pkg/isoeditor/{kargs,rhcos}.go`
+//! @a55e383, which look for the area by its mark, and for lines that begin with blanks and `linux `,
+//! `initrd ` or `append `.
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -19,16 +24,35 @@ use crate::failure::Failure;
 const PLACEHOLDER: &str = "@@KERNEL-ARGS@@";
 const MARKER: &str = " COREOS_KARG_EMBED_AREA";
 const OWN_TEMPLATE: &str = include_str!("../../iso-templates/grub.cfg");
+const OWN_ISOLINUX: &str = include_str!("../../iso-templates/isolinux.cfg");
 const OWN_STUB: &str = include_str!("../../iso-templates/efi-stub.cfg");
+
+/// How many `#` our areas have, as upstream's.
+const OWN_PADS: usize = 1024;
 
 /// coreos-installer refuses areas longer than this.
 const AREA_MAX: usize = 2048;
+
+/// Vendor directories of `EFI` in which programs that edit an ISO look for its menu, and where else
+/// they do (assisted-image-service `pkg/isoeditor/rhcos.go` @a55e383).
+const EDITED_VENDORS: [&str; 3] = ["redhat", "fedora", "centos"];
+const EDITED_DIRECTORY: &str = "boot/grub";
+
+/// The directory on the ISO that has the menu, in a `grub.cfg`.
+pub(super) fn directory(vendor: &str) -> String {
+    match EDITED_VENDORS.contains(&vendor) {
+        true => format!("EFI/{vendor}"),
+        false => EDITED_DIRECTORY.to_owned(),
+    }
+}
 
 /// A menu with its arguments filled in.
 #[derive(Debug, PartialEq)]
 pub(super) struct Menu {
     /// The configuration's text.
     pub text: String,
+    /// The kernel arguments as baked.
+    pub default: String,
     /// Where arguments can be changed, if the template has room for that.
     pub area: Option<KargArea>,
 }
@@ -40,9 +64,7 @@ pub(super) struct KargArea {
     pub offset: usize,
     /// Length of the area in bytes.
     pub size: usize,
-    /// The arguments as baked.
-    pub default: String,
-    /// What ends them.
+    /// What ends the arguments.
     pub end: &'static str,
     /// What the rest of the area is filled with.
     pub pad: &'static str,
@@ -50,16 +72,36 @@ pub(super) struct KargArea {
 
 /// Fills `kargs` into the image's template, or into ours.
 pub(super) fn render(template: Option<&str>, title: &str, kargs: &str) -> Result<Menu> {
-    let own;
-    let template = match template {
-        Some(template) => template,
-        None => {
-            own = OWN_TEMPLATE
-                .replace("@@TITLE@@", &title.replace(['"', '$', '\\', '`'], ""))
-                .replace("@@KARG-AREA@@", &format!("{}{MARKER}", "#".repeat(1024)));
-            &own
-        }
+    match template {
+        Some(template) => fill(template, kargs),
+        None => fill(&titled(OWN_TEMPLATE, title, &padding(OWN_PADS)), kargs),
+    }
+}
+
+/// The same menu for those who edit that of isolinux; `path` is where `menu` lies on the ISO.
+pub(super) fn render_isolinux(menu: &Menu, path: &str, title: &str) -> Result<Menu> {
+    // Installers want areas of one size.
+    let padding = match &menu.area {
+        Some(area) => padding(area.size - menu.default.len()),
+        None => String::new(),
     };
+    let template = titled(OWN_ISOLINUX, title, &padding).replace("@@MENU@@", path);
+    fill(&template, &menu.default)
+}
+
+/// What an area has behind the line with the arguments.
+fn padding(pads: usize) -> String {
+    format!("{}{MARKER}", "#".repeat(pads))
+}
+
+/// One of our templates without what would end a string in it.
+fn titled(template: &str, title: &str, padding: &str) -> String {
+    template
+        .replace("@@TITLE@@", &title.replace(['"', '$', '\\', '`'], ""))
+        .replace("@@KARG-AREA@@", padding)
+}
+
+fn fill(template: &str, kargs: &str) -> Result<Menu> {
     let Some(offset) = template.find(PLACEHOLDER) else {
         bail!("the boot menu template has no {PLACEHOLDER}, so it can't find its live root");
     };
@@ -76,12 +118,16 @@ pub(super) fn render(template: Option<&str>, title: &str, kargs: &str) -> Result
         .to_owned();
     let area = match rest.find(MARKER) {
         None => None,
-        Some(marker) => Some(area(rest, marker, offset, default)?),
+        Some(marker) => Some(area(rest, marker, offset)?),
     };
-    Ok(Menu { text, area })
+    Ok(Menu {
+        text,
+        default,
+        area,
+    })
 }
 
-fn area(rest: &str, marker: usize, offset: usize, default: String) -> Result<KargArea> {
+fn area(rest: &str, marker: usize, offset: usize) -> Result<KargArea> {
     let line_end = rest
         .find('\n')
         .context("the boot menu template ends in its arguments")?;
@@ -104,40 +150,48 @@ fn area(rest: &str, marker: usize, offset: usize, default: String) -> Result<Kar
     Ok(KargArea {
         offset,
         size,
-        default,
         end: "\n",
         pad: "#",
     })
 }
 
-/// `coreos/kargs.json`: where installers may change arguments. `None` if no file has an area.
-pub(super) fn kargs_json(areas: &[(String, KargArea)]) -> Result<Option<String>> {
-    let Some((_, first)) = areas.first() else {
+/// `coreos/kargs.json`: where installers may change arguments of these menus, by their paths. `None` if
+/// no menu has an area.
+pub(super) fn kargs_json(menus: &[(String, Menu)]) -> Result<Option<String>> {
+    let mut places = Vec::new();
+    for (path, menu) in menus {
+        if let Some(area) = &menu.area {
+            places.push((path, area, &menu.default));
+        }
+    }
+    places.sort_by_key(|(path, ..)| *path);
+    let Some((_, first, default)) = places.first() else {
         return Ok(None);
     };
-    if areas
+    if places
         .iter()
-        .any(|(_, area)| area.size != first.size || area.default != first.default)
+        .any(|(_, area, other)| area.size != first.size || other != default)
     {
         bail!(
             "the boot menus differ in their kernel arguments, and installers could not change both"
         );
     }
-    let mut areas = areas.to_vec();
-    areas.sort_by(|a, b| a.0.cmp(&b.0));
-    let files: Vec<Value> = areas
+    let files: Vec<Value> = places
         .iter()
-        .map(|(path, area)| json!({"end": area.end, "offset": area.offset, "pad": area.pad, "path": path}))
+        .map(
+            |(path, area, _)| json!({"end": area.end, "offset": area.offset, "pad": area.pad, "path": path}),
+        )
         .collect();
-    let json = json!({"default": first.default, "files": files, "size": first.size});
+    let json = json!({"default": default, "files": files, "size": first.size});
     Ok(Some(serde_json::to_string_pretty(&json)? + "\n"))
 }
 
-/// `EFI/BOOT/grub.cfg` in the ESP image: goes on to the menu on the ISO.
-pub(super) fn efi_stub(volume_id: &str, vendor: &str) -> String {
+/// A `grub.cfg` that goes on to the menu in `directory` of the ISO: for GRUB in the ESP image, and in
+/// the vendor's directory where the menu is elsewhere.
+pub(super) fn stub(volume_id: &str, directory: &str) -> String {
     OWN_STUB
         .replace("@@VOLUME-ID@@", volume_id)
-        .replace("@@VENDOR@@", vendor)
+        .replace("@@DIRECTORY@@", directory)
 }
 
 #[cfg(test)]
@@ -153,9 +207,9 @@ mod tests {
         let menu = render(Some(&template), "", "rw coreos.liveiso=v").unwrap();
         let area = menu.area.unwrap();
         assert_eq!(&menu.text[area.offset..area.offset + 2], "rw");
-        assert_eq!(area.default, "rw coreos.liveiso=v a=b");
+        assert_eq!(menu.default, "rw coreos.liveiso=v a=b");
         // The figures that a published ISO shows: line with newline, plus 1023.
-        assert_eq!(area.size, area.default.len() + 1 + 1023);
+        assert_eq!(area.size, menu.default.len() + 1 + 1023);
         assert_eq!(&menu.text[area.offset + area.size..][..2], "# ");
     }
 
@@ -165,6 +219,42 @@ mod tests {
         assert!(menu.area.is_some());
         assert!(menu.text.contains("\"A (quoted) OS (live)\""));
         assert!(!menu.text.contains("@@"));
+    }
+
+    #[test]
+    fn isolinux_has_the_same_arguments_and_says_who_reads_it() {
+        // Ours, and one whose area is as long as nobody else's, behind a blank.
+        let theirs = format!("linux @@KERNEL-ARGS@@ a=b \n{}{MARKER}\n", "#".repeat(77));
+        for template in [None, Some(&*theirs)] {
+            let grub = render(template, "An OS", "rw coreos.liveiso=v").unwrap();
+            let isolinux = render_isolinux(&grub, "EFI/redhat/grub.cfg", "An OS").unwrap();
+            let line = format!(
+                "\tappend initrd=/images/pxeboot/initrd.img,/images/ignition.img {}\n#",
+                grub.default
+            );
+            assert!(isolinux.text.contains(&line), "{}", isolinux.text);
+            let reader = "\n# /EFI/redhat/grub.cfg under BIOS";
+            assert!(isolinux.text.contains(reader), "{}", isolinux.text);
+            assert!(!isolinux.text.contains("@@"), "{}", isolinux.text);
+            kargs_json(&[("a".into(), grub), ("b".into(), isolinux)]).unwrap();
+        }
+
+        // Where installers can't change one, they can't change the other.
+        let fixed = render(Some("linux /k @@KERNEL-ARGS@@\n"), "", "rw").unwrap();
+        let isolinux = render_isolinux(&fixed, "boot/grub/grub.cfg", "").unwrap();
+        assert_eq!(isolinux.area, None);
+    }
+
+    #[test]
+    fn menus_lie_where_they_are_edited() {
+        for (vendor, expected) in [
+            ("redhat", "EFI/redhat"),
+            ("fedora", "EFI/fedora"),
+            ("centos", "EFI/centos"),
+            ("debian", "boot/grub"),
+        ] {
+            assert_eq!(directory(vendor), expected);
+        }
     }
 
     #[test]
@@ -187,18 +277,29 @@ mod tests {
 
     #[test]
     fn areas_must_agree() {
-        let area = |size| KargArea {
-            offset: 1,
-            size,
-            default: "rw".into(),
-            end: "\n",
-            pad: "#",
+        let menu = |path: &str, size, default: &str| {
+            let area = Some(KargArea {
+                offset: 1,
+                size,
+                end: "\n",
+                pad: "#",
+            });
+            let (text, default) = (String::new(), default.to_owned());
+            (
+                path.to_owned(),
+                Menu {
+                    text,
+                    default,
+                    area,
+                },
+            )
         };
-        let json = kargs_json(&[("b".into(), area(9)), ("a".into(), area(9))])
+        let json = kargs_json(&[menu("b", 9, "rw"), menu("a", 9, "rw")])
             .unwrap()
             .unwrap();
         assert!(json.find("\"path\": \"a\"").unwrap() < json.find("\"path\": \"b\"").unwrap());
-        assert!(kargs_json(&[("b".into(), area(9)), ("a".into(), area(8))]).is_err());
+        assert!(kargs_json(&[menu("b", 9, "rw"), menu("a", 8, "rw")]).is_err());
+        assert!(kargs_json(&[menu("b", 9, "rw"), menu("a", 9, "ro")]).is_err());
         assert!(kargs_json(&[]).unwrap().is_none());
     }
 }

@@ -36,6 +36,13 @@ impl Format {
         ("qcow2", Self::Qcow2),
     ];
 
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        let mut all = Self::ALL.iter();
+        let known = all.find(|(_, format)| *format == self);
+        known.map_or("", |(name, _)| name)
+    }
+
     /// Whether it boots a live system, rather than being an installed one.
     pub fn is_live(self) -> bool {
         matches!(self, Self::Iso | Self::MinimalIso | Self::Pxe)
@@ -76,10 +83,9 @@ pub(super) struct Names {
     pub(super) osmet4k: String,
 }
 
-/// Names of what describes the media.
+/// Names of what describes the media, beside [`crate::record::NAME`].
 pub(super) const CHECKSUMS: &str = "sha256sum.txt";
 pub(super) const STREAM: &str = "stream.json";
-pub(super) const RECORD: &str = "bake.json";
 
 impl Names {
     pub(super) fn new(prefix: &str, arch: &str, archive: Archive) -> Self {

@@ -1,25 +1,30 @@
 //! What a bake will do, decided before it does anything.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::compress::Archive;
 use super::compression::{self, Choice};
 use super::customize::Customization;
 use super::iso;
-use super::names::{CHECKSUMS, Format, Names, RECORD, STREAM};
+use super::names::{CHECKSUMS, Format, Names, STREAM};
+use super::proof;
 use super::source::Source;
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::format::qcow2;
 use crate::format::squashfs::Compressor;
-use crate::kernel::{self, Initramfs, Verdict};
+use crate::kernel::Root;
+use crate::ostree::ContainerReference;
 use crate::progress::Progress;
-use crate::stages::{self, Parts, Presence};
+use crate::record;
+use crate::stages::{self, Parts, Presence, Stage, System};
+use crate::sysroot;
 
 /// What the user asks for, apart from the image.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub struct Request {
     pub drivers: Vec<String>,
     /// Bake even if one is missing.
     pub allow_missing_driver: bool,
+    /// Whether only nodes boot the media, and no bootstrap machine.
+    pub nodes_only: bool,
     /// How to compress the live root.
     pub compression: Choice,
     /// How to compress metal images.
@@ -71,22 +78,25 @@ pub struct Plan {
     /// Kernel arguments of live boots.
     pub live_kargs: String,
     /// What the deployment's origin will say.
-    pub origin: String,
+    #[serde(serialize_with = "as_text")]
+    pub origin: ContainerReference,
     /// Files that will be written.
     pub files: Vec<String>,
     /// Bytes of file contents in the image.
     pub content_bytes: u64,
     /// The drivers asked for, as they are in the image.
     pub drivers: Vec<Presence>,
+    /// What the image's initramfs has to mount its roots with.
+    pub mounts: Vec<Presence>,
     #[serde(skip)]
     pub(super) names: Names,
 }
 
 fn as_text<S: serde::Serializer>(
-    compressor: &Compressor,
+    value: &impl Display,
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {
-    serializer.collect_str(compressor)
+    serializer.collect_str(value)
 }
 
 impl Plan {
@@ -99,13 +109,40 @@ impl Plan {
             release: &facts.kernel.release,
             arguments: &facts.image.extra_kargs,
         };
-        let drivers = stages::check(&parts, &request.drivers, &stages::LIVE)?;
+        let initramfs = parts.read_initramfs()?;
+        let mut drivers = stages::check(&parts, &initramfs, &request.drivers, &stages::LIVE)?;
+        let system = System {
+            root: parts.root,
+            release: parts.release,
+            origin: Some(&source.origin),
+        };
+        let in_cluster =
+            proof::in_cluster(&system, &request.drivers, &drivers, request.nodes_only)?;
+        drivers.extend(in_cluster.unwrap_or_default());
+        let (compressor, block_size) = compression::choose(request.compression, &facts.image)?;
+        let live_kargs = pxe_kargs(source, &request.customization)?;
+        let mut mounts = Vec::new();
+        if request.formats.iter().any(|format| format.is_live()) {
+            let arguments = std::slice::from_ref(&live_kargs);
+            let root = Root::Live {
+                iso: request.formats.contains(&Format::Iso)
+                    || request.formats.contains(&Format::MinimalIso),
+                compression: Some(compressor.name()),
+            };
+            let parts = Parts { arguments, ..parts };
+            mounts.extend(stages::mounts(&parts, &initramfs, root)?);
+        }
+        if request.formats.iter().any(|format| !format.is_live()) {
+            let composefs = sysroot::mounts_composefs(&initramfs)?;
+            mounts.extend(stages::mounts(
+                &parts,
+                &initramfs,
+                Root::Disk { composefs },
+            )?);
+        }
         if !request.allow_missing_driver {
             refuse_missing(&drivers, "the image")?;
-        }
-        let (compressor, block_size) = compression::choose(request.compression, &facts.image)?;
-        if request.formats.iter().any(|format| format.is_live()) {
-            check_mountable(source, compressor, progress)?;
+            refuse_unmountable(&mounts, "the image")?;
         }
         if request.formats.contains(&Format::MinimalIso) && request.rootfs_url.is_none() {
             return Err(Failure::new(
@@ -126,7 +163,7 @@ impl Plan {
             .of(&request.formats)
             .into_iter()
             .map(|(name, _)| name)
-            .chain([CHECKSUMS, STREAM, RECORD].map(str::to_owned))
+            .chain([CHECKSUMS, STREAM, record::NAME].map(str::to_owned))
             .collect();
         Ok(Self {
             prefix,
@@ -135,11 +172,12 @@ impl Plan {
             volume_id: iso::volume_id(facts),
             compressor,
             block_size,
-            live_kargs: pxe_kargs(source, &request.customization)?,
-            origin: source.origin.to_string(),
+            live_kargs,
+            origin: source.origin.clone(),
             files,
             content_bytes: source.content_bytes,
             drivers,
+            mounts,
             names,
         })
     }
@@ -159,35 +197,6 @@ fn pxe_kargs(source: &Source, customization: &Customization) -> Result<String> {
         .chain(["ignition.firstboot", "ignition.platform.id=metal"].map(str::to_owned))
         .collect();
     customization.edit_kargs(&kargs.join(" "))
-}
-
-/// Refuses an image whose initramfs could not mount what we are going to write.
-fn check_mountable(source: &Source, compressor: Compressor, progress: &dyn Progress) -> Result<()> {
-    let kernel = &source.facts.kernel;
-    let initramfs =
-        Initramfs::read(kernel.initramfs.reader()).context("reading the image's initramfs")?;
-    let algorithm = algorithm(compressor);
-    match kernel::mount_support(
-        &initramfs,
-        &source.imported.tree,
-        &kernel.release,
-        algorithm,
-    )? {
-        Verdict::Yes(_) => Ok(()),
-        Verdict::Unknown(reason) => {
-            progress.warn(&format!(
-                "can't tell whether the live initramfs mounts a squashfs compressed with {algorithm}: {reason}"
-            ));
-            Ok(())
-        }
-        Verdict::No(reason) => Err(Failure::new(
-            format!(
-                "the image's initramfs can't mount a squashfs compressed with {algorithm}: {reason}"
-            ),
-            "rebuild the initramfs with squashfs and loop in it, or choose another --compression",
-        )
-        .into()),
-    }
 }
 
 /// On s390x the firmware starts a disk by a map of the kernel's blocks, which zipl writes and we don't.
@@ -218,28 +227,46 @@ fn check_zipl(
     Ok(())
 }
 
-/// What the kernel calls a compressor's format, whatever the level.
-fn algorithm(compressor: Compressor) -> &'static str {
-    match compressor {
-        Compressor::Zstd { .. } => "zstd",
-        Compressor::Gzip { .. } => "gzip",
-        Compressor::Xz => "xz",
-    }
-}
-
-/// An error that names every driver and stage where it is missing.
+/// An error that names every driver and stage where it is missing, or says why no bootstrap machine
+/// would come up.
 pub(super) fn refuse_missing(table: &[Presence], place: &str) -> Result<()> {
-    let missing: Vec<String> = table
+    let failing: Vec<&Presence> = table.iter().filter(|p| p.fails()).collect();
+    let Some(first) = failing.first() else {
+        return Ok(());
+    };
+    if failing.iter().all(|p| p.stage == Stage::Bootstrap) {
+        return Err(Failure::new(
+            format!(
+                "a bootstrap machine would not come up from {place}: {}",
+                first.verdict
+            ),
+            "if only nodes boot the media, and no bootstrap machine, bake with --nodes-only",
+        )
+        .into());
+    }
+    let missing: Vec<String> = failing
         .iter()
-        .filter(|p| p.fails())
         .map(|p| format!("{} at {} ({})", p.driver, p.stage.name(), p.verdict))
         .collect();
-    match stages::repair(table) {
+    let hint = stages::repair(table);
+    Err(Failure::new(
+        format!("in {place}, drivers are missing: {}", missing.join("; ")),
+        hint.unwrap_or_else(|| "bake an image that has them".to_owned()),
+    )
+    .into())
+}
+
+/// An error that says why a root can't be mounted.
+pub(super) fn refuse_unmountable(table: &[Presence], place: &str) -> Result<()> {
+    let lost: Vec<String> = table
+        .iter()
+        .filter(|presence| presence.fails())
+        .map(|p| format!("{} at {} ({})", p.driver, p.stage.name(), p.verdict))
+        .collect();
+    match stages::repair_mounts(table) {
         None => Ok(()),
-        Some(hint) => Err(Failure::new(
-            format!("in {place}, drivers are missing: {}", missing.join("; ")),
-            hint,
-        )
-        .into()),
+        Some(hint) => {
+            Err(Failure::new(format!("{place} would not boot: {}", lost.join("; ")), hint).into())
+        }
     }
 }

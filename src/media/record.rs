@@ -1,72 +1,77 @@
-//! What a bake leaves beside the media: checksums, and the record that later tells whether the media
-//! are stale.
+//! What a bake leaves beside the media: the record of what was made, and checksums.
 
-use std::collections::BTreeMap;
+use super::bake::Bake;
+use super::proof::Proven;
+use crate::record::{self, Artifact, DriverAtStage, Record, Unknown};
 
-use serde::Serialize;
-use serde_json::{Value, json};
-
-use super::source::Source;
-use crate::stages::Presence;
-
-/// One finished file.
-#[derive(Clone, Debug, Serialize)]
-pub struct Artifact {
-    /// Its name in the output directory.
-    pub name: String,
-    /// What it is, in the words of CoreOS stream metadata: `iso`, `kernel`, `initramfs`, `rootfs`,
-    /// `metal`, `metal4k`, `qcow2`, or `config`.
-    pub role: String,
-    /// Length in bytes.
-    pub size: u64,
-    /// SHA-256 of the content, lower-case hex.
-    pub sha256: String,
-    /// The same of the disk that a packed disk image unpacks to.
-    #[serde(
-        rename = "uncompressed-sha256",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub uncompressed_sha256: Option<String>,
-}
-
-/// `bake.json`, schema `coreos-bake/bake/v1`.
-pub(super) fn bake_json(
-    source: &Source,
-    artifacts: &[Artifact],
-    drivers: &[Presence],
-    options: &BTreeMap<&str, Value>,
-    has_openshift: Option<bool>,
-) -> Value {
-    let image = &source.image;
-    json!({
-        "schema": "coreos-bake/bake/v1",
-        "tool": { "name": "coreos-bake", "version": env!("CARGO_PKG_VERSION") },
-        "image": {
-            "reference": image.reference.to_string(),
-            "manifest-digest": image.manifest_digest.as_str(),
-            "architecture": image.architecture,
-            "layers": image.layers.iter().map(|layer| json!({
-                "digest": layer.digest.as_str(),
-                "diff-id": layer.diff_id.as_str(),
-                "size": layer.size_bytes,
-            })).collect::<Vec<_>>(),
-        },
-        "os": {
-            "name": source.facts.osname,
-            "version": source.facts.version,
-            "pretty-name": source.facts.pretty_name,
-            "kernel": source.facts.kernel.release,
-            "openshift-clients": has_openshift,
-        },
-        "ostree": {
-            "base-commit": source.imported.base_commit.map(|c| c.to_string()),
-            "merge-commit": source.imported.merge_commit.to_string(),
-            "content-checksum": source.imported.content_checksum.to_string(),
-        },
-        "drivers": drivers,
-        "options": options,
-        "files": artifacts,
-    })
+impl Bake<'_> {
+    /// The record of this bake.
+    pub(super) fn record(
+        &self,
+        files: Vec<Artifact>,
+        proven: &Proven,
+        openshift_clients: Option<bool>,
+    ) -> serde_json::Result<Record> {
+        let (plan, source, request) = (self.plan, self.source, self.request);
+        let (image, facts, imported) = (&source.image, &source.facts, &source.imported);
+        let unknown = Unknown::new;
+        let layers = image.layers.iter().map(|layer| record::Layer {
+            digest: layer.digest.to_string(),
+            diff_id: layer.diff_id.to_string(),
+            size: layer.size_bytes,
+            unknown: unknown(),
+        });
+        let drivers = proven.drivers.iter().map(DriverAtStage::of);
+        let mounts = proven.mounts.iter().map(DriverAtStage::of);
+        Ok(Record {
+            schema: record::SCHEMA.to_owned(),
+            tool: record::Tool {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                unknown: unknown(),
+            },
+            image: record::Image {
+                reference: image.reference.to_string(),
+                manifest_digest: image.manifest_digest.to_string(),
+                architecture: image.architecture.clone(),
+                layers: layers.collect(),
+                unknown: unknown(),
+            },
+            os: record::Os {
+                name: facts.osname.clone(),
+                version: facts.version.clone(),
+                pretty_name: facts.pretty_name.clone(),
+                kernel: facts.kernel.release.clone(),
+                openshift_clients,
+                unknown: unknown(),
+            },
+            ostree: record::Ostree {
+                base_commit: imported.base_commit.map(|commit| commit.to_string()),
+                merge_commit: imported.merge_commit.to_string(),
+                content_checksum: imported.content_checksum.to_string(),
+                unknown: unknown(),
+            },
+            drivers: drivers.collect::<Result<_, _>>()?,
+            mounts: mounts.collect::<Result<_, _>>()?,
+            stages: proven.stages.clone(),
+            options: record::Options {
+                block_size: plan.block_size,
+                compress: request.archive.name().to_owned(),
+                compression: plan.compressor.to_string(),
+                customized: !request.customization.is_empty(),
+                disk_size: request.disk_bytes,
+                formats: plan.formats.iter().map(|f| f.name().to_owned()).collect(),
+                ignition_area: request.ignition_area_bytes,
+                live_kargs: plan.live_kargs.clone(),
+                nodes_only: request.nodes_only,
+                origin: plan.origin.clone(),
+                rootfs_url: request.rootfs_url.clone(),
+                unknown: unknown(),
+            },
+            files,
+            unknown: unknown(),
+        })
+    }
 }
 
 /// `sha256sum.txt` in the form that `sha256sum --check` takes.

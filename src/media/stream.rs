@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::record::Artifact;
+use crate::record::Artifact;
 use crate::sysroot::Facts;
 
 /// What says which stream an image is of.
@@ -180,6 +180,7 @@ mod tests {
                 size: 1,
                 sha256: "5".repeat(64),
                 uncompressed_sha256: name.ends_with(".gz").then(|| "7".repeat(64)),
+                ..Artifact::default()
             })
             .collect();
         let stream = Stream {

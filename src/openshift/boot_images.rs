@@ -8,7 +8,8 @@
 //! The second is refused as long as the status says that the enforcement is automatic, and the object
 //! is the operator's, so both are patches for a running cluster, in this order.
 //!
-//! Source: on-cluster-layering notes, sections 7.5 and 7.6; API `operator.openshift.io/v1`.
+//! Source: openshift/machine-config-operator main 7ff337a, `pkg/controller/bootimage`; API
+//! `operator.openshift.io/v1`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -5,7 +5,8 @@
 //! renderedImagePushSpec HOST.TLD[:PORT]/[NAMESPACE/]NAME:TAG
 //! ```
 //!
-//! Source: on-cluster-layering notes, sections 1.3 and 8.2.
+//! Source: openshift/machine-config-operator main 7ff337a, `pkg/daemon/rpm-ostree.go`
+//! `GetBootedOSImageURL`; openshift/api, `machineosconfigs` definition.
 
 use std::fmt;
 use std::str::FromStr;
@@ -74,6 +75,14 @@ impl OsImage {
     /// Path at the registry.
     pub fn repository(&self) -> &str {
         &self.0.repository
+    }
+
+    /// Its digest, `sha256:…`.
+    pub fn digest(&self) -> &str {
+        match &self.0.version {
+            Version::Digest(digest) => digest.as_str(),
+            Version::Tag(_) => unreachable!("an OsImage is parsed from a name with a digest"),
+        }
     }
 
     /// Fails if the status of an on-cluster build could not hold this name.

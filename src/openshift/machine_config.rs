@@ -1,7 +1,7 @@
 //! MachineConfigs, which tell the pools of a cluster what their nodes are.
 //!
-//! Source: openshift-install notes, sections 2.3 (names), 2.5 (limits) and 4.6 (what of Ignition they
-//! may hold); API `machineconfiguration.openshift.io/v1`.
+//! Source: openshift/machine-config-operator main 7ff337a, `pkg/controller/common/helpers.go` (names,
+//! limits, and what of Ignition they may hold); API `machineconfiguration.openshift.io/v1`.
 
 use serde_json::{Map, Value, json};
 

@@ -1,8 +1,8 @@
 //! MachineOSConfigs, with which the cluster itself builds a pool's image, seeded with one that is
 //! built already, so that the machines are installed from it.
 //!
-//! Source: on-cluster-layering notes, sections 1.2, 1.3 and 8.6; API
-//! `machineconfiguration.openshift.io/v1`.
+//! Source: openshift/machine-config-operator main 7ff337a, `pkg/controller/bootstrap/bootstrap.go` and
+//! `pkg/controller/build`; API `machineconfiguration.openshift.io/v1`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,7 +1,8 @@
 //! An object as a file of the install directory.
 //!
 //! openshift-install takes `*.yaml`, `*.yml` and `*.json` right below its two folders, agent-based
-//! installations only YAML below `openshift` (openshift-install notes, sections 1.5 and 2.2).
+//! installations only `*.yaml` and `*.yml` below `openshift` (openshift/installer main 5f2b0d3dc3,
+//! `pkg/asset/manifests/openshift.go`, `pkg/asset/agent/manifests/extramanifests.go`).
 
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ pub enum Folder {
 
 impl Folder {
     /// Its name in the install directory.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Manifests => "manifests",
             Self::Openshift => "openshift",

@@ -3,6 +3,7 @@
 //! ```text
 //! release            what a release of OpenShift can do
 //! role               the machines that are installed
+//! kernel_arguments   those of a pool, and what a node's first boot does about them
 //! image_reference    an image as nodes and on-cluster builds name it
 //! driver, firmware   files and units for a machine's Ignition config
 //! machine_config     the pool's image, kernel arguments, files and units
@@ -12,6 +13,7 @@
 //! manifest           an object as a file of the install directory
 //! notes              what the admin has to know
 //! objects            all of it for one request, or why the cluster would not come up
+//! reruns             what has initramfs made anew on nodes
 //! directory          an install directory: what it has, what is added to it, and back again
 //! paths              the ways to install from baked media, as files and steps
 //! ```
@@ -19,8 +21,9 @@
 //! Plain data in, plain data out: nothing but `directory` reads or writes files, and nothing talks to a
 //! cluster.
 //!
-//! Source of truth: the openshift-install notes, sections 2 to 4, and the on-cluster-layering notes,
-//! sections 1, 7 and 8. Objects are checked by the cluster's own definitions in `tests/openshift.rs`.
+//! The rules are those of openshift/installer (main 5f2b0d3dc3) and openshift/machine-config-operator (main
+//! 7ff337a) and their release branches; `docs/verified.md` says what of it real programs have confirmed.
+//! Objects are checked by the cluster's own definitions in `tests/openshift.rs`.
 
 pub mod directory;
 pub mod paths;
@@ -29,6 +32,7 @@ mod boot_images;
 mod driver;
 mod firmware;
 mod image_reference;
+mod kernel_arguments;
 mod machine_config;
 mod machine_os_config;
 mod manifest;
@@ -36,6 +40,7 @@ mod notes;
 mod objects;
 mod pull_secret;
 mod release;
+mod reruns;
 mod role;
 
 #[cfg(test)]
@@ -45,13 +50,15 @@ pub use boot_images::{BootImages, DayTwo, Platform, PlatformError, SkewRecord};
 pub use driver::{Driver, DriverError, VERIFY_UNIT, fragment};
 pub use firmware::{FIRMWARE_MAX_BYTES, Firmware, FirmwareError};
 pub use image_reference::{OsImage, OsImageError, PushSpec};
+pub use kernel_arguments::FirstBoot;
 pub use machine_config::{
     MACHINE_CONFIG_MAX_BYTES, MACHINE_CONFIG_WARN_BYTES, MachineConfig, ObjectError, size_bytes,
 };
 pub use machine_os_config::{CONTAINERFILE_MAX_CHARS, PushSecret, Seed, SeedError};
 pub use manifest::{Folder, Manifest};
 pub use notes::Note;
-pub use objects::{Derivation, Found, Media, Objects, Request, RequestError, objects};
+pub use objects::{Derivation, Found, Media, Objects, Request, RequestError, ToldRelease, objects};
 pub use pull_secret::{PullSecret, PullSecretError};
 pub use release::{Release, ReleaseError, Seeding};
+pub use reruns::reruns;
 pub use role::{Role, RoleError};

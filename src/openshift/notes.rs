@@ -1,10 +1,11 @@
 //! What the admin has to know about a request that is fine.
 //!
-//! Source: openshift-install notes, sections 2.6, 3.4 and 3.7; on-cluster-layering notes, sections 7.1,
-//! 8.2 and 8.6.
+//! Source: openshift/installer main 5f2b0d3dc3 (the bootstrap machine) and
+//! openshift/machine-config-operator main 7ff337a (nodes and builds), with their release branches.
 
 use super::driver::Driver;
 use super::image_reference::OsImage;
+use super::kernel_arguments::FirstBoot;
 use super::objects::{Derivation, Request};
 use super::release::Seeding;
 use super::role::Role;
@@ -52,7 +53,7 @@ pub(super) fn notes(request: &Request, image: Option<&OsImage>) -> Vec<Note> {
             _ => {}
         }
         if let (Some(image), true) = (image, has_nodes)
-            && media.registry_name.as_deref() != Some(image.to_string().as_str())
+            && !media.is(image)
         {
             note(
                 "pivot",
@@ -66,12 +67,32 @@ pub(super) fn notes(request: &Request, image: Option<&OsImage>) -> Vec<Note> {
             );
         }
     }
-    if image.is_none() && has_nodes {
+    if let Some(image) = image
+        && has_nodes
+        && !request.drivers.is_empty()
+        && !request.os_image_is_baked
+    {
+        let names = request.drivers.iter().map(|driver| &driver.name);
+        let options: String = names.map(|name| format!(" --driver {name}")).collect();
+        notes.push(Note {
+            id: "unseen-image",
+            sentence: format!("nobody has looked yet whether {image} has the drivers"),
+            commands: vec![format!("coreos-bake check docker://{image}{options}")],
+        });
+    }
+    let mut note = |id, sentence: String| {
+        notes.push(Note {
+            id,
+            sentence,
+            commands: Vec::new(),
+        });
+    };
+    if image.is_none() && request.release_image && has_nodes {
         note(
             "no-os-image",
             format!(
-                "no image is set for the nodes, so they rebase to the {} of the payload at their first \
-                 boot, which has none of your drivers",
+                "no image is set for the nodes, so at their first boot they change to the {} of the \
+                 release; of your drivers they have those that are in it",
                 release.payload_tag(release.default_stream())
             ),
         );
@@ -118,16 +139,60 @@ pub(super) fn notes(request: &Request, image: Option<&OsImage>) -> Vec<Note> {
             ),
         );
     }
-    if !request.kernel_arguments.is_empty() && has_nodes {
-        note(
-            "kernel-arguments",
-            "nodes reboot once at their first boot unless the media have the same kernel arguments in \
-             the same order (--dest-karg-append)"
-                .to_owned(),
-        );
+    if let (Some(image), true) = (image, has_nodes) {
+        notes.extend(first_boot_note(request, image));
+        notes.extend(index_note(request, image));
     }
     notes.extend(seed_notes(request));
     notes
+}
+
+/// What a node on its pool's image reboots for. One that isn't reboots anyway.
+fn first_boot_note(request: &Request, image: &OsImage) -> Option<Note> {
+    if request.media.as_ref().is_some_and(|media| !media.is(image)) {
+        return None;
+    }
+    let release = request.release;
+    let sentence = match FirstBoot::of(release, &request.kernel_arguments) {
+        FirstBoot::NoArguments => return None,
+        FirstBoot::Compares(all) => format!(
+            "nodes that run {image} already reboot once at their first boot unless the media have installed \
+             these kernel arguments in this order: {}; the recipes of --path put them there",
+            all.join(" ")
+        ),
+        FirstBoot::Reboots => format!(
+            "nodes reboot once at their first boot: {release} does not look at the kernel arguments that \
+             the media have installed"
+        ),
+    };
+    Some(Note {
+        id: "kernel-arguments",
+        sentence,
+        commands: Vec::new(),
+    })
+}
+
+/// That a digest may be an index's, which only a registry could tell.
+fn index_note(request: &Request, image: &OsImage) -> Option<Note> {
+    let media = request.media.as_ref();
+    let known = media.and_then(|media| media.manifest_digest.as_deref());
+    if !request.release.redeploys_indexes() || known == Some(image.digest()) {
+        return None;
+    }
+    let baked = match known {
+        Some(digest) => format!("; the manifest that was baked is {digest}"),
+        None => String::new(),
+    };
+    let sentence = format!(
+        "the digest of {image} may be that of an index for several architectures; then nodes whose skopeo is \
+         older than 1.22.2 deploy the image again and reboot once more at their first boot{baked}"
+    );
+    let commands = vec![format!("skopeo inspect --raw docker://{image}")];
+    Some(Note {
+        id: "index-digest",
+        sentence,
+        commands,
+    })
 }
 
 /// What the documents don't say about seeds.
@@ -156,8 +221,8 @@ fn seed_notes(request: &Request) -> Vec<Note> {
         Seeding::There | Seeding::Missing => note(
             "seed-release",
             format!(
-                "that {release} supports MachineOSConfigs at installation was read from its code, not \
-                 tried on a cluster"
+                "that {release} supports MachineOSConfigs at installation was read from its code, and \
+                 that code was run at 5.0; no cluster has been installed so yet"
             ),
             Vec::new(),
         ),

@@ -31,7 +31,8 @@ use super::release::{Release, Seeding};
 use super::role::Role;
 
 /// Bytes of a fragment from which on it may not fit into an ISO with the rest: the area for configs
-/// has 256 KiB, of which nesting leaves some 190 (openshift-install notes, section 4.3).
+/// has 256 KiB, of which nesting leaves some 190: `coreos-installer iso customize` puts one config into
+/// another, and base64 in between compresses badly.
 const FRAGMENT_LARGE_BYTES: usize = 190 << 10;
 
 /// What is to be installed.
@@ -39,14 +40,22 @@ const FRAGMENT_LARGE_BYTES: usize = 190 << 10;
 pub struct Request {
     /// The release.
     pub release: Release,
+    /// The release that the install directory is of, if it tells and that matters.
+    pub told_release: Option<ToldRelease>,
     /// The machines that are installed from the media.
     pub roles: BTreeSet<Role>,
     /// What the media were baked from.
     pub media: Option<Media>,
     /// The image that the nodes are to run, as the user gave it: `osImageURL`.
     pub os_image: Option<String>,
+    /// Whether nodes may run the release's own image instead.
+    pub release_image: bool,
+    /// Pools whose image manifests name that are there.
+    pub imaged_pools: BTreeSet<String>,
     /// What that image was derived from.
     pub os_image_derivation: Derivation,
+    /// Whether it is, by its digest, the image that the media were baked from.
+    pub os_image_is_baked: bool,
     /// The drivers, with what the image doesn't do for them.
     pub drivers: Vec<Driver>,
     /// Kernel arguments of the nodes, one an item.
@@ -69,8 +78,26 @@ pub struct Media {
     /// The image as the origin of the installed deployment names it, without ostree's words before
     /// it, if that is a registry's name.
     pub registry_name: Option<String>,
+    /// Digest of the manifest that was baked, `sha256:…`; never that of an index.
+    pub manifest_digest: Option<String>,
     /// What it was derived from.
     pub derivation: Derivation,
+}
+
+impl Media {
+    /// Whether a node that is installed from them runs this image already, by its name.
+    pub fn is(&self, image: &OsImage) -> bool {
+        self.registry_name.as_deref() == Some(image.to_string().as_str())
+    }
+}
+
+/// The release that an install directory was made by or for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldRelease {
+    /// The file that says so.
+    pub file: String,
+    /// Its major and minor number.
+    pub minor: (u16, u16),
 }
 
 /// Whether an image has OpenShift in it.
@@ -121,6 +148,31 @@ pub enum RequestError {
     /// Nobody to install.
     #[error("no role is named that could be installed")]
     NoRoles,
+    /// An install directory of another release.
+    #[error("{file} is of OpenShift {}.{}, and not of {asked}", told.0, told.1)]
+    OtherRelease {
+        /// The file that says so.
+        file: String,
+        /// Its release.
+        told: (u16, u16),
+        /// The one that was named.
+        asked: Release,
+    },
+    /// Nodes would change to an image that nobody looked into.
+    #[error(
+        "no image is named for {} nodes{}: at their first boot they change to the release's {tag}, which \
+         is not known to have your drivers",
+        pools.join(" and "),
+        if *is_baked { ", and that of the media is in no registry" } else { "" },
+    )]
+    NoOsImage {
+        /// Their pools.
+        pools: Vec<String>,
+        /// Whether there are media, whose image has no name that nodes could pull.
+        is_baked: bool,
+        /// The image in the release's payload.
+        tag: &'static str,
+    },
     /// The bootstrap machine would find two images in its repository.
     #[error(
         "the media are of {name}, which has no OpenShift in it: the bootstrap machine of {release} \
@@ -199,6 +251,14 @@ impl RequestError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::OtherRelease { .. } => Some(
+                "name the directory's release with --release; if openshift-install is made to install \
+                 another one, add --allow-other-release",
+            ),
+            Self::NoOsImage { .. } => Some(
+                "name it with --os-image NAME@sha256:DIGEST; if the release's own image has the drivers, \
+                 add --allow-release-image",
+            ),
             Self::TwoImages { .. } => Some(
                 "bake from an image derived from the release's node image, or with a --target-imgref \
                  that is no registry's",
@@ -236,11 +296,13 @@ pub fn objects(request: &Request) -> Result<Objects, RequestError> {
         .as_deref()
         .map(str::parse::<OsImage>)
         .transpose()?;
+    check_release(request)?;
     check_media(request)?;
     if let Some(image) = &image {
         check_image(request, image)?;
     }
     check_seed(request, image.as_ref())?;
+    check_nodes(request)?;
 
     let config = match request.drivers.is_empty() {
         true => None,
@@ -347,6 +409,41 @@ fn pool_objects(
     Ok(made)
 }
 
+/// Rules differ between releases, so they have to be those of the directory.
+fn check_release(request: &Request) -> Result<(), RequestError> {
+    match &request.told_release {
+        Some(told) if told.minor != request.release.minor() => Err(RequestError::OtherRelease {
+            file: told.file.clone(),
+            told: told.minor,
+            asked: request.release,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Nodes that are told of no image leave the one that they were installed with.
+fn check_nodes(request: &Request) -> Result<(), RequestError> {
+    let has_drivers = request.media.is_some() || !request.drivers.is_empty();
+    if request.os_image.is_some() || request.release_image || !has_drivers {
+        return Ok(());
+    }
+    let pools = request.roles.iter().filter_map(|role| role.pool());
+    let pools: Vec<String> = pools
+        .filter(|pool| !request.imaged_pools.contains(*pool))
+        .map(str::to_owned)
+        .collect();
+    match pools.is_empty() {
+        true => Ok(()),
+        false => Err(RequestError::NoOsImage {
+            pools,
+            is_baked: request.media.is_some(),
+            tag: request
+                .release
+                .payload_tag(request.release.default_stream()),
+        }),
+    }
+}
+
 /// The bootstrap machine's repository may hold one image of a registry only.
 fn check_media(request: &Request) -> Result<(), RequestError> {
     let release = request.release;
@@ -370,10 +467,7 @@ fn check_image(request: &Request, image: &OsImage) -> Result<(), RequestError> {
     let is_plain =
         |derivation| derivation == Derivation::Base && request.release.bootstrap_overlays();
     let media = request.media.as_ref();
-    let is_media = media.is_some_and(|media| {
-        media.registry_name.as_deref() == Some(image.to_string().as_str())
-            && is_plain(media.derivation)
-    });
+    let is_media = media.is_some_and(|media| media.is(image) && is_plain(media.derivation));
     if is_media || is_plain(request.os_image_derivation) {
         return Err(RequestError::NoKubelet(image.to_string()));
     }

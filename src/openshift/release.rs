@@ -1,7 +1,8 @@
 //! What a release of OpenShift can do, as far as an installation with drivers depends on it.
 //!
-//! Source: openshift-install notes, sections 1.1, 3.1 and 4.1; on-cluster-layering notes, sections
-//! 1.1, 7.3, 7.5, 7.6 and 8.6.
+//! Source: the release branches of openshift/installer (read up to main 5f2b0d3dc3, 2026-08-01) and of
+//! openshift/machine-config-operator (up to main 7ff337a, 2026-08-20). What of it was run is in
+//! `docs/verified.md`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,6 +49,17 @@ impl Release {
         (self.major, self.minor)
     }
 
+    /// Major and minor number of what names a version of OpenShift: `4.19.3`, `v4.19.0-202506…`, the tag
+    /// `4.19.3-x86_64`. None for what does not, such as `unreleased-master-…`.
+    pub fn minor_in(version: &str) -> Option<(u16, u16)> {
+        let version = version.strip_prefix('v').unwrap_or(version);
+        let (major, rest) = version.split_once('.')?;
+        let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        let (major, minor) = (number(major)?, number(minor)?);
+        // Some tags of the installer's repository have other numbers.
+        (major >= OLDEST.0).then_some((major, minor))
+    }
+
     fn from(self, major: u16, minor: u16) -> bool {
         self.minor() >= (major, minor)
     }
@@ -65,6 +77,26 @@ impl Release {
     /// has no OpenShift in it.
     pub fn bootstrap_overlays(self) -> bool {
         self.from(4, 19)
+    }
+
+    /// Whether the bootstrap machine of installer-provisioned bare metal boots the live ISO, which it
+    /// then hands on to the control plane. Before, it boots a disk image of its own (installer
+    /// release-4.21 still does; main changed on 2026-03-09).
+    pub fn bootstraps_from_iso(self) -> bool {
+        self.from(4, 22)
+    }
+
+    /// Whether a node's first boot in the cluster looks at the kernel arguments that it has, and does
+    /// not take them for none (machine-config-operator f2877d6, 2023-09-08).
+    pub fn compares_kernel_arguments(self) -> bool {
+        self.from(4, 15)
+    }
+
+    /// Whether a node's first boot deploys an image again if its digest is that of an index for several
+    /// architectures, and the node's skopeo is older than 1.22.2 (machine-config-operator
+    /// `pkg/daemon/update.go` `skopeoSupportsMultiArchSigstore`, release-4.22 and main).
+    pub fn redeploys_indexes(self) -> bool {
+        self.from(4, 22)
     }
 
     /// Whether a MachineOSConfig may be there when the cluster is installed.

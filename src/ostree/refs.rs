@@ -17,6 +17,9 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// How the line of an origin file begins that names a container image.
+const ORIGIN_KEY: &str = "container-image-reference=";
+
 /// Ref of what a layer became; layer 0's must exist, or image queries fail on the node.
 pub(super) fn blob(digest: &str) -> String {
     format!("ostree/container/blob/{}", escape(digest))
@@ -97,9 +100,20 @@ impl ContainerReference {
         }
     }
 
+    /// The image's name as `osImageURL` would have it, if it is in a registry.
+    pub fn registry_name(&self) -> Option<&str> {
+        (self.transport == Transport::Registry).then_some(&self.name)
+    }
+
     /// Text of the deployment's origin file.
     pub fn origin(&self) -> String {
-        format!("[origin]\ncontainer-image-reference={self}\n")
+        format!("[origin]\n{ORIGIN_KEY}{self}\n")
+    }
+
+    /// What an origin file names; none if the system is not one of a container image.
+    pub fn from_origin(text: &str) -> Result<Option<Self>> {
+        let line = text.lines().find_map(|line| line.strip_prefix(ORIGIN_KEY));
+        line.map(|reference| reference.trim().parse()).transpose()
     }
 }
 
@@ -244,6 +258,34 @@ mod tests {
             let again: ContainerReference = reference.to_string().parse().unwrap();
             assert_eq!(again, reference);
         }
+    }
+
+    #[test]
+    fn an_origin_names_an_image_and_the_registry_that_has_it() {
+        for (text, name) in [
+            (
+                "ostree-unverified-registry:q.io/a@sha256:1",
+                Some("q.io/a@sha256:1"),
+            ),
+            (
+                "ostree-unverified-image:docker://q.io/a:b",
+                Some("q.io/a:b"),
+            ),
+            ("ostree-unverified-image:registry:q.io/a", Some("q.io/a")),
+            ("ostree-image-signed:docker://q.io/a", Some("q.io/a")),
+            ("ostree-remote-registry:fedora:q.io/a:b", Some("q.io/a:b")),
+            ("ostree-remote-image:fedora:docker://q.io/a", Some("q.io/a")),
+            ("ostree-image-signed:oci-archive:/x.ociarchive", None),
+            ("ostree-unverified-image:oci:/x", None),
+        ] {
+            let reference: ContainerReference = text.parse().unwrap();
+            assert_eq!(reference.registry_name(), name, "{text}");
+            let read = ContainerReference::from_origin(&reference.origin()).unwrap();
+            assert_eq!(read, Some(reference));
+        }
+        let other = "[origin]\nrefspec=fedora:fedora/stable\n";
+        assert_eq!(ContainerReference::from_origin(other).unwrap(), None);
+        assert!(ContainerReference::from_origin(&format!("{ORIGIN_KEY}x")).is_err());
     }
 
     #[test]

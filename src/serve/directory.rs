@@ -5,25 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags, open, openat};
 
 use crate::failure::Failure;
 use crate::hosts::kargs;
-use crate::media::Recorded;
-
-/// The record of a bake is a few KiB, even with a report on every driver.
-const MAX_RECORD_BYTES: u64 = 16 << 20;
+use crate::record::{self, Record};
 
 /// What file systems allow, and more than any bake writes.
 const MAX_NAME_BYTES: usize = 255;
-
-const RECORD: &str = "bake.json";
 
 /// An open bake directory.
 #[derive(Debug)]
@@ -84,30 +78,17 @@ impl Directory {
             title: String::new(),
             pxe: None,
         };
-        let Some((file, identity)) = directory.regular(RECORD) else {
-            return Err(Failure::new(
-                format!("{shown} is no bake directory: it has no {RECORD}"),
-                "give the directory that `coreos-bake bake -o` wrote",
-            )
-            .into());
-        };
-        if identity.length > MAX_RECORD_BYTES {
-            bail!("{shown}/{RECORD} is larger than {MAX_RECORD_BYTES} bytes");
-        }
-        let mut text = Vec::new();
-        file.take(MAX_RECORD_BYTES)
-            .read_to_end(&mut text)
-            .with_context(|| format!("reading {shown}/{RECORD}"))?;
-        let record = Recorded::parse(&text).with_context(|| format!("parsing {shown}/{RECORD}"))?;
+        let file = directory.regular(record::NAME).map(|(file, _)| file);
+        let record = Record::read_in(path, file)?;
         directory.check(path, &record)?;
         directory.pxe = pxe(&record)
-            .with_context(|| format!("reading the network boot files of {shown}/{RECORD}"))?;
-        directory.title = record.title;
+            .with_context(|| format!("reading the kernel arguments in {shown}/{}", record::NAME))?;
+        directory.title = record.title();
         Ok(directory)
     }
 
     /// Notes the recorded checksums, and complains about all files that aren't as recorded.
-    fn check(&mut self, path: &Path, record: &Recorded) -> Result<()> {
+    fn check(&mut self, path: &Path, record: &Record) -> Result<()> {
         let mut missing = Vec::new();
         let mut changed = Vec::new();
         for recorded in &record.files {
@@ -117,10 +98,8 @@ impl Directory {
                     changed.push(format!("{:?}", recorded.name));
                 }
                 Some((_, identity)) => {
-                    if recorded.sha256.len() == 64 && hex::decode(&recorded.sha256).is_ok() {
-                        let known = (identity, recorded.sha256.clone());
-                        self.known.insert(recorded.name.clone(), known);
-                    }
+                    let known = (identity, recorded.sha256.clone());
+                    self.known.insert(recorded.name.clone(), known);
                 }
             }
         }
@@ -206,21 +185,20 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// The kernel, initramfs and root file system that were baked, if they were.
-fn pxe(record: &Recorded) -> Result<Option<Pxe>> {
-    let name = |role| record.file(role).map(|file| file.name.clone());
-    let (Some(kernel), Some(initramfs), Some(rootfs)) =
-        (name("kernel"), name("initramfs"), name("rootfs"))
-    else {
+fn pxe(record: &Record) -> Result<Option<Pxe>> {
+    let Ok(files) = record.network_boot() else {
         return Ok(None);
     };
-    for karg in &record.live_kargs {
+    let [kernel, initramfs, rootfs] = files.map(|file| file.name.clone());
+    let kargs = record.live_kargs();
+    for karg in &kargs {
         kargs::check_word(karg)?;
     }
     Ok(Some(Pxe {
         kernel,
         initramfs,
         rootfs,
-        kargs: record.live_kargs.clone(),
+        kargs,
     }))
 }
 

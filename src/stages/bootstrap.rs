@@ -6,8 +6,9 @@
 
 use anyhow::Result;
 
-use super::{Origin, System, Verdict, rpmdb};
+use super::{System, Verdict, rpmdb};
 use crate::kernel::{self, Files, some_of};
+use crate::ostree::ContainerReference;
 
 /// The package by which the installer knows an image that needs nothing put over it, and the file
 /// by which the assisted installer does.
@@ -84,7 +85,8 @@ pub(super) fn judge(system: &System<'_>, driver: &str) -> Result<Verdict> {
              the release's node image over /usr: bootstrapping never begins"
         )));
     }
-    if system.origin.and_then(Origin::registry_name).is_some() {
+    let booted = system.origin.and_then(ContainerReference::registry_name);
+    if booted.is_some() {
         return Ok(Verdict::fails(format!(
             "the image has no {CLIENTS} and comes from a registry: node-image-pull finds two \
              container images in the repository and gives up; bake from a node image, or with an \

@@ -1,18 +1,17 @@
 //! What on-cluster layering will make of the pool's Containerfile.
 
-use super::{Mark, Verdict};
-use crate::containerfile::{self, Severity, Wanted};
-use crate::kernel::canonical_name;
+use super::{Cluster, Mark, Verdict};
+use crate::containerfile::{self, LEFT_TO_BASE, Severity, Wanted};
 
-/// Whether the driver will be in what the cluster builds from `containerfile`, for kernel `release`,
-/// on an image for which the verdict is `base`.
+/// Whether the driver will be in what the `cluster` builds from its Containerfile, for kernel
+/// `release`, on an image for which the verdict is `base`.
 pub(super) fn judge(
-    containerfile: Option<&[u8]>,
+    cluster: &Cluster<'_>,
     driver: &str,
     release: Option<&str>,
     base: &Verdict,
 ) -> Verdict {
-    let Some(content) = containerfile else {
+    let Some(content) = cluster.containerfile else {
         return Verdict::open(
             "with on-cluster layering, that is up to the pool's Containerfile; name it with \
              --containerfile",
@@ -24,6 +23,7 @@ pub(super) fn judge(
         &Wanted {
             drivers: &drivers,
             kernel: release,
+            left_out: cluster.left_out,
         },
     );
     let sentence = |remark: &containerfile::Remark| match remark.line {
@@ -38,8 +38,8 @@ pub(super) fn judge(
             more => format!("{first} (and {more} more)"),
         });
     }
-    let warnings = of(Severity::Warning).map(sentence).collect();
-    if mentions(content, driver) {
+    let mut warnings: Vec<String> = of(Severity::Warning).map(sentence).collect();
+    if !remarks.iter().any(|r| r.rule == LEFT_TO_BASE) {
         return Verdict::holds(
             "the cluster can build it, and the Containerfile brings the driver",
             warnings,
@@ -47,57 +47,86 @@ pub(super) fn judge(
     }
     match base.mark() {
         Mark::No => Verdict::fails(format!(
-            "the Containerfile does not name the driver, and of the image below, {base}"
+            "the Containerfile does not bring the driver, and of the image below, {base}"
         )),
-        Mark::Doubt => Verdict::open(
-            "the Containerfile does not name the driver, so it has to be in the image that \
+        Mark::Doubt if base.is_open() => Verdict::open(
+            "the Containerfile does not bring the driver, so it has to be in the image that \
              osImageURL names",
         ),
-        Mark::Yes => Verdict::holds(
-            "the driver is in the image that osImageURL names, and the Containerfile leaves it there",
-            warnings,
-        ),
+        mark => {
+            if mark == Mark::Doubt {
+                warnings.push("the warnings of pivot hold here as well".to_owned());
+            }
+            Verdict::holds(
+                "the driver is in the image that osImageURL names, and the Containerfile leaves it \
+                 there",
+                warnings,
+            )
+        }
     }
-}
-
-/// Whether the text names the driver, in any of its spellings.
-fn mentions(content: &[u8], driver: &str) -> bool {
-    let name = canonical_name(driver);
-    let text = String::from_utf8_lossy(content).replace('-', "_");
-    text.match_indices(&name).any(|(at, _)| {
-        let word = |c: char| c.is_alphanumeric() || c == '_';
-        let (before, after) = (&text[..at], &text[at + name.len()..]);
-        !before.ends_with(word) && !after.starts_with(word)
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(containerfile: &str) -> Cluster<'_> {
+        Cluster {
+            containerfile: Some(containerfile.as_bytes()),
+            ..Cluster::default()
+        }
+    }
+
+    /// What names a driver without bringing it leaves it to the image below.
     #[test]
-    fn drivers_are_known_by_whole_words() {
-        for (text, named) in [
-            ("COPY my-raid.ko /x/", true),
-            ("RUN echo my_raid", true),
-            ("RUN echo my_raid2", false),
-            ("RUN echo my_raid-x", false),
-            ("RUN dnf install kmod-my-raid", false),
+    fn drivers_are_brought_by_instructions_only() {
+        let below = Verdict::fails("it is missing");
+        let rebuild = "RUN depmod -a 6 && DRACUT_NO_XATTR=1 dracut --force --no-hostonly \
+            --reproducible --add-drivers my_raid --kver 6 /usr/lib/modules/6/initramfs.img && \
+            ostree container commit\n";
+        for (text, mark) in [
+            ("COPY my-raid.ko /usr/lib/modules/6/extra/\n", Mark::Yes),
+            (
+                "RUN curl -o /usr/lib/modules/6/extra/my_raid.ko https://x\n",
+                Mark::Yes,
+            ),
+            ("# my_raid is in the image below\n", Mark::No),
+            ("RUN echo my_raid\n", Mark::No),
+            ("RUN modinfo my_raid\n", Mark::No),
+            ("", Mark::No),
         ] {
-            assert_eq!(mentions(text.as_bytes(), "my_raid"), named, "{text}");
+            let from = match text.starts_with("COPY") {
+                true => "FROM quay.io/x@sha256:1 AS drivers\nFROM configs AS final\n",
+                false => "FROM configs AS final\n",
+            };
+            let text = text.replace("COPY ", "COPY --from=drivers /");
+            let content = format!("{from}{text}{rebuild}");
+            let verdict = judge(&of(&content), "my_raid", Some("6"), &below);
+            assert_eq!(verdict.mark(), mark, "{text}: {verdict}");
         }
     }
 
     #[test]
+    fn a_driver_that_is_taken_away_is_not_there() {
+        let there = Verdict::holds("it is there", Vec::new());
+        let remove = "FROM configs AS final\nRUN rm /usr/lib/modules/6/extra/my-raid.ko.xz && \
+            depmod -a 6 && DRACUT_NO_XATTR=1 dracut --force --no-hostonly --reproducible --kver 6 \
+            /usr/lib/modules/6/initramfs.img && ostree container commit\n";
+        let verdict = judge(&of(remove), "my_raid", Some("6"), &there);
+        assert_eq!(verdict.mark(), Mark::No, "{verdict}");
+        assert!(verdict.to_string().contains("removes my_raid"), "{verdict}");
+    }
+
+    #[test]
     fn what_is_not_touched_stays_as_it_is() {
-        let text = Some(&b"FROM configs AS final\nRUN touch /etc/x\n"[..]);
+        let cluster = of("FROM configs AS final\nRUN touch /etc/x\n");
         let base = [
             (Verdict::fails("it is missing"), Mark::No),
             (Verdict::open("who knows"), Mark::Doubt),
             (Verdict::holds("it is there", Vec::new()), Mark::Yes),
         ];
         for (base, mark) in base {
-            assert_eq!(judge(text, "raid", None, &base).mark(), mark);
+            assert_eq!(judge(&cluster, "raid", None, &base).mark(), mark);
         }
     }
 }

@@ -11,29 +11,37 @@
 //! Of the first four, the question is asked twice: of the image, before time goes into compressing,
 //! and of media as written, parsed back, because only that is what will boot. The last three are
 //! judged by the rules of those who act then: the installer and the machine-config operator.
+//!
+//! `mounts` asks the same of what an initramfs mounts its root with, and `later` what becomes of a
+//! driver when an initramfs is made anew.
 
 mod bootstrap;
 mod day2;
 mod hardware;
+mod later;
+mod mounts;
 mod pivot;
 mod rpmdb;
 mod verdict;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
-
-use std::collections::BTreeMap;
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use bootstrap::has_openshift;
-pub use hardware::{Needed, needed};
-pub use pivot::Origin;
+pub use hardware::{Needed, booting_devices, needed};
+pub use later::{Rerun, keep, left_out, repair_kept};
+pub use mounts::{mounts, repair_mounts};
 pub use verdict::{Judged, Mark, Verdict};
 
 use crate::kernel::{self, Boot, Files, Finding, Initramfs, Lookup};
+use crate::ostree::ContainerReference;
 use crate::tree::Content;
 
 /// A moment at which the driver has to be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// The initramfs of ISO and PXE.
@@ -154,14 +162,15 @@ pub struct System<'a> {
     /// The kernel that boots.
     pub release: &'a str,
     /// What the deployment's origin says: where it looks for updates.
-    pub origin: Option<&'a str>,
+    pub origin: Option<&'a ContainerReference>,
 }
 
 /// Systems that OpenShift's installer boots, by the `ID` of their os-release.
 const OPENSHIFT_IDS: [&str; 2] = ["rhcos", "scos"];
 
 impl System<'_> {
-    /// Whether it is a system of OpenShift's: others have no bootstrap node and no osImageURL.
+    /// Whether it is a system of OpenShift's: others have no bootstrap node and no osImageURL. One
+    /// that does not say what it is may be.
     pub fn is_openshift(&self) -> Result<bool> {
         for path in ["usr/lib/os-release", "etc/os-release"] {
             let Some(text) = self.root.read(path)? else {
@@ -177,7 +186,7 @@ impl System<'_> {
                 || !field("OPENSHIFT_VERSION=").is_empty()
                 || (id == "rhel" && field("VARIANT_ID=") == "coreos"));
         }
-        Ok(false)
+        Ok(true)
     }
 }
 
@@ -194,22 +203,23 @@ pub struct Parts<'a> {
     pub arguments: &'a [String],
 }
 
-/// Looks every driver up in initramfs and root of a boot; those are the two `stages`.
-pub fn check(parts: &Parts<'_>, drivers: &[String], stages: &Stages) -> Result<Vec<Presence>> {
-    if drivers.is_empty() {
-        return Ok(Vec::new());
+impl Parts<'_> {
+    /// Reads the initramfs, to its end.
+    pub fn read_initramfs(&self) -> Result<Initramfs> {
+        Initramfs::read(self.initrd.reader()).context("reading the initramfs")
     }
-    let initramfs = Initramfs::read(parts.initrd.reader()).context("reading the initramfs")?;
-    check_read(parts, &initramfs, drivers, stages)
 }
 
-/// [`check`] where the initramfs of `parts` was read already.
-pub(crate) fn check_read(
+/// Looks every driver up in initramfs, as it was read, and root of a boot; those are the two `stages`.
+pub fn check(
     parts: &Parts<'_>,
     initramfs: &Initramfs,
     drivers: &[String],
     stages: &Stages,
 ) -> Result<Vec<Presence>> {
+    if drivers.is_empty() {
+        return Ok(Vec::new());
+    }
     let look = |files, initramfs| {
         Lookup::new(&Boot {
             files,
@@ -256,33 +266,30 @@ pub struct Cluster<'a> {
     pub os_image_drivers: &'a [Presence],
     /// The pool's Containerfile for on-cluster layering.
     pub containerfile: Option<&'a [u8]>,
+    /// Drivers that dracut would leave out of an initramfs that it makes of the image below, as
+    /// [`left_out`] tells.
+    pub left_out: &'a [String],
 }
 
-/// Judges the stages that come with a cluster.
+/// Judges the stages that come with a cluster. `boots` are the verdicts on the boots before: what is
+/// missing there is missing where a node goes on with it.
 pub fn in_cluster(
     system: &System<'_>,
     drivers: &[String],
+    boots: &[Presence],
     cluster: &Cluster<'_>,
 ) -> Result<Vec<Presence>> {
-    let mut worst: BTreeMap<&str, &Verdict> = BTreeMap::new();
-    for presence in cluster.os_image_drivers {
-        let verdict = worst.entry(&presence.driver).or_insert(&presence.verdict);
-        if presence.verdict.mark() > verdict.mark() {
-            *verdict = &presence.verdict;
-        }
-    }
     let mut table = Vec::new();
     for driver in drivers {
-        let found = worst.get(&**driver).copied();
+        let boot = worst(boots, driver);
+        let found = worst(cluster.os_image_drivers, driver).map(|presence| &presence.verdict);
         let release = Some(system.release);
-        let pivot = pivot::judge(system, cluster.os_image, found);
-        let day2 = day2::judge(cluster.containerfile, driver, release, &pivot);
+        let pivot = pivot::judge(system, boot, cluster.os_image, found);
+        let day2 = day2::judge(cluster, driver, release, &pivot);
+        let bootstrap = bootstrap::judge(system, driver)
+            .with_context(|| format!("judging driver {driver} on a bootstrap node"))?;
         for (stage, verdict) in [
-            (
-                Stage::Bootstrap,
-                bootstrap::judge(system, driver)
-                    .with_context(|| format!("judging driver {driver} on a bootstrap node"))?,
-            ),
+            (Stage::Bootstrap, bootstrap.after(boot)),
             (Stage::Pivot, pivot),
             (Stage::Day2, day2),
         ] {
@@ -294,6 +301,17 @@ pub fn in_cluster(
         }
     }
     Ok(table)
+}
+
+/// The worst that is said of a driver, the first of several.
+fn worst<'a>(table: &'a [Presence], driver: &str) -> Option<&'a Presence> {
+    let of_driver = table.iter().filter(|presence| presence.driver == driver);
+    of_driver.reduce(
+        |worst, other| match other.verdict.mark() > worst.verdict.mark() {
+            true => other,
+            false => worst,
+        },
+    )
 }
 
 /// What to add to the Containerfile so that the missing drivers are there; `None` if all are.
@@ -321,12 +339,51 @@ pub fn repair(table: &[Presence]) -> Option<String> {
     Some(format!("{first} {}", rebuild_instruction(&drivers)))
 }
 
-/// The instruction of a Containerfile that indexes modules and makes an initramfs with `drivers`.
+/// The instruction of a Containerfile that names `drivers` to dracut for good, indexes modules and
+/// makes the initramfs.
 pub fn rebuild_instruction(drivers: &[&str]) -> String {
     format!(
-        "RUN kver=$(ls /usr/lib/modules) && depmod -a $kver && DRACUT_NO_XATTR=1 dracut --force \
-         --no-hostonly --reproducible --add-drivers \"{}\" --kver $kver \
-         /usr/lib/modules/$kver/initramfs.img",
-        drivers.join(" ")
+        "RUN {}kver=$(ls /usr/lib/modules) && depmod -a $kver && DRACUT_NO_XATTR=1 dracut --force \
+         --no-hostonly --reproducible --kver $kver /usr/lib/modules/$kver/initramfs.img",
+        drivers
+            .iter()
+            .map(|driver| naming_command(driver) + " && ")
+            .collect::<String>()
     )
+}
+
+/// The command by which a Containerfile names a driver to every later dracut.
+fn naming_command(driver: &str) -> String {
+    format!(
+        "echo '{}' > /{}",
+        kernel::dracut_line(driver),
+        kernel::dracut_configuration(driver)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Meta, Node, Tree};
+
+    #[test]
+    fn a_system_that_does_not_say_what_it_is_may_go_into_a_cluster() {
+        let is_openshift = |text: Option<&str>| {
+            let mut tree = Tree::new(Meta::root(0o755));
+            if let Some(text) = text {
+                let lib = tree.make_directories("usr/lib", &Meta::root(0o755));
+                let node = Node::File(Content::bytes(text.as_bytes()));
+                tree.create(lib, "os-release", Meta::root(0o644), node);
+            }
+            let system = System {
+                root: &tree,
+                release: "6",
+                origin: None,
+            };
+            system.is_openshift().unwrap()
+        };
+        assert!(!is_openshift(Some("ID=fedora\nVARIANT_ID=coreos\n")));
+        assert!(is_openshift(Some("ID=\"rhcos\"\n")));
+        assert!(is_openshift(None));
+    }
 }

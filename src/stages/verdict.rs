@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Presence;
 use crate::kernel::Finding;
 
 /// A verdict at a glance.
@@ -68,6 +69,41 @@ impl Verdict {
 
     pub(super) fn open(why: impl Into<String>) -> Self {
         Self::Judged(Judged::Open { why: why.into() })
+    }
+
+    /// This verdict of a stage that goes on with what another one has: it is not better than
+    /// `before`, the worst of what it goes on with.
+    pub(super) fn after(self, before: Option<&Presence>) -> Self {
+        let Some(before) = before else { return self };
+        let stage = before.stage.name();
+        match (self, before.verdict.mark()) {
+            (Self::Judged(Judged::Holds { .. } | Judged::Open { .. }), Mark::No) => Self::fails(
+                format!("it is missing at {stage} already, and nothing brings it"),
+            ),
+            (Self::Judged(Judged::Holds { because, .. }), Mark::Doubt)
+                if before.verdict.is_open() =>
+            {
+                Self::open(format!(
+                    "{because}; what is open at {stage} is open here as well"
+                ))
+            }
+            (
+                Self::Judged(Judged::Holds {
+                    because,
+                    mut warnings,
+                }),
+                Mark::Doubt,
+            ) => {
+                warnings.push(format!("the warnings of {stage} hold here as well"));
+                Self::holds(because, warnings)
+            }
+            (own, _) => own,
+        }
+    }
+
+    /// Whether nobody can say yet.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Judged(Judged::Open { .. }))
     }
 
     /// The verdict at a glance.

@@ -37,6 +37,7 @@ use anyhow::{Context, Result, bail, ensure};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::failure::Failure;
+use crate::kernel::Files;
 use crate::ostree::Checksum;
 use crate::tree::{InodeId, Meta, NAME_MAX, Node, Tree, Xattrs};
 
@@ -100,6 +101,17 @@ pub(super) fn mode(tree: &Tree) -> Result<Mode> {
              verity"
         ),
     }
+}
+
+/// Whether an initramfs with these files mounts a composefs image, if there is one.
+pub(crate) fn mounts_composefs(initramfs: &dyn Files) -> Result<bool> {
+    for path in ["etc/ostree/prepare-root.conf", CONFIGURATIONS[1]] {
+        if let Some(bytes) = initramfs.read(path)? {
+            let text = String::from_utf8_lossy(&bytes);
+            return Ok(!matches!(enabled(&text), None | Some("no" | "false" | "0")));
+        }
+    }
+    Ok(false)
 }
 
 /// The last value of `enabled` in the groups called `composefs`, as GLib reads key files.

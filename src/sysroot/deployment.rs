@@ -44,11 +44,7 @@ pub(super) fn add(
     add_composefs(plot, imported, &path)?;
     copy_etc(plot, imported, &path);
     add_var(plot, imported, facts, stateroot);
-    plot.file(
-        &format!("{path}.origin"),
-        0o644,
-        format!("[origin]\ncontainer-image-reference={}\n", settings.origin),
-    );
+    plot.file(&format!("{path}.origin"), 0o644, settings.origin.origin());
     if imported.libostree.has_backing_directories() {
         add_backing(plot, imported, stateroot, &commit);
     }

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Files, Kernel};
 use crate::tree::{Content, Node, Tree};
 
 /// Configuration files larger than this are not what they claim to be.
@@ -59,6 +59,23 @@ pub struct ImageJson {
     pub live_rootfs_fsoptions: Option<String>,
 }
 
+/// Where it is.
+const IMAGE_JSON: &str = "usr/share/coreos-assembler/image.json";
+
+impl ImageJson {
+    /// The description in a system's root; an empty one if it has none.
+    pub fn of(root: &dyn Files) -> Result<Self> {
+        let Some(bytes) = root.read(IMAGE_JSON)? else {
+            return Ok(Self::default());
+        };
+        ensure!(
+            bytes.len() as u64 <= CONFIG_LIMIT,
+            "{IMAGE_JSON} has more than {CONFIG_LIMIT} bytes"
+        );
+        serde_json::from_slice(&bytes).with_context(|| format!("parsing {IMAGE_JSON}"))
+    }
+}
+
 impl Facts {
     /// Reads them from the merged tree (with `usr/etc`) and the image's labels.
     pub fn read(tree: &Tree, labels: &BTreeMap<String, String>, goarch: &str) -> Result<Self> {
@@ -76,12 +93,8 @@ impl Facts {
             .or_else(|| field("VERSION_ID"))
             .context("the image names no version: no OSTREE_VERSION in usr/lib/os-release and no label org.opencontainers.image.version")?;
         check_name(&version)?;
-        let image = match config_file(tree, "usr/share/coreos-assembler/image.json")? {
-            Some(bytes) => serde_json::from_slice(&bytes)
-                .context("parsing usr/share/coreos-assembler/image.json")?,
-            None => ImageJson::default(),
-        };
         let (efi_vendor, efi_files) = efi_payload(tree)?;
+        let image = ImageJson::of(tree)?;
         Ok(Self {
             pretty_name: field("PRETTY_NAME").unwrap_or_else(|| format!("{osname} {version}")),
             osname,

@@ -18,11 +18,12 @@ mod plot;
 mod repo;
 
 pub use bootloader::{BIOS_MODULES, POWER_MODULES};
+pub(crate) use composefs::mounts_composefs;
 pub use facts::{Facts, ImageJson, machine};
 
 use anyhow::{Context, Result};
 
-use crate::ostree::{Checksum, Imported};
+use crate::ostree::{Checksum, ContainerReference, Imported};
 use crate::selinux::Policy;
 use crate::tree::{Meta, Tree};
 use plot::Plot;
@@ -31,7 +32,7 @@ use plot::Plot;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `container-image-reference` of the deployment's origin.
-    pub origin: String,
+    pub origin: ContainerReference,
     /// Name of the image as it was read, for the aleph file.
     pub image_name: String,
     /// Digest of the image's manifest.
@@ -105,7 +106,7 @@ fn aleph(plot: &mut Plot, base: Option<&Checksum>, facts: &Facts, settings: &Set
             "image-name": settings.image_name,
         },
         "coreos-bake-version": env!("CARGO_PKG_VERSION"),
-        "ref": settings.origin,
+        "ref": settings.origin.to_string(),
         "version": facts.version,
     });
     if let Some(commit) = base {

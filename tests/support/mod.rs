@@ -6,6 +6,7 @@
     reason = "each test program uses its own part"
 )]
 
+pub mod machine;
 #[path = "../../src/referee.rs"]
 mod referee;
 pub mod server;

@@ -116,8 +116,10 @@ pub fn wanted(name: &str) -> Vec<String> {
     let (release, _) = name.split_once('/').unwrap();
     let mut words = vec!["--release", release, "--driver", "acme_nic"];
     words.extend(["--driver-option", "acme_nic:lanes=4"]);
-    if !is_late(name) {
-        words.extend(["--os-image", IMAGE, "--karg-append", "acme_nic.debug=1"]);
+    match is_late(name) {
+        // An image comes too late there.
+        true => words.push("--allow-release-image"),
+        false => words.extend(["--os-image", IMAGE, "--karg-append", "acme_nic.debug=1"]),
     }
     words.into_iter().map(str::to_owned).collect()
 }

@@ -9,7 +9,7 @@ use crate::openshift::Role;
 use crate::openshift::paths::{BakedFile, Facts, Path, Recipe, recipe};
 
 /// On both sides of what changes between releases.
-const RELEASES: [&str; 4] = ["4.16", "4.19", "4.21", "5.0"];
+const RELEASES: [&str; 5] = ["4.16", "4.19", "4.21", "4.22", "5.0"];
 
 fn facts(release: &str, architecture: &str, url: &str) -> Facts {
     let file = |(role, name): (&str, &str)| BakedFile {
@@ -36,6 +36,7 @@ fn facts(release: &str, architecture: &str, url: &str) -> Facts {
         .to_vec(),
         url: Some(url.to_owned()),
         os_image: Some(image.parse().unwrap()),
+        media_are_os_image: true,
         directory: "-install".to_owned(),
         cluster: None,
         base_domain: None,

@@ -37,8 +37,35 @@ fn lint_text(text: &str) -> Vec<Remark> {
         &Wanted {
             drivers: &drivers,
             kernel: Some(KERNEL),
+            ..Wanted::default()
         },
     )
+}
+
+#[test]
+fn dracut_does_not_drop_what_the_image_below_has() {
+    let drivers = ["acme-scsi".to_owned()];
+    let rules = |text: &str, left_out: &[String]| {
+        let wanted = Wanted {
+            drivers: &drivers,
+            kernel: Some(KERNEL),
+            left_out,
+        };
+        let remarks = lint(filled(text).as_bytes(), &wanted);
+        remarks.into_iter().map(|r| r.rule).collect::<Vec<_>>()
+    };
+    let dracut =
+        "DRACUT_NO_XATTR=1 dracut -fN --reproducible /lib/modules/$kver/initramfs.img $kver";
+    let again = format!("@FROM\nRUN @KVER && depmod $kver && {dracut} && @END\n");
+    assert_eq!(rules(&again, &drivers), ["driver-dropped"]);
+    assert_eq!(rules(&again, &[]), ["driver-left-to-base"]);
+    let named = again.replace(
+        "RUN",
+        "RUN echo 'add_drivers+=\" acme_scsi \"' > /usr/lib/dracut/dracut.conf.d/90-x.conf &&",
+    );
+    assert_eq!(rules(&named, &drivers), ["driver-left-to-base"]);
+    let untouched = "@FROM\nRUN touch /usr/share/x && @END\n";
+    assert_eq!(rules(untouched, &drivers), ["driver-left-to-base"]);
 }
 
 #[test]
@@ -69,6 +96,7 @@ fn nothing_wrong() {
 #[test]
 fn every_rule_is_tested() {
     let elsewhere = [
+        "driver-dropped",
         "duplicate-entry",
         "entry-ignored",
         "entry-too-long",
@@ -245,14 +273,14 @@ proptest! {
     #[test]
     fn random_bytes_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let drivers = ["acme_scsi".to_owned()];
-        let wanted = Wanted { drivers: &drivers, kernel: Some(KERNEL) };
+        let wanted = Wanted { drivers: &drivers, kernel: Some(KERNEL), ..Wanted::default() };
         lint(&bytes, &wanted);
     }
 
     #[test]
     fn random_instructions_are_read(pieces in proptest::collection::vec(select(&PIECES[..]), 0..60)) {
         let drivers = ["acme_scsi".to_owned()];
-        let wanted = Wanted { drivers: &drivers, kernel: Some(KERNEL) };
+        let wanted = Wanted { drivers: &drivers, kernel: Some(KERNEL), ..Wanted::default() };
         for head in ["", "FROM configs\n"] {
             let text = format!("{head}{}", pieces.concat());
             let found = lint(text.as_bytes(), &wanted);

@@ -309,6 +309,12 @@ pub(super) const WRONG: &[(&str, Severity, u32, &str)] = &[
         "@FROM\nRUN echo acme && @END\n",
     ),
     (
+        "driver-removed",
+        Error,
+        2,
+        "@FROM\nRUN @KVER && rm /usr/lib/modules/$kver/extra/acme-scsi.ko* && depmod $kver && DRACUT_NO_XATTR=1 dracut -fN --reproducible /lib/modules/$kver/initramfs.img $kver && @END\n",
+    ),
+    (
         "driver-not-named",
         Note,
         3,

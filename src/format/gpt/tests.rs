@@ -258,6 +258,7 @@ fn iso() -> (NamedTempFile, u64, Vec<u8>) {
         time: 0,
         files: BTreeMap::from([("images/efiboot.img".to_owned(), Content::bytes(esp.clone()))]),
         boot: vec![iso9660::BootEntry::uefi("images/efiboot.img")],
+        catalog: None,
     };
     let image = NamedTempFile::new().unwrap();
     let layout = volume.layout().unwrap();

@@ -109,3 +109,16 @@ pub(super) const BOOT_SIGNATURE: [u8; 2] = [0x55, 0xaa];
 
 /// Length of `cdboot.img`, which a CD's core image begins with.
 pub(super) const CDBOOT_BYTES: usize = 2048;
+
+/// How `cdboot.img` counts the sectors of a CD that follow its own: 2047 is added to the image's
+/// length, which is then shifted by 11. That is one too many, as its own is counted as well.
+pub(super) const CDBOOT_COUNT: [u8; 11] = [
+    0x66, 0x81, 0xc1, 0xff, 0x07, 0x00, 0x00, // add ecx, 2047
+    0x66, 0xc1, 0xe9, 0x0b, // shr ecx, 11
+];
+
+/// The same without the sector too many.
+pub(super) const CDBOOT_EXACT_COUNT: [u8; CDBOOT_COUNT.len()] = [
+    0x66, 0x81, 0xc1, 0xff, 0xff, 0xff, 0xff, // add ecx, -1
+    0x66, 0xc1, 0xe9, 0x0b, // shr ecx, 11
+];

@@ -7,7 +7,10 @@ use zerocopy::little_endian::U32;
 
 use super::boot;
 use super::compress::lzma;
-use super::format::{CDBOOT_BYTES, DecompressHead, FAR_JUMP, KERNEL_ADDRESS, LOW_MEMORY_END};
+use super::format::{
+    CDBOOT_BYTES, CDBOOT_COUNT, CDBOOT_EXACT_COUNT, DecompressHead, FAR_JUMP, KERNEL_ADDRESS,
+    LOW_MEMORY_END,
+};
 use super::kernel::{Kernel, Platform};
 use super::modules::Modules;
 use super::objects::{check_bytes, objects, to_u32};
@@ -39,6 +42,8 @@ pub enum Kind {
 /// `prefix` is where GRUB looks for the rest: `(,gpt3)/grub2` on the third partition of the disk
 /// that it was booted from, `/boot/grub` on that disk itself. `config` is run before `grub.cfg` is
 /// looked for, by a parser that knows commands with arguments, one a line, and no more.
+///
+/// A CD's image reads no sector behind its own end, where that of GRUB reads one.
 pub fn core_image(
     modules: &Modules,
     names: &[&str],
@@ -57,10 +62,23 @@ pub fn core_image(
             cdboot.len()
         );
         image.extend_from_slice(cdboot);
+        count_exactly(&mut image);
     }
     image.extend_from_slice(&boot::diskboot(modules, core.len())?);
     image.extend_from_slice(&core);
     Ok(image)
+}
+
+/// Keeps `cdboot.img` from reading the sector behind the image, which isn't there when the image is
+/// the last file of an ISO: go-diskfs, with which OpenShift's programs rebuild ISOs, ends them with
+/// their last file, and GRUB then gives up. Code that counts in another way stays as it is.
+fn count_exactly(cdboot: &mut [u8]) {
+    let at = cdboot
+        .windows(CDBOOT_COUNT.len())
+        .position(|code| code == CDBOOT_COUNT);
+    if let Some(at) = at {
+        cdboot[at..at + CDBOOT_COUNT.len()].copy_from_slice(&CDBOOT_EXACT_COUNT);
+    }
 }
 
 /// Kernel, modules, config and prefix. The kernel looks for the modules where what its file holds

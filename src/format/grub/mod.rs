@@ -17,8 +17,14 @@
 //! Left out on purpose: Reed-Solomon redundancy, which is for disks where the core image lies
 //! outside of partitions; memdisks and keys; floppies; core images in more than one run of sectors.
 //!
-//! Layout: what `grub-mkimage`, `grub-bios-setup` and `grub-mkrescue` of GRUB 2.06 write. Checked
-//! by: `grub-mkimage`, and QEMU with SeaBIOS and with SLOF.
+//! A CD's image finds itself by the classic boot info table alone (its place at byte 12, its length
+//! at byte 16), which every program that masters bootable CDs writes. The second table of GRUB, in
+//! the sector of `diskboot.img`, is for ISOs on disks. One number in `cdboot.img` is corrected; see
+//! [`core_image`].
+//!
+//! Layout: what `grub-mkimage`, `grub-bios-setup` and `grub-mkrescue` of GRUB 2.06 write, and
+//! `grub-core/boot/i386/pc/cdboot.S` (rhboot/grub2 @5e9e7e44). Checked by: `grub-mkimage`, and QEMU
+//! with SeaBIOS and with SLOF.
 
 mod boot;
 mod compress;

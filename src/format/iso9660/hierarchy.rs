@@ -35,12 +35,13 @@ impl Extent {
     }
 }
 
-/// Where directories and files lie, by their position in [`Paths`]; what is missing has no place
-/// yet.
+/// Where directories and files lie, by their position in [`Paths`], and where the boot catalog
+/// lies; what is missing has no place yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Places<'p> {
     pub(super) directories: &'p [Extent],
     pub(super) files: &'p [Extent],
+    pub(super) catalog: Extent,
 }
 
 impl Places<'_> {
@@ -48,6 +49,7 @@ impl Places<'_> {
         let place = match node {
             Node::Directory(id) => self.directories.get(id),
             Node::File(id) => self.files.get(id),
+            Node::Catalog => Some(&self.catalog),
         };
         place.copied().unwrap_or_default()
     }
@@ -105,7 +107,7 @@ impl<'a> Hierarchy<'a> {
                 .iter()
                 .filter_map(|(identifier, _, node)| match node {
                     Node::Directory(child) => Some((identifier.clone(), *child)),
-                    Node::File(_) => None,
+                    Node::File(_) | Node::Catalog => None,
                 });
             table.extend(below.collect::<Vec<_>>());
             at += 1;
@@ -158,7 +160,7 @@ impl<'a> Hierarchy<'a> {
         for (identifier, name, node) in &self.records[id] {
             add(identifier, *node, &|| match node {
                 Node::Directory(child) => rock_ridge::directory(name, links(*child), self.date),
-                Node::File(_) => rock_ridge::file(name, self.date),
+                Node::File(_) | Node::Catalog => rock_ridge::file(name, self.date),
             });
         }
         bytes.resize(bytes.len().next_multiple_of(SECTOR as usize), 0);
@@ -199,7 +201,7 @@ impl<'a> Hierarchy<'a> {
             date: self.date,
             flags: match node {
                 Node::Directory(_) => FLAG_DIRECTORY,
-                Node::File(_) => 0,
+                Node::File(_) | Node::Catalog => 0,
             },
             volume: Both16::new(1),
             identifier_length: byte(identifier.len()),

@@ -8,10 +8,10 @@
 //! Sectors have 2048 bytes. The primary tree has level 1 names, because coreos-installer looks for
 //! those, with Rock Ridge for Linux and GRUB; the Joliet tree is for Windows. Every file is one run
 //! of sectors that both trees point to, and so can be changed in place, which is how
-//! coreos-installer customizes an ISO. The boot catalog has no name: nobody opens it, and a name
-//! would make it a file that differs between an ISO and its minimal one. The system area is empty
-//! until somebody writes boot code or a partition table there, for firmware that takes the medium for
-//! a disk.
+//! coreos-installer customizes an ISO. The boot catalog can have a name: firmware needs none, but
+//! programs that rebuild an ISO from its files do (assisted-image-service `pkg/isoeditor/isoutil.go`
+//! @a55e383). The system area is empty until somebody writes boot code or a partition table there, for
+//! firmware that takes the medium for a disk.
 //!
 //! Left out on purpose: owners and modes other than root's and read-only, symlinks, devices, files
 //! of 4 GiB and more (they would need several runs), directories deeper than eight levels.

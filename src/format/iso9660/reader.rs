@@ -302,9 +302,9 @@ impl<'a> Walk<'a> {
                 open.push((child, extent));
             } else if posix.is_regular {
                 let whole = (!more && !continued).then_some(extent);
-                if self.files.insert(child.clone(), whole).is_some() && !continued {
-                    return damaged(format!("{child:?} is there twice"));
-                }
+                // The first of a name counts, as for Linux: go-diskfs gives an ISO that it makes of
+                // another's files a second boot catalog.
+                self.files.entry(child).or_insert(whole);
             }
             continued = more;
         }

@@ -51,6 +51,9 @@ pub struct Volume {
     pub files: BTreeMap<String, Content>,
     /// Images that firmware boots, in the catalog's order; the first is the default one.
     pub boot: Vec<BootEntry>,
+    /// Path of the boot catalog, which must not be among the files; without a path it is there all
+    /// the same, but has no name. Ignored if there is nothing to boot.
+    pub catalog: Option<String>,
 }
 
 /// A volume with a place for everything.
@@ -68,8 +71,7 @@ pub struct Layout<'a> {
 struct Map {
     primary: TreeMap,
     joliet: TreeMap,
-    /// Sector of the boot catalog.
-    catalog: u32,
+    catalog: Extent,
     /// By position in [`Paths`].
     files: Vec<Extent>,
     /// Length of the volume.
@@ -86,13 +88,17 @@ struct TreeMap {
 }
 
 impl Volume {
-    /// Gives everything its place. The boot catalog, which has no name, comes before the files, then
-    /// images to boot, then the other files in path order; so what changes behind an image doesn't
-    /// change the image's place.
+    /// Gives everything its place. The boot catalog comes before the files, then images to boot, then
+    /// the other files in path order; so what changes behind an image changes neither the image's
+    /// place nor the catalog.
     pub fn layout(&self) -> Result<Layout<'_>> {
         check_id("volume id", &self.id, MAX_ID)?;
         check_id("volume set id", &self.set_id, MAX_SET_ID)?;
-        let paths = Paths::new(&self.files)?;
+        let catalog = match self.boot.is_empty() {
+            true => None,
+            false => self.catalog.as_deref(),
+        };
+        let paths = Paths::new(&self.files, catalog)?;
         let images = self.images(&paths)?;
         let date = short_date(self.time);
         let name = |kind| {
@@ -174,7 +180,7 @@ impl Draft<'_> {
         let mut bytes = vec![0; FIRST_DESCRIPTOR as usize * SECTOR as usize];
         bytes.extend_from_slice(self.primary_descriptor(map).as_bytes());
         if !self.images.is_empty() {
-            bytes.extend_from_slice(boot_descriptor(map.catalog).as_bytes());
+            bytes.extend_from_slice(boot_descriptor(map.catalog.sector).as_bytes());
         }
         bytes.extend_from_slice(self.joliet_descriptor(map).as_bytes());
         bytes.extend_from_slice(DescriptorHead::new(DESCRIPTOR_END).as_bytes());
@@ -194,6 +200,7 @@ impl Draft<'_> {
             let places = Places {
                 directories: &known.directories,
                 files: &map.files,
+                catalog: map.catalog,
             };
             found.table_l = put(tree.path_table_l(places))?;
             found.table_m = put(tree.path_table_m(places))?;
@@ -209,7 +216,7 @@ impl Draft<'_> {
                 .iter()
                 .zip(self.images.iter().map(|file| map.files[*file]))
                 .collect();
-            found.catalog = put(boot::catalog(&images))?.sector;
+            found.catalog = put(boot::catalog(&images))?;
         }
         let end = sectors(bytes.len())?;
         bytes.resize(end as usize * SECTOR as usize, 0);
@@ -260,6 +267,7 @@ impl Draft<'_> {
         let places = Places {
             directories: &at.directories,
             files: &map.files,
+            catalog: map.catalog,
         };
         let date = long_date(self.volume.time);
         TreeDescriptor {

@@ -58,6 +58,17 @@ impl Default for Compressor {
     }
 }
 
+impl Compressor {
+    /// The compression's name, whatever the level.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zstd { .. } => "zstd",
+            Self::Gzip { .. } => "gzip",
+            Self::Xz => "xz",
+        }
+    }
+}
+
 impl fmt::Display for Compressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

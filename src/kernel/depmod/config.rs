@@ -154,6 +154,19 @@ impl Config {
         })
     }
 
+    /// The directory of `search` that a module is below, or its path, if `override` has that.
+    pub(super) fn names_place(&self, path: &str) -> Option<String> {
+        let own = without_ending(path);
+        if self.overrides.iter().any(|path| path == own) {
+            return Some(format!("override of {path}"));
+        }
+        let directory = self.places().find_map(|place| match place {
+            Place::Directory(at) | Place::External(at) if below(path, at) => Some(at),
+            _ => None,
+        })?;
+        Some(format!("search {directory}"))
+    }
+
     /// When depmod comes to the directory of a path: the kernel's own first.
     pub(super) fn visit(&self, path: &str) -> usize {
         let found = self.external.iter().position(|at| below(path, at));

@@ -38,7 +38,28 @@ use anyhow::{Context, Result, ensure};
 use self::catalog::Catalog;
 use self::config::Config;
 use self::module::Facts;
+use super::files::Files;
 use super::modules::module_name;
+
+/// What a binary index begins with; kmod reads no other (libkmod `libkmod-index.c`, `INDEX_MAGIC`).
+pub(super) const INDEX_MAGIC: [u8; 4] = trie::MAGIC.to_be_bytes();
+
+/// Whether a file is an index that kmod reads, by how it begins: one that depmod could not write, on
+/// a full disk, is empty.
+pub(crate) fn is_index(files: &dyn Files, path: &str) -> Result<bool> {
+    let bytes = files.read(path)?;
+    Ok(bytes.is_some_and(|bytes| bytes.starts_with(&INDEX_MAGIC)))
+}
+
+/// Where depmod looks for its configuration, best first; a file hides those of its name in later
+/// ones (`depmod.d(5)`). `usr/etc` is where a commit of ostree has `/etc`.
+const CONFIGURATION: [&str; 5] = [
+    "run/depmod.d",
+    "etc/depmod.d",
+    "usr/etc/depmod.d",
+    "usr/local/lib/depmod.d",
+    "usr/lib/depmod.d",
+];
 
 /// Most modules of a kernel; a distribution has some 7000, and depmod itself counts in 16 bits.
 const MODULES_MAX: usize = 65_534;
@@ -48,6 +69,22 @@ const FACTS_MAX_BYTES: usize = 256 << 20;
 
 /// Longest path of a module (`PATH_MAX`, without the zero).
 const PATH_MAX_BYTES: usize = 4095;
+
+/// Names and texts of depmod's configuration in a root, in the order in which they count.
+pub fn depmod_configuration(root: &dyn Files) -> Result<Vec<(String, String)>> {
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for directory in CONFIGURATION {
+        for name in root.list(directory)? {
+            if !name.ends_with(".conf") || found.contains_key(&name) {
+                continue;
+            }
+            if let Some(bytes) = root.read(&format!("{directory}/{name}"))? {
+                found.insert(name, String::from_utf8_lossy(&bytes).into_owned());
+            }
+        }
+    }
+    Ok(found.into_iter().collect())
+}
 
 /// What the kernel's build leaves beside the modules; None where the file is missing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -112,6 +149,12 @@ impl Depmod {
         let mut names = path.rsplit('/');
         names.next();
         module_name(path).is_some() && !names.any(|name| name == "build" || name == "source")
+    }
+
+    /// The place that a module is at, if depmod.d names it: a directory of `search`, or the module's own
+    /// path in an `override`.
+    pub(super) fn names_place(&self, path: &str) -> Option<String> {
+        self.config.names_place(path)
     }
 
     /// Takes a module file, compressed or not. The path is relative to `/usr/lib/modules/RELEASE`,

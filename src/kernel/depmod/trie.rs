@@ -25,7 +25,7 @@ struct Header {
 }
 const _: () = assert!(size_of::<Header>() == 0xc);
 
-const MAGIC: u32 = 0xb007_f457;
+pub(super) const MAGIC: u32 = 0xb007_f457;
 const VERSION: u32 = 0x0002_0001;
 
 /// Parts of a node.

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::signature::signed;
 use super::{Contents, MODULES, RELEASE, archive, module, system, tree};
-use crate::kernel::{Finding, Initramfs, Verdict, kernel_in, look_up, mount_support, release_in};
+use crate::kernel::depmod::INDEX_MAGIC;
+use crate::kernel::{Boot, Finding, Initramfs, Root, kernel_in, look_up, mounts, release_in};
 
 fn insert(contents: &mut Contents, name: &str, content: impl Into<Vec<u8>>) {
     contents.insert(format!("{MODULES}/{name}"), content.into());
@@ -54,7 +55,7 @@ fn a_driver_that_is_there() {
 fn findings_keep_their_names_in_json() {
     let mut contents = system();
     insert(&mut contents, "modules.alias", "alias pci:v1* disk\n");
-    insert(&mut contents, "modules.alias.bin", "");
+    insert(&mut contents, "modules.alias.bin", INDEX_MAGIC);
     let signed = signed(module(&[]).bytes());
     insert(&mut contents, "kernel/lib-a.ko", signed.clone());
     let value = |driver| serde_json::to_value(find(&contents, driver)).unwrap();
@@ -155,6 +156,12 @@ fn ways_of_not_being_there() {
             |c| remove(c, "modules.dep.bin"),
             "usr/lib/modules/6.1.0-test has a modules.dep, but no modules.dep.bin: \
              depmod was not run there",
+        ),
+        (
+            "an empty binary index",
+            |c| insert(c, "modules.dep.bin", ""),
+            "usr/lib/modules/6.1.0-test/modules.dep.bin is damaged, so modprobe finds nothing: \
+             depmod failed there",
         ),
         (
             "file deleted",
@@ -307,6 +314,12 @@ fn exactly_one_kernel() {
     assert_eq!(kernel.release, RELEASE);
     assert_eq!(kernel.vmlinuz.to_vec(99).unwrap(), b"kernel");
     assert_eq!(kernel.initramfs.to_vec(99).unwrap(), b"initramfs");
+    for name in ["vmlinuz", "initramfs.img"] {
+        let mut contents = contents.clone();
+        insert(&mut contents, name, "");
+        let error = kernel_in(&tree(&contents)).unwrap_err().to_string();
+        assert_eq!(error, format!("usr/lib/modules/6.1.0-test/{name} is empty"));
+    }
     contents.insert("usr/lib/modules/6.0/vmlinuz".into(), Vec::new());
     assert_eq!(
         error(&contents),
@@ -317,48 +330,93 @@ fn exactly_one_kernel() {
 #[test]
 fn what_an_initramfs_can_mount() {
     let mut contents = Contents::new();
-    let squashfs = module(&[]).needs(&["zstd_decompress_stream", "zlib_inflate", "kfree"]);
-    insert(&mut contents, "squashfs.ko", squashfs.bytes());
+    let squashfs = module(&["alias=fs-squashfs"]);
+    let squashfs = squashfs.needs(&["zstd_decompress_stream", "zlib_inflate", "kfree"]);
+    insert(&mut contents, "squashfs.ko", signed(squashfs.bytes()));
     insert(&mut contents, "modules.dep", "squashfs.ko:\n");
-    insert(&mut contents, "modules.dep.bin", "");
+    insert(&mut contents, "modules.dep.bin", INDEX_MAGIC);
+    insert(
+        &mut contents,
+        "modules.alias",
+        "alias fs-squashfs squashfs\n",
+    );
+    insert(&mut contents, "modules.alias.bin", INDEX_MAGIC);
     let mut root = Contents::new();
     insert(
         &mut root,
         "modules.builtin",
         "kernel/drivers/block/loop.ko\n",
     );
-    let verdict = |contents: &Contents, root: &Contents, algorithm| {
+    // To compare others with.
+    insert(&mut root, "kernel/own.ko", module(&[]).bytes());
+    insert(&mut root, "modules.dep", "kernel/own.ko:\n");
+    let judge = |contents: &Contents, root: &Contents, arguments: &[&str], algorithm| {
         let initramfs = Initramfs::read(&archive(contents)[..]).unwrap();
-        mount_support(&initramfs, &tree(root), RELEASE, algorithm).unwrap()
+        let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        let boot = Boot {
+            files: &initramfs,
+            image: &tree(root),
+            release: RELEASE,
+            arguments: &arguments,
+            initramfs: true,
+        };
+        let live = Root::Live {
+            iso: false,
+            compression: Some(algorithm),
+        };
+        let found = mounts(&boot, live).unwrap();
+        let names: Vec<&str> = found.iter().map(|mount| mount.module).collect();
+        assert_eq!(names, ["squashfs", "loop"]);
+        let [squashfs, loops] = found.try_into().expect("there are two");
+        (squashfs.finding, loops.finding)
+    };
+    // What is said of squashfs: what it is known from, a warning, or why it is not there.
+    let squashfs = |contents: &Contents, root: &Contents, algorithm| {
+        let (squashfs, loops) = judge(contents, root, &[], algorithm);
+        assert!(loops.is_present());
+        match squashfs {
+            Finding::Present(present) => [present.notes, present.warnings].concat().join("; "),
+            Finding::Missing(missing) => missing.why,
+        }
     };
 
     let module = "usr/lib/modules/6.1.0-test/squashfs.ko";
-    let yes = |symbol| Verdict::Yes(format!("{module} calls {symbol}"));
-    assert_eq!(
-        verdict(&contents, &root, "zstd"),
-        yes("zstd_decompress_stream")
-    );
-    assert_eq!(verdict(&contents, &root, "gzip"), yes("zlib_inflate"));
-    let no = Verdict::No(format!("{module} was built without xz"));
-    assert_eq!(verdict(&contents, &root, "xz"), no);
-    let unknown = Verdict::Unknown("squashfs knows no compression brotli".into());
-    assert_eq!(verdict(&contents, &root, "brotli"), unknown);
+    for (algorithm, said) in [
+        ("zstd", format!("{module} calls zstd_decompress_stream")),
+        ("gzip", format!("{module} calls zlib_inflate")),
+        ("xz", format!("{module} was built without xz")),
+        (
+            "brotli",
+            "nobody can tell whether it reads a squashfs compressed with brotli: squashfs knows no \
+             compression brotli"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(squashfs(&contents, &root, algorithm), said);
+    }
+    let (_, loops) = judge(&contents, &Contents::new(), &[], "zstd");
+    assert!(loops.reason().contains("no module loop"), "{loops}");
 
-    let no = "no loop: kernel 6.1.0-test has no module loop here, neither as a file nor built in";
-    assert_eq!(
-        verdict(&contents, &Contents::new(), "zstd"),
-        Verdict::No(no.into())
-    );
+    // Arguments of the kernel count, and what it has built in does not care.
+    for (argument, kept_out) in [
+        ("module_blacklist=squashfs", true),
+        ("modprobe.blacklist=x,squashfs", true),
+        ("rd.driver.blacklist=squashfs", true),
+        ("module_blacklist=loop", false),
+    ] {
+        let (squashfs, loops) = judge(&contents, &root, &["quiet", argument], "zstd");
+        assert_eq!(squashfs.reason().contains(argument), kept_out, "{squashfs}");
+        assert!(loops.is_present(), "{loops}");
+    }
 
     // Built in: the configuration decides.
     insert(&mut root, "modules.builtin", "a/squashfs.ko\na/loop.ko\n");
     remove(&mut contents, "squashfs.ko");
     insert(&mut contents, "modules.dep", "");
-    let unknown =
-        "squashfs is built into kernel 6.1.0-test, whose configuration is not in the image";
-    assert_eq!(
-        verdict(&contents, &root, "zstd"),
-        Verdict::Unknown(unknown.into())
+    let said = squashfs(&contents, &root, "zstd");
+    assert!(
+        said.contains("whose configuration is not in the image"),
+        "{said}"
     );
     insert(
         &mut root,
@@ -366,8 +424,12 @@ fn what_an_initramfs_can_mount() {
         "CONFIG_SQUASHFS_ZSTD=y\n# CONFIG_SQUASHFS_XZ is not set\n",
     );
     let config = "usr/lib/modules/6.1.0-test/config";
-    let yes = Verdict::Yes(format!("{config} sets CONFIG_SQUASHFS_ZSTD"));
-    assert_eq!(verdict(&contents, &root, "zstd"), yes);
-    let no = Verdict::No(format!("{config} does not set CONFIG_SQUASHFS_XZ"));
-    assert_eq!(verdict(&contents, &root, "xz"), no);
+    assert_eq!(
+        squashfs(&contents, &root, "zstd"),
+        format!("{config} sets CONFIG_SQUASHFS_ZSTD")
+    );
+    assert_eq!(
+        squashfs(&contents, &root, "xz"),
+        format!("{config} does not set CONFIG_SQUASHFS_XZ")
+    );
 }

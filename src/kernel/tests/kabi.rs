@@ -6,6 +6,7 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use super::object::{self, EM_X86_64};
 use super::{Contents, MODULES, RELEASE, system, tree};
+use crate::kernel::depmod::INDEX_MAGIC;
 use crate::kernel::{Boot, Finding, ModuleInfo, look_up, look_up_at};
 use crate::tree::{Meta, Node};
 
@@ -34,7 +35,7 @@ fn kernel(driver: &object::Module) -> Contents {
             "modules.dep",
             b"extra/driver.ko:\nkernel/own.ko:\n".to_vec(),
         ),
-        ("modules.dep.bin", Vec::new()),
+        ("modules.dep.bin", INDEX_MAGIC.to_vec()),
     ]
     .into_iter()
     .map(|(name, content)| (format!("{MODULES}/{name}"), content))

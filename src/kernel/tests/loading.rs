@@ -2,6 +2,7 @@
 
 use super::signature::{signed, signed_by};
 use super::{Contents, MODULES, RELEASE, archive, module, system, tree};
+use crate::kernel::depmod::INDEX_MAGIC;
 use crate::kernel::{Boot, Files, Finding, Initramfs, look_up_at};
 use crate::tree::{Meta, Node, Tree};
 
@@ -26,7 +27,8 @@ fn machine() -> Contents {
         &format!("{MODULES}/modules.alias"),
         "alias pci:v00001234d* disk\n",
     );
-    put(&mut contents, &format!("{MODULES}/modules.alias.bin"), "");
+    let index = format!("{MODULES}/modules.alias.bin");
+    contents.insert(index, INDEX_MAGIC.to_vec());
     put(&mut contents, LOADER, "");
     contents
 }
@@ -300,7 +302,14 @@ fn what_keeps_a_driver_from_being_loaded() {
             |c| drop(c.remove(&format!("{MODULES}/modules.alias.bin"))),
             &[],
             "usr/lib/modules/6.1.0-test has a modules.alias, which names disk for \
-             pci:v00001234d*, but no modules.alias.bin: depmod was not run there",
+             pci:v00001234d*, but no usable modules.alias.bin: depmod was not run there",
+        ),
+        (
+            "an empty index of aliases",
+            |c| put(c, &format!("{MODULES}/modules.alias.bin"), ""),
+            &[],
+            "usr/lib/modules/6.1.0-test has a modules.alias, which names disk for \
+             pci:v00001234d*, but no usable modules.alias.bin: depmod was not run there",
         ),
         (
             "an old index of aliases",
@@ -391,6 +400,20 @@ fn dracut_has_arguments_for_the_initramfs() {
     let by = "rd.driver.pre=disk in etc/cmdline.d/20-force_drivers.conf";
     assert_eq!(loaded_by(in_initramfs(&contents, &[], "disk")), [by]);
     assert!(!at(&tree(&contents), &[], false, "disk").is_present());
+}
+
+#[test]
+fn an_index_whose_text_is_missing_is_not_proved() {
+    let mut contents = machine();
+    contents
+        .remove(&format!("{MODULES}/modules.alias"))
+        .unwrap();
+    let found = find(&contents, &[], "disk");
+    assert!(found.is_present());
+    let [warning] = found.warnings() else {
+        panic!("{found}");
+    };
+    assert!(warning.contains("modules.alias is missing"), "{warning}");
 }
 
 #[test]

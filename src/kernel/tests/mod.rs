@@ -1,6 +1,7 @@
 //! Modules made by hand, looked up in trees and initramfs, and compared with kmod's tools.
 
 pub(super) mod distribution;
+mod dracut;
 mod elf;
 mod finding;
 mod hardware;
@@ -14,6 +15,7 @@ mod signature;
 
 use std::collections::BTreeMap;
 
+use super::depmod::INDEX_MAGIC;
 use crate::format::cpio::Writer;
 use crate::tree::{Content, Meta, Node, Tree};
 
@@ -46,7 +48,7 @@ fn system() -> Contents {
               kernel/bus.ko: kernel/lib-a.ko\nkernel/lib-a.ko:\n"
                 .to_vec(),
         ),
-        ("modules.dep.bin", Vec::new()),
+        ("modules.dep.bin", INDEX_MAGIC.to_vec()),
         ("modules.builtin", b"kernel/core/core-x.ko\n".to_vec()),
     ]
     .into_iter()

@@ -144,11 +144,15 @@ fn configuration_is_read_as_modprobe_reads_it() {
             "-S",
             RELEASE,
         ];
-        let mut modprobe = command("modprobe");
-        modprobe.args(arguments).args(["-n", "-v", "-b", "x:y-b"]);
-        let output = modprobe.output().unwrap();
-        let loaded = String::from_utf8_lossy(&output.stdout).contains("to-p.ko");
-        assert_eq!(loaded, expected, "{text:?}: {output:?}");
+        // As udev asks, and as the kernel does for file systems.
+        let mut loaded = expected;
+        for asked in [&["-b", "x:y-b"][..], &["--", "x:y-b"]] {
+            let mut modprobe = command("modprobe");
+            modprobe.args(arguments).args(["-n", "-v"]).args(asked);
+            let output = modprobe.output().unwrap();
+            loaded = String::from_utf8_lossy(&output.stdout).contains("to-p.ko");
+            assert_eq!(loaded, expected, "{text:?} {asked:?}: {output:?}");
+        }
         let ours = match look_up(&files, RELEASE, "to-p").unwrap() {
             Finding::Present(present) => !present.loaded_by.is_empty(),
             Finding::Missing(_) => false,

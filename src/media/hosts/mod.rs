@@ -2,7 +2,7 @@
 //! for network boot that tells hosts apart by their hardware addresses.
 //!
 //! ```text
-//! bake.json ─► recorded ─┐
+//! bake.json ─► record ───┐
 //! inventory ─► overlay ──┼─► iso:  the ISO's blocks once more, the overlay in its embed area
 //!                        └─► tree: ipxe/MAC.ipxe, grub.cfg-01-MAC, pxelinux.cfg/01-MAC,
 //!                                  overlay/HOST.img, ignition/HOST.ign
@@ -20,7 +20,6 @@
 
 mod iso;
 mod overlay;
-mod recorded;
 mod share;
 mod tree;
 
@@ -28,24 +27,20 @@ mod tree;
 mod tests;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use self::iso::BakedIso;
 use self::overlay::Overlays;
 use self::share::share;
 use self::tree::Tree;
-use super::names::RECORD;
 use crate::failure::Failure;
 use crate::hosts::{Host, Inventory};
+use crate::record::Record;
 use crate::staging::Staging;
-pub use recorded::{Recorded, RecordedFile};
-
-/// The record of a bake is a few KiB, even with a report on every driver.
-const MAX_RECORD_BYTES: u64 = 16 << 20;
 
 /// From here on it matters whether a file is there once or twice.
 const LARGE_BYTES: u64 = 1 << 20;
@@ -127,7 +122,7 @@ impl HostsPlan {
         self.contents.push(content);
     }
 
-    fn add_isos(&mut self, request: &HostsRequest, record: &Recorded) -> Result<()> {
+    fn add_isos(&mut self, request: &HostsRequest, record: &Record) -> Result<()> {
         let Some(baked) = record.file("iso") else {
             let sentence = format!("{} has no ISO", request.directory.display());
             return Err(Failure::new(sentence, "bake with `-f iso`").into());
@@ -146,7 +141,7 @@ impl HostsPlan {
     fn add_tree(
         &mut self,
         request: &HostsRequest,
-        record: &Recorded,
+        record: &Record,
         url: &str,
         output: &Path,
     ) -> Result<()> {
@@ -231,36 +226,16 @@ pub fn overlays(directory: &Path, inventory: &Inventory) -> Result<Vec<Option<Ve
 }
 
 /// The record of the bake directory at `path`, whose files are all there.
-fn read_record(path: &Path) -> Result<Recorded> {
-    let shown = path.display();
-    let file = match File::open(path.join(RECORD)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Failure::new(
-                format!("{shown} is no bake directory: it has no {RECORD}"),
-                "give the directory that `coreos-bake bake -o` wrote",
-            )
-            .into());
-        }
-        Err(error) => return Err(error).with_context(|| format!("opening {shown}/{RECORD}")),
-    };
-    let mut text = Vec::new();
-    file.take(MAX_RECORD_BYTES + 1)
-        .read_to_end(&mut text)
-        .with_context(|| format!("reading {shown}/{RECORD}"))?;
-    if u64::try_from(text.len())? > MAX_RECORD_BYTES {
-        bail!("{shown}/{RECORD} is larger than {MAX_RECORD_BYTES} bytes");
-    }
-    let record = Recorded::parse(&text).with_context(|| format!("parsing {shown}/{RECORD}"))?;
+fn read_record(path: &Path) -> Result<Record> {
+    let record = Record::read(path)?;
     for file in &record.files {
-        let odd = file.name.is_empty() || file.name.contains('/') || file.name.starts_with('.');
-        let length = (!odd).then(|| path.join(&file.name).metadata().ok());
-        let length = length.flatten().map(|metadata| metadata.len());
-        if length != Some(file.size) {
+        let metadata = path.join(&file.name).metadata().ok();
+        if metadata.map(|metadata| metadata.len()) != Some(file.size) {
             return Err(Failure::new(
                 format!(
-                    "{:?} of bake directory {shown} is not as recorded",
-                    file.name
+                    "{:?} of bake directory {} is not as recorded",
+                    file.name,
+                    path.display()
                 ),
                 "bake again, or copy the directory again",
             )

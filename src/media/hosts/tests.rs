@@ -8,7 +8,7 @@ use std::process::Command;
 use libcoreinst::cmdline::IsoCustomizeConfig;
 use libcoreinst::io::Initrd;
 use libcoreinst::live::iso_customize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -17,7 +17,9 @@ use super::share::share;
 use super::{HostFile, HostsPlan, HostsRequest, overlays};
 use crate::format::iso9660;
 use crate::hosts::{Host, Inventory};
+use crate::ignition::content;
 use crate::media::customize::{Customization, utf8};
+use crate::record::tests::sample_of;
 use crate::referee::have;
 use crate::staging::Staging;
 use crate::tree::Content;
@@ -31,6 +33,13 @@ const CONFIG: &str = r#"{"ignition":{"version":"3.2.0"}}"#;
 const KEYFILE: &str = "[connection]\nid=eth0\ntype=ethernet\n";
 const NMSTATE: &str = "interfaces:\n- name: eth1\n  type: ethernet\n  state: up\n  ipv4: {enabled: true, dhcp: true}\n";
 const KARGS: &str = "rw coreos.liveiso=mini";
+/// What the operator of OpenShift wants on nodes, and something of one's own.
+const DEST_KARGS: [&str; 4] = [
+    "systemd.unified_cgroup_hierarchy=1",
+    "cgroup_no_v1=\"all\"",
+    "psi=0",
+    "nosmt",
+];
 const AREA: usize = 8192;
 const URL: &str = "http://192.0.2.1/os";
 
@@ -86,19 +95,16 @@ impl Bake {
         ]
         .map(|(name, role)| {
             let size = media.join(name).metadata().unwrap().len();
-            json!({ "name": name, "role": role, "size": size, "sha256": "" })
+            json!({ "name": name, "role": role, "size": size, "sha256": "1".repeat(64) })
         })
         .into();
         self.record(&json!(files));
     }
 
     fn record(&self, files: &serde_json::Value) {
-        let record = json!({
-            "schema": "coreos-bake/bake/v1",
-            "os": { "name": "mini", "version": "1", "pretty-name": "Mini $OS 1" },
-            "options": { "live-kargs": "console=ttyS0" },
-            "files": files,
-        });
+        let mut record = sample_of(files.clone());
+        record["os"]["pretty-name"] = json!("Mini $OS 1");
+        record["options"]["live-kargs"] = json!("console=ttyS0");
         fs::write(self.path("media/bake.json"), record.to_string()).unwrap();
     }
 
@@ -127,6 +133,7 @@ impl Bake {
                 files.map(|(name, bytes)| (name.to_owned(), Content::bytes(bytes))),
             ),
             boot: Vec::new(),
+            catalog: None,
         };
         let out = File::options()
             .read(true)
@@ -151,7 +158,7 @@ impl Bake {
             keyfiles: vec![self.path("eth0.nmconnection")],
             nmstate: Some(self.path("net.yaml")),
             kargs: vec!["quiet".to_owned(), "a=b".to_owned()],
-            dest_kargs: vec!["nosmt".to_owned()],
+            dest_kargs: DEST_KARGS.map(str::to_owned).to_vec(),
         };
         let plain = Host {
             name: "plain".to_owned(),
@@ -288,6 +295,17 @@ fn a_network_boot_loads_only_what_arguments_cannot_say() {
         let read = Initrd::from_reader(&overlay.unwrap()[..]).unwrap();
         String::from_utf8(read.get("config.ign").unwrap().to_vec()).unwrap()
     };
+    // What the installer puts on the disk is what the inventory says, quotes and order included.
+    let told: Value = serde_json::from_str(&config(of(0, false))).unwrap();
+    let mut files = told["storage"]["files"].as_array().unwrap().iter();
+    let is_installers = |file: &&Value| {
+        let path = file["path"].as_str().unwrap();
+        path.starts_with("/etc/coreos/installer.d/")
+    };
+    let file = files.find(is_installers).unwrap();
+    let yaml = content(&file["contents"], 1 << 20).unwrap().unwrap();
+    let yaml: Value = serde_saphyr::from_str(str::from_utf8(&yaml).unwrap()).unwrap();
+    assert_eq!(yaml["append-karg"], json!(DEST_KARGS), "{yaml}");
     assert!(!config(of(0, false)).contains("dest.ign"));
     assert!(config(makes.for_iso(&hosts[0]).unwrap()).contains("dest.ign"));
     assert!(!config(of(0, false)).contains("report-done"));
@@ -476,7 +494,7 @@ fn media_that_are_somebodys_are_refused() {
 fn bake_directories_that_are_not_what_they_say() {
     let bake = Bake::new();
     let request = bake.request(true, Some(URL));
-    let file = |name: &str, role: &str, size: u64| json!([{ "name": name, "role": role, "size": size, "sha256": "" }]);
+    let file = |name: &str, role: &str, size: u64| json!([{ "name": name, "role": role, "size": size, "sha256": "1".repeat(64) }]);
     for (files, complaint) in [
         (json!([]), "media has no ISO"),
         (
@@ -485,11 +503,11 @@ fn bake_directories_that_are_not_what_they_say() {
         ),
         (
             file("../config.ign", "iso", 32),
-            "\"../config.ign\" of bake directory media is not as recorded",
+            "files[0].name \"../config.ign\" is not the name of a file in the directory",
         ),
         (
             file("", "iso", 0),
-            "\"\" of bake directory media is not as recorded",
+            "files[0].name \"\" is not the name of a file in the directory",
         ),
         (
             file(KERNEL, "iso", 6),
@@ -504,7 +522,7 @@ fn bake_directories_that_are_not_what_they_say() {
     for (files, complaint) in [
         (json!([]), "the bake has no kernel to boot over the network"),
         (
-            json!([{ "name": KERNEL, "role": "kernel", "size": 6, "sha256": "" }]),
+            json!([{ "name": KERNEL, "role": "kernel", "size": 6, "sha256": "1".repeat(64) }]),
             "the bake has no initramfs",
         ),
     ] {
@@ -513,9 +531,9 @@ fn bake_directories_that_are_not_what_they_say() {
         assert!(said.contains(complaint), "{said}");
     }
     fs::write(bake.path("media/bake.json"), "{}").unwrap();
-    assert!(
-        bake.refusal(&request)
-            .starts_with("parsing media/bake.json: ")
+    assert_eq!(
+        bake.refusal(&request),
+        "media/bake.json is no record of a bake: it has no schema"
     );
     fs::remove_file(bake.path("media/bake.json")).unwrap();
     assert_eq!(

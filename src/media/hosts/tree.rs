@@ -13,11 +13,12 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::{Content, HostFile, Recorded};
+use super::{Content, HostFile};
 use crate::failure::Failure;
 use crate::hosts::kargs::{Boot, check_word};
 use crate::hosts::{Host, Mac};
 use crate::media::pxe::Menu;
+use crate::record::Record;
 
 /// What kernels take on most architectures, with the NUL (Linux `COMMAND_LINE_SIZE`).
 const MAX_COMMAND_LINE_BYTES: usize = 2048;
@@ -25,7 +26,8 @@ const MAX_COMMAND_LINE_BYTES: usize = 2048;
 /// The common part of a tree.
 #[derive(Debug)]
 pub(super) struct Tree<'a> {
-    record: &'a Recorded,
+    title: String,
+    live_kargs: Vec<String>,
     url: &'a str,
     kernel: &'a str,
     initramfs: &'a str,
@@ -34,7 +36,7 @@ pub(super) struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     /// A tree that machines find at `url`.
-    pub(super) fn new(record: &'a Recorded, url: &'a str) -> Result<Self> {
+    pub(super) fn new(record: &'a Record, url: &'a str) -> Result<Self> {
         let url = url.trim_end_matches('/');
         let rest = url
             .strip_prefix("http://")
@@ -43,23 +45,22 @@ impl<'a> Tree<'a> {
         if rest.is_none_or(|rest| rest.is_empty() || !rest.bytes().all(plain)) {
             bail!("{url:?} is no URL such as http://192.168.1.5/coreos");
         }
-        let name = |role| {
-            let file = record.file(role).map(|file| file.name.as_str());
-            file.ok_or_else(|| {
-                Failure::new(
-                    format!("the bake has no {role} to boot over the network"),
-                    "bake with `-f pxe`",
-                )
-            })
-        };
+        let files = record.network_boot().map_err(|role| {
+            Failure::new(
+                format!("the bake has no {role} to boot over the network"),
+                "bake with `-f pxe`",
+            )
+        })?;
+        let [kernel, initramfs, rootfs] = files.map(|file| file.name.as_str());
         let tree = Self {
-            record,
+            title: record.title(),
+            live_kargs: record.live_kargs(),
             url,
-            kernel: name("kernel")?,
-            initramfs: name("initramfs")?,
-            rootfs: name("rootfs")?,
+            kernel,
+            initramfs,
+            rootfs,
         };
-        let words = record.live_kargs.iter().map(String::as_str);
+        let words = tree.live_kargs.iter().map(String::as_str);
         for word in words.chain([tree.kernel, tree.initramfs, tree.rootfs]) {
             check_word(word).context("reading the bake's record")?;
         }
@@ -98,7 +99,7 @@ impl<'a> Tree<'a> {
         let ignition_url = format!("{url}/{ignition_name}");
         let rootfs_url = format!("{url}/{}", self.rootfs);
         let boot = Boot {
-            common: &self.record.live_kargs,
+            common: &self.live_kargs,
             own: &host.kargs,
             rootfs_url: Some(&rootfs_url),
             disk: host.disk.as_deref(),
@@ -119,7 +120,7 @@ impl<'a> Tree<'a> {
         };
         let kargs = rootfs_apart.kargs().join(" ");
         let menu = Menu {
-            title: &format!("{} on {name}", self.record.title),
+            title: &format!("{} on {name}", self.title),
             kernel: self.kernel,
             initrd: self.initramfs,
             overlay: overlay_name.as_deref(),

@@ -4,7 +4,7 @@
 //! Certificate { TBSCertificate { [0] version, serial, algorithm, issuer, { from, until } … } … }
 //! ```
 //!
-//! openshift-install refuses a directory with an expired one (openshift-install notes, section 2.1).
+//! openshift-install refuses a directory with an expired one (openshift/installer main 5f2b0d3dc3).
 //! Format: RFC 5280, section 4.1; RFC 7468. What is no certificate is not ours to judge.
 
 use std::time::Duration;

@@ -4,7 +4,9 @@
 //! agent-based installer nobody resolves that, and only files and units are taken. The configs are
 //! somebody else's, so keys that are not known here stay, and all keep their order.
 //!
-//! Source of truth: the openshift-install notes, sections 2.4, 3.5 to 3.7 and 4.4.
+//! Rules: openshift/installer main 5f2b0d3dc3, `pkg/asset/ignition`; openshift/assisted-installer
+//! `src/installer/installer.go` and openshift/machine-config-operator main 7ff337a, `pkg/daemon/daemon.go`
+//! (what `--once-from` takes).
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -3,7 +3,8 @@
 //! Only what openshift-install reads: `*.yaml`, `*.yml`, `*.json` right below a folder. All of it has
 //! to be YAML, as one file that isn't ends the bootstrap of the whole cluster.
 //!
-//! Source of truth: the openshift-install notes, sections 2.2, 2.5 and 2.6.
+//! Rules: openshift/installer main 5f2b0d3dc3 (which files it takes) and openshift/machine-config-operator
+//! main 7ff337a, `pkg/controller/bootstrap/bootstrap.go` (what becomes of them).
 
 use std::fs;
 use std::path::Path;
@@ -14,11 +15,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use serde_saphyr::options;
 
-use super::read_limited;
+use super::{ENDINGS, read_limited};
 use crate::failure::Failure;
 use crate::openshift::machine_config::ROLE_LABEL;
 use crate::openshift::machine_os_config::PRE_BUILT;
-use crate::openshift::{Found, PullSecret};
+use crate::openshift::{Folder, Found, PullSecret, Release, ToldRelease};
 
 /// Largest manifest. What the cluster takes ends at 1.5 MiB.
 const MANIFEST_MAX_BYTES: u64 = 16 << 20;
@@ -26,13 +27,36 @@ const MANIFEST_MAX_BYTES: u64 = 16 << 20;
 /// Most manifests of a folder. The installer writes some dozen, and three for each machine.
 const MANIFESTS_MAX: usize = 20_000;
 
+/// Folders of an install directory with manifests.
+const FOLDERS: [&str; 2] = [Folder::Manifests.as_str(), Folder::Openshift.as_str()];
+
 /// An object, and where it is from.
 #[derive(Clone, Debug)]
-pub(super) struct Document {
-    /// The file, as seen from the install directory.
-    pub(super) file: String,
+pub struct Document {
+    /// The file, as seen from the install directory, or as it was named.
+    pub file: String,
     /// The object.
-    pub(super) value: Value,
+    pub value: Value,
+}
+
+/// All objects of a file, or of the files of a directory and its two folders of manifests.
+pub fn read_objects(path: &Path) -> Result<Vec<Document>> {
+    let shown = path.display();
+    if !path.is_dir() {
+        return parse(&shown.to_string(), &read_limited(path, MANIFEST_MAX_BYTES)?);
+    }
+    let mut documents = Vec::new();
+    for folder in ["."].into_iter().chain(FOLDERS) {
+        documents.extend(read_folder(path, folder, &ENDINGS)?);
+    }
+    for document in &mut documents {
+        let name = document.file.trim_start_matches("./");
+        document.file = path.join(name).display().to_string();
+    }
+    if documents.is_empty() {
+        bail!("{shown} has no manifests in it");
+    }
+    Ok(documents)
 }
 
 /// All objects of a folder, in the order of its files. A folder that isn't there has none.
@@ -144,15 +168,40 @@ impl Document {
         pull_secret(&self.file, &bytes).map(Some)
     }
 
-    /// The platform, if the document has an install config in it.
-    pub(super) fn platform(&self) -> Option<String> {
+    /// The release that the directory is of: that of the installer which made it, or the one that a
+    /// ClusterImageSet names by its tag.
+    ///
+    /// Source: openshift/installer `pkg/asset/openshiftinstall/openshiftinstall.go`@4b6224ad2d.
+    pub(super) fn told_release(&self) -> Option<ToldRelease> {
+        let value = &self.value;
+        let version = match value["kind"].as_str()? {
+            "ConfigMap" if value["metadata"]["name"] == "openshift-install-manifests" => {
+                value["data"]["version"].as_str()?
+            }
+            "ClusterImageSet" => {
+                let image = value["spec"]["releaseImage"].as_str()?;
+                let (_, tag) = image.rsplit('/').next()?.split_once(':')?;
+                tag
+            }
+            _ => return None,
+        };
+        Some(ToldRelease {
+            file: self.file.clone(),
+            minor: Release::minor_in(version)?,
+        })
+    }
+
+    /// The install config, if the document is where `create manifests` keeps it:
+    /// `manifests/cluster-config.yaml`.
+    pub(super) fn install_config(&self) -> Option<Value> {
         if self.value["kind"] != "ConfigMap"
             || self.value["metadata"]["name"] != "cluster-config-v1"
         {
             return None;
         }
         let text = self.value["data"]["install-config"].as_str()?;
-        platform(&parse(&self.file, text.as_bytes()).ok()?.first()?.value)
+        let documents = parse(&self.file, text.as_bytes()).ok()?;
+        Some(documents.into_iter().next()?.value)
     }
 }
 
@@ -160,6 +209,13 @@ impl Document {
 pub(super) fn platform(install_config: &Value) -> Option<String> {
     let platforms = install_config["platform"].as_object()?;
     platforms.keys().next().cloned()
+}
+
+/// Whether an install config is for a single node that is its own bootstrap machine.
+pub(super) fn bootstraps_in_place(install_config: &Value) -> bool {
+    install_config["bootstrapInPlace"]
+        .as_object()
+        .is_some_and(|keys| !keys.is_empty())
 }
 
 /// A pull secret from a file.

@@ -14,7 +14,7 @@
 //! Nothing but `DIR/.coreos-bake` is written besides the edits. openshift-install doesn't see it: it
 //! asks for files by their names and patterns, in two folders and at the top.
 //!
-//! Source of truth: the openshift-install notes, sections 1.5 and 2.
+//! Rules: openshift/installer main 5f2b0d3dc3, by what was run and read; see `state` and `docs/verified.md`.
 
 mod certificates;
 mod configs;
@@ -38,11 +38,13 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Folder, Found, PullSecret, Role};
+use super::machine_config::ROLE_LABEL;
+use super::machine_os_config::PRE_BUILT;
+use super::{Folder, Found, PullSecret, Role, ToldRelease};
 use configs::ConfigFile;
-use manifests::Document;
 use record::Record;
 
+pub use manifests::{Document, read_objects};
 pub use plan::{Edit, Plan};
 pub use record::{Undone, undo};
 pub use state::State;
@@ -62,6 +64,8 @@ pub struct Directory {
     found: Vec<Found>,
     pull_secret: Option<PullSecret>,
     platform: Option<String>,
+    bootstraps_in_place: bool,
+    told_release: Option<ToldRelease>,
     roles: BTreeSet<Role>,
     configs: Vec<ConfigFile>,
     /// Manifests of ours that the bootstrap machine is going to have, by the names of their files.
@@ -81,6 +85,8 @@ impl Directory {
             found: Vec::new(),
             pull_secret: None,
             platform: None,
+            bootstraps_in_place: false,
+            told_release: None,
             roles: BTreeSet::from([Role::Bootstrap, Role::Master, Role::Worker]),
             configs: configs::read(path, state)?,
             carried: BTreeMap::new(),
@@ -119,16 +125,43 @@ impl Directory {
         self.platform.as_deref()
     }
 
+    /// What the admin has openshift-install do next, if it has to make something of the directory.
+    pub fn next_command(&self) -> Option<&'static str> {
+        match self.state {
+            State::Manifests if self.bootstraps_in_place => {
+                Some("create single-node-ignition-config")
+            }
+            State::Manifests => Some("create ignition-configs"),
+            State::Agent => Some("agent create image"),
+            State::Ignition | State::BootstrapInPlace => None,
+        }
+    }
+
+    /// The release that it is of, where a file of it says so.
+    pub fn told_release(&self) -> Option<&ToldRelease> {
+        self.told_release.as_ref()
+    }
+
     /// The machines that are installed from it.
     pub fn roles(&self) -> &BTreeSet<Role> {
         &self.roles
     }
 
-    /// Whether a manifest that is there, be it ours, says what nodes run.
-    pub fn names_image(&self) -> bool {
-        let mut ours = self.carried.values();
-        self.found.iter().any(|found| found.os_image.is_some())
-            || ours.any(|value| value["spec"]["osImageURL"].is_string())
+    /// The pools whose image a manifest names that is there, be it ours.
+    pub fn imaged_pools(&self) -> BTreeSet<String> {
+        let theirs = self.found.iter().filter(|found| found.os_image.is_some());
+        let theirs = theirs.map(|found| found.pool.clone());
+        let ours = self.carried.values().filter_map(|value| {
+            let image = value["spec"]["osImageURL"].as_str();
+            let seed = value["metadata"]["annotations"][PRE_BUILT].as_str();
+            let pool = match value["kind"] == "MachineOSConfig" {
+                true => &value["spec"]["machineConfigPool"]["name"],
+                false => &value["metadata"]["labels"][ROLE_LABEL],
+            };
+            image.filter(|image| !image.is_empty()).or(seed)?;
+            pool.as_str().map(str::to_owned)
+        });
+        theirs.chain(ours).collect()
     }
 
     fn read_manifests(&mut self) -> Result<()> {
@@ -185,8 +218,12 @@ impl Directory {
             if let Some(secret) = document.pull_secret()? {
                 self.pull_secret = Some(secret);
             }
-            if let Some(platform) = document.platform() {
-                self.platform = Some(platform);
+            if let Some(told) = document.told_release() {
+                self.told_release = Some(told);
+            }
+            if let Some(config) = document.install_config() {
+                self.platform = manifests::platform(&config).or(self.platform.take());
+                self.bootstraps_in_place |= manifests::bootstraps_in_place(&config);
             }
             let Some(found) = document.found() else {
                 continue;

@@ -75,8 +75,9 @@ impl Plan {
             plan.is_done = true;
             return Ok(plan);
         }
+        plan.note_single_node(directory);
         match plan.state {
-            State::Manifests | State::Agent => plan.add_manifests(objects)?,
+            State::Manifests | State::Agent => plan.add_manifests(directory, objects)?,
             State::Ignition | State::BootstrapInPlace => plan.add_fragments(directory, objects)?,
         }
         for edit in &plan.edits {
@@ -118,7 +119,29 @@ impl Plan {
         });
     }
 
-    fn add_manifests(&mut self, objects: &Objects) -> Result<()> {
+    /// openshift-install takes the command of ordinary clusters in the directory of a single node, too.
+    fn note_single_node(&mut self, directory: &Directory) {
+        if !directory.bootstraps_in_place {
+            return;
+        }
+        match self.state {
+            State::Manifests => self.note(
+                "single-node",
+                "this is a single node's directory (bootstrapInPlace): create ignition-configs would make \
+                 the configs of an ordinary cluster and consume the manifests without an error, so run \
+                 create single-node-ignition-config",
+            ),
+            State::Ignition => self.note(
+                "single-node",
+                "the manifests were those of a single node (bootstrapInPlace), and create \
+                 ignition-configs has made the configs of an ordinary cluster of them; for the single node, \
+                 begin anew and run create single-node-ignition-config",
+            ),
+            State::BootstrapInPlace | State::Agent => {}
+        }
+    }
+
+    fn add_manifests(&mut self, directory: &Directory, objects: &Objects) -> Result<()> {
         for manifest in &objects.manifests {
             let path = format!("{}/{}", manifest.folder.as_str(), manifest.name);
             if self.state == State::Agent && manifest.folder != Folder::Openshift {
@@ -152,8 +175,11 @@ impl Plan {
                 ),
                 _ => self.note(
                     "bootstrap-later",
-                    "the bootstrap machine's config is not there yet: run the same command again \
-                     after create ignition-configs",
+                    format!(
+                        "the bootstrap machine's config is not there yet: run the same command again \
+                         after {}",
+                        directory.next_command().unwrap_or("that")
+                    ),
                 ),
             }
         }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::execute::{give_to_owner_of, sync_directory};
 use super::plan::Edit;
+use super::state::recognise;
 use super::{State, read_limited, sha256};
 use crate::failure::Failure;
 
@@ -70,6 +71,8 @@ pub struct Undone {
     pub restored: Vec<String>,
     /// Files that are gone again.
     pub removed: Vec<String>,
+    /// Whether openshift-install had consumed what was prepared: then nothing but the record is gone.
+    pub consumed: bool,
 }
 
 impl Entry {
@@ -218,20 +221,19 @@ impl Record {
         Ok(())
     }
 
+    /// Whether openshift-install has read and deleted what was prepared. A preparation that was stopped
+    /// before its first file got its name looks the same, but the directory's stage is still its own.
+    fn is_consumed(&self, directory: &Path) -> Result<bool> {
+        for edit in &self.edits {
+            if edit.before.is_some() || edit.now(directory)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(!recognise(directory).is_ok_and(|state| state == self.state))
+    }
+
     /// Fails if a file is neither as it was left nor as it was before.
     fn check_unchanged(&self, directory: &Path) -> Result<()> {
-        let consumed = self.edits.iter().all(|edit| edit.before.is_none())
-            && FOLDERS.iter().all(|f| !directory.join(f).exists());
-        if consumed && self.folders.is_empty() {
-            return Err(Failure::new(
-                format!(
-                    "openshift-install has consumed what was prepared in {}",
-                    directory.display()
-                ),
-                "nothing is left to restore; --force removes the record",
-            )
-            .into());
-        }
         for edit in &self.edits {
             let now = edit.now(directory)?;
             if now == edit.before || now.as_deref() == Some(edit.after.as_str()) {
@@ -299,10 +301,23 @@ pub fn undo(directory: &Path, force: bool) -> Result<Undone> {
         )
         .into());
     };
+    let mut undone = Undone {
+        consumed: record.is_consumed(directory)?,
+        ..Undone::default()
+    };
     if !force {
+        if undone.consumed {
+            return Err(Failure::new(
+                format!(
+                    "openshift-install has consumed what was prepared in {}",
+                    directory.display()
+                ),
+                "nothing is left to restore; --force removes the record",
+            )
+            .into());
+        }
         record.check_unchanged(directory)?;
     }
-    let mut undone = Undone::default();
     for (index, edit) in record.changed(directory)? {
         let path = directory.join(&edit.path);
         let (result, list) = match edit.before {

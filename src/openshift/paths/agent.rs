@@ -1,6 +1,9 @@
 //! Agent-based installer: one ISO or PXE set for all machines, made of ours.
 //!
-//! Source: openshift-install notes, sections 1.5, 1.8, 3.5 and 4.3.
+//! Source: openshift/installer main 5f2b0d3dc3 (2026-08-01): `pkg/asset/rhcos/iso.go` for the override,
+//! `pkg/asset/agent/manifests/extramanifests.go` for manifests, `pkg/asset/agent/image` for the rest;
+//! `agent create image` was run with an override and with manifests. openshift/assisted-installer
+//! `src/ops/ops.go` `OverwriteOsImage` was read.
 
 use serde_json::json;
 
@@ -29,8 +32,8 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
         When::AgentInput,
         format!(
             "With agent-config.yaml and install-config.yaml in {0}, add the manifests that name the nodes' \
-             image, drivers and kernel arguments. They go to {0}/openshift/*.yaml, the only place from \
-             which the agent-based installer takes manifests of others.",
+             image, drivers and kernel arguments. They go to {0}/openshift: *.yaml and *.yml right below it \
+             are all that the agent-based installer takes of others.",
             draft.facts.directory
         ),
         [prepare],
@@ -46,8 +49,9 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
     draft.step(
         When::AgentInput,
         format!(
-            "Make the ISO, agent.{arch}.iso, from yours. openshift-install fetches it by http or https and checks \
-             it against the checksum; without the variable it takes the release's."
+            "Make the ISO, agent.{arch}.iso, from yours. openshift-install fetches it by http or https, checks \
+             it against the checksum, takes it apart and puts it together anew; coreos-bake check, with --for \
+             agent, says before whether it can. Without the variable it takes the release's."
         ),
         [image],
     );

@@ -1,6 +1,8 @@
 //! Assisted installer: discovery images made of our ISO.
 //!
-//! Source: openshift-install notes, sections 1.6, 1.8 and 3.5.
+//! Source: openshift/assisted-service (objects and `OS_IMAGES`) and openshift/assisted-image-service a55e383 (what
+//! is made of an ISO); openshift/assisted-installer `src/ops/ops.go` `OverwriteOsImage`. Read; of these, only
+//! the image service's ISO editor was run.
 
 use serde_json::{Value, json};
 
@@ -60,7 +62,9 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
     draft.step(
         When::Hub,
         "Tell the service of the ISO. Without a hub, give the list in os-images.json to both \
-         assisted-service and image-service in OS_IMAGES instead. They fetch the ISO when they start.",
+         assisted-service and image-service in OS_IMAGES instead. The image service fetches the ISO when it \
+         starts, and makes a minimal ISO of every entry: one that it can't take apart keeps it from starting, \
+         for all clusters of the hub, so look first: coreos-bake check, with --for assisted, says whether it can.",
         [
             "oc get agentserviceconfig agent -o yaml > agent-service-config.before.yaml".to_owned(),
             "oc patch agentserviceconfig agent --type=merge --patch-file=agent-service-config.yaml".to_owned(),

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::facts::{BakedFile, Facts, RecipeError};
 use super::text::{command, place, word};
 use super::{Path, Recipe, RecipeFile, Step, When};
+use crate::openshift::FirstBoot;
 use crate::openshift::manifest::yaml;
 
 /// Hex digits of a checksum that go into a file name: enough that two bakes never share it.
@@ -186,6 +187,19 @@ impl<'a> Draft<'a> {
         self.roles(&[])
     }
 
+    /// Kernel arguments that a machine of that role is installed with: those of its pool in the pool's
+    /// order, if its first boot would look at them. A bootstrap machine is in no pool.
+    pub(super) fn installed_kargs(&self, role: &str) -> Vec<String> {
+        match self.first_boot() {
+            FirstBoot::Compares(all) if role != "bootstrap" => all,
+            _ => self.facts.dest_kargs.clone(),
+        }
+    }
+
+    fn first_boot(&self) -> FirstBoot {
+        FirstBoot::of(self.facts.release, &self.facts.dest_kargs)
+    }
+
     /// A file under a name that has its checksum in it. openshift-install takes a file from its cache by
     /// the last part of the URL and doesn't look at the checksum again.
     pub(super) fn published(&self, file: &BakedFile) -> Result<Published, RecipeError> {
@@ -340,6 +354,66 @@ impl<'a> Draft<'a> {
                  image over its own; kernel modules stay, firmware and programs below /usr don't. \
                  An image made of the release's node image is left as it is, so bake anew for each \
                  release.",
+            );
+        }
+    }
+
+    /// Whether nodes reboot at their first boot; `installs` says what on this path installs the pool's
+    /// kernel arguments, if anything does.
+    pub(super) fn first_boot_warning(&mut self, installs: Option<&str>) {
+        let facts = self.facts;
+        let Some(image) = &facts.os_image else {
+            return;
+        };
+        if !facts.media_are_os_image {
+            self.warn(format!(
+                "Nodes are installed with another image, or one by another name, so they change over to \
+                 {image} and reboot once at their first boot."
+            ));
+            return;
+        }
+        let release = facts.release_text();
+        match (self.first_boot(), installs) {
+            (FirstBoot::NoArguments, _) => self.warn(
+                "Nodes are expected not to reboot at their first boot: they run the pool's image already, and \
+                 the pool has no kernel arguments. Kernel arguments, another kernel, extensions or FIPS in \
+                 another MachineConfig cost a reboot. No cluster has confirmed this yet.",
+            ),
+            (FirstBoot::Compares(all), Some(how)) => {
+                self.warn(format!(
+                    "Nodes are expected not to reboot at their first boot, if they are installed with {how}: \
+                     the image is the pool's, and so are the kernel arguments and their order ({}). More \
+                     arguments, another kernel, extensions or FIPS in another MachineConfig cost a reboot. No \
+                     cluster has confirmed this yet.",
+                    all.join(" ")
+                ));
+                self.cgroup_warnings();
+            }
+            (FirstBoot::Compares(all), None) => self.warn(format!(
+                "Nodes are expected to reboot once at their first boot: their pool has the kernel arguments \
+                 {}, and nothing on this path installs them.",
+                all.join(" ")
+            )),
+            (FirstBoot::Reboots, _) => self.warn(format!(
+                "Nodes are expected to reboot once at their first boot: their pool has kernel arguments, and \
+                 {release} doesn't look at those that a node is installed with."
+            )),
+        }
+    }
+
+    /// When a cluster's arguments are others than those of the table.
+    fn cgroup_warnings(&mut self) {
+        if !self.facts.from(4, 19) {
+            self.warn(
+                "If your manifests set cgroupMode v1 (nodes.config.openshift.io), take \
+                 systemd.unified_cgroup_hierarchy=1 and cgroup_no_v1=\"all\" out of what is installed: the \
+                 cluster would not remove them.",
+            );
+        }
+        if self.facts.release.minor() == (4, 16) {
+            self.warn(
+                "Patch releases of 4.16 from before August 2024 give pools psi=1 instead of psi=0; with them, \
+                 nodes reboot once.",
             );
         }
     }

@@ -39,7 +39,8 @@ pub struct Facts {
     pub architecture: String,
     /// Version of the OS in the media.
     pub os_version: String,
-    /// Directory that the media are in.
+    /// Directory that the media are in. Commands name it as it is given here, so that it has to be absolute
+    /// or as seen from where they are run.
     pub media: String,
     /// Files in it.
     pub files: Vec<BakedFile>,
@@ -47,7 +48,9 @@ pub struct Facts {
     pub url: Option<String>,
     /// Image that nodes run, by digest.
     pub os_image: Option<OsImage>,
-    /// Install directory.
+    /// Whether the media are of that image, so that a node installed from them runs it already.
+    pub media_are_os_image: bool,
+    /// Install directory, named like `media`.
     pub directory: String,
     /// Name of the cluster.
     pub cluster: Option<String>,

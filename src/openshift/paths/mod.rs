@@ -19,8 +19,8 @@
 //! Left out on purpose: clouds, where nothing boots these media, and image-based installation, where the
 //! seed image decides what is on the disk.
 //!
-//! Source of truth: the openshift-install notes, sections 1.4 to 1.9, 2, 3.5, 3.7 and 5; the
-//! on-cluster-layering notes, sections 7.4 to 8.7. What these mark as not verified is a warning here.
+//! Each path names the programs and revisions that its rules are of. `docs/verified.md` says what of it
+//! real programs have confirmed; what nobody has is a warning in the recipe.
 
 mod agent;
 mod assisted;
@@ -145,8 +145,8 @@ impl When {
     pub fn about(self) -> &'static str {
         match self {
             Self::First => "first, before openshift-install makes anything",
-            Self::Manifests => "between create manifests and create ignition-configs",
-            Self::IgnitionConfigs => "after create ignition-configs",
+            Self::Manifests => "when there are manifests, before Ignition configs are made",
+            Self::IgnitionConfigs => "when there are Ignition configs",
             Self::AgentInput => "before agent create image",
             Self::AgentImage => "after agent create image",
             Self::Hub => "on the hub, before a host boots",
@@ -159,7 +159,7 @@ impl When {
 /// A file that the admin is given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecipeFile {
-    /// Its name; commands expect it in the current directory.
+    /// Its name; commands expect it in the directory that they are run in.
     pub name: String,
     /// All of it.
     pub content: String,
@@ -174,7 +174,7 @@ pub struct Step {
     pub when: When,
     /// What is done, and why.
     pub text: String,
-    /// What to run, in this order, in a shell like Bash.
+    /// What to run, in this order and all in one directory, in a shell like Bash.
     pub commands: Vec<String>,
 }
 
@@ -209,13 +209,8 @@ pub fn recipe(path: Path, facts: &Facts) -> Result<Recipe, RecipeError> {
 
 impl Recipe {
     /// All of it for people, in lines of at most 80 columns; commands and longer words stand as they are.
-    pub fn text(&self) -> String {
-        text::recipe(self)
-    }
-}
-
-impl fmt::Display for Recipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+    /// `place` is where the commands are run: the directory that the recipe's files are written to.
+    pub fn text(&self, place: &str) -> String {
+        text::recipe(self, place)
     }
 }

@@ -1,12 +1,13 @@
 //! Machines that join a cluster that is there.
 //!
-//! Source: openshift-install notes, sections 1.3, 1.5, 1.7 and 2.4; on-cluster-layering notes, sections
-//! 7.4 to 7.6 and 8.5.
+//! Source: openshift/installer main 5f2b0d3dc3 (the ConfigMap coreos-bootimages, node images),
+//! openshift/cluster-baremetal-operator main 4ecb36c (what machines boot that it provisions),
+//! openshift/machine-config-operator main 7ff337a (workers' configs, boot images). Read, not run.
 
 use super::When;
 use super::draft::Draft;
 use super::facts::RecipeError;
-use super::ipi::{PROVISIONING_FILE, provisioning, provisioning_commands, provisioning_warnings};
+use super::ipi::live_system_of_the_release;
 use super::text::{command, word};
 
 /// First release with `oc adm node-image create`.
@@ -16,7 +17,6 @@ const FIRST_WITH_NODE_IMAGE: (u16, u16) = (4, 17);
 const POOL: &str = "worker";
 
 pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
-    let facts = draft.facts;
     let has_network = ["kernel", "initramfs", "rootfs"]
         .iter()
         .all(|role| draft.found(role).is_some());
@@ -26,28 +26,6 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
     stale(draft);
     config(draft);
     media(draft);
-    if facts.url.is_some() {
-        let (object, links) = provisioning(draft)?;
-        draft.yaml_file(
-            PROVISIONING_FILE,
-            "where a cluster that provisions bare metal finds the live system for new nodes",
-            &object,
-        );
-        draft.step(
-            When::Cluster,
-            format!(
-                "If the cluster provisions bare metal itself (BareMetalHosts), give it your live system instead, \
-                 before you add hosts and scale the machine set, and offer the media.{}",
-                draft.serve_note()
-            ),
-            links.into_iter().chain(provisioning_commands()).chain(draft.serve()),
-        );
-        provisioning_warnings(draft);
-    } else {
-        draft.warn(
-            "No URL is named (--url), so what a cluster needs that provisions bare metal itself is left out.",
-        );
-    }
     draft.step(
         When::Cluster,
         "Approve the node's certificate requests, twice.",
@@ -142,7 +120,7 @@ fn media(draft: &mut Draft) {
         "--dest-device".to_owned(),
         disk.clone(),
     ]);
-    for karg in &facts.dest_kargs {
+    for karg in draft.installed_kargs(POOL) {
         words.push(format!("--dest-karg-append={karg}"));
     }
     for karg in &facts.live_kargs {
@@ -165,6 +143,8 @@ fn media(draft: &mut Draft) {
 
 fn warnings(draft: &mut Draft) {
     let facts = draft.facts;
+    draft.first_boot_warning(Some("the ISO made here, or with the inventory of upi-pxe"));
+    draft.warn(live_system_of_the_release("Machines with a BareMetalHost"));
     if facts.from(4, 19) {
         draft.warn(
             "How the certificate in a worker's config is renewed from 4.19 on is not verified: if the machine \

@@ -1,6 +1,7 @@
 //! A single node that bootstraps itself: one live ISO with the whole installation in it.
 //!
-//! Source: openshift-install notes, sections 2.1, 2.7 and 4.3.
+//! Source: openshift/installer main 5f2b0d3dc3, `pkg/asset/ignition/bootstrap/bootstrap_in_place.go` and
+//! `data/data/bootstrap/bootstrap-in-place`. What `create ignition-configs` does to such a directory was run.
 
 use serde_json::json;
 
@@ -65,16 +66,19 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
         ],
     );
     draft.common_warnings();
-    if facts.dest_kargs.is_empty() {
-        draft.warn(
-            "Kernel arguments that the node needs later come from MachineConfigs (prepare --karg-append): \
-             the installation in place takes none.",
-        );
-    } else {
+    draft.warn(
+        "The next command after create manifests is create single-node-ignition-config. create \
+         ignition-configs would make the configs of an ordinary cluster, with a bootstrap machine of its own, and \
+         consume the manifests without an error.",
+    );
+    draft.first_boot_warning(None);
+    if !facts.dest_kargs.is_empty() {
         draft.warn(format!(
             "The installation in place takes no kernel arguments, so {} come from the MachineConfig that \
              prepare has written: the first boot from disk is without them. If the root disk isn't found \
-             without them, bake them in with --dest-karg-append, which the image on the disk then has.",
+             without them, put them into the image, in extra-kargs of \
+             /usr/share/coreos-assembler/image.json, and bake anew: bake --dest-karg-append is for the \
+             installer that runs by itself, which this path doesn't use.",
             facts.dest_kargs.join(" ")
         ));
     }

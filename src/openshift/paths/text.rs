@@ -51,9 +51,11 @@ fn wrapped(out: &mut String, first: &str, text: &str) {
     let _ = writeln!(out, "{}", line.trim_end());
 }
 
-/// All of a recipe.
-pub(super) fn recipe(recipe: &Recipe) -> String {
-    let mut out = format!("Install path {}\n", recipe.path);
+/// All of a recipe, whose commands are run in the directory `place`.
+pub(super) fn recipe(recipe: &Recipe, place: &str) -> String {
+    let mut out = format!("Install path {}\n\n", recipe.path);
+    out += "Run all commands in this directory:\n\n";
+    let _ = writeln!(out, "    {}", command(["cd", "--", place]));
     let mut before: Option<When> = None;
     for (index, step) in recipe.steps.iter().enumerate() {
         if before != Some(step.when) {

@@ -1,6 +1,7 @@
 //! User-provisioned machines that boot an ISO.
 //!
-//! Source: openshift-install notes, sections 1.7, 2.4, 5.1 and 5.2.
+//! Source: openshift/installer main 5f2b0d3dc3 (configs and their order; run), coreos-installer 0.27 (its
+//! options; run as a library), openshift/openshift-docs (how machines are installed).
 
 use super::When;
 use super::draft::Draft;
@@ -41,11 +42,9 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
         "Don't pass --image-url to the installer: what is in the ISO is what you have baked, and another \
          image would need --insecure.",
     );
-    if !facts.dest_kargs.is_empty() {
-        draft.warn(
-            "Kernel arguments of the live system don't reach the disk. Nodes whose arguments differ from those \
-             of their MachineConfigs reboot once more.",
-        );
+    draft.first_boot_warning(Some("the ISOs or commands made here"));
+    if !facts.live_kargs.is_empty() {
+        draft.warn("Kernel arguments of the live system don't reach the disk.");
     }
     Ok(())
 }
@@ -62,7 +61,7 @@ fn by_itself(draft: &mut Draft, roles: &[&str], disk: &str) -> Result<(), Recipe
                     .map(str::to_owned)
                     .to_vec();
             words.extend([config, "--dest-device".to_owned(), disk.to_owned()]);
-            for karg in &draft.facts.dest_kargs {
+            for karg in draft.installed_kargs(role) {
                 words.push(format!("--dest-karg-append={karg}"));
             }
             for karg in &draft.facts.live_kargs {
@@ -105,7 +104,7 @@ fn by_hand(draft: &mut Draft, roles: &[&str], url: &str) {
             .map(str::to_owned)
             .to_vec();
         words.push(format!("--ignition-url={url}/{role}.ign"));
-        for karg in &draft.facts.dest_kargs {
+        for karg in draft.installed_kargs(role) {
             words.push(format!("--append-karg={karg}"));
         }
         // The shell that prints the line is not the one that runs it.

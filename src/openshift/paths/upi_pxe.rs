@@ -1,6 +1,7 @@
 //! User-provisioned machines that boot over the network.
 //!
-//! Source: openshift-install notes, sections 5.1 to 5.5.
+//! Source: openshift/installer main 5f2b0d3dc3 (configs and their order; run), coreos-installer 0.27 (its
+//! kernel arguments; run in QEMU), openshift/openshift-docs (boot loaders).
 
 use serde_json::{Map, Value, json};
 
@@ -147,10 +148,11 @@ fn inventory(draft: &mut Draft, roles: &[&str], disk: &str) {
     let settings: Map<String, Value> = roles
         .iter()
         .map(|role| {
-            let mut keys = json!({ "disk": disk, "ignition": format!("{role}.ign") });
+            let config = draft.in_directory(&format!("{role}.ign"));
+            let mut keys = json!({ "disk": disk, "ignition": config });
             for (key, kargs) in [
-                ("kargs", &facts.live_kargs),
-                ("dest-kargs", &facts.dest_kargs),
+                ("kargs", facts.live_kargs.clone()),
+                ("dest-kargs", draft.installed_kargs(role)),
             ] {
                 if !kargs.is_empty() {
                     keys[key] = json!(kargs);
@@ -175,21 +177,10 @@ fn steps(draft: &mut Draft, roles: &[&str], url: &str) {
     let mut serve = draft.serve();
     let own = "coreos-bake serve gives each machine its config once, sends it on to its disk when it is installed, \
                and carries the kernel arguments of the installed system";
-    let copied = roles
-        .iter()
-        .map(|role| draft.in_directory(&format!("{role}.ign")));
-    let beside = command(
-        ["cp".to_owned(), "--".to_owned()]
-            .into_iter()
-            .chain(copied)
-            .chain([".".to_owned()]),
-    );
     if has_ipxe && !serve.is_empty() {
         if let Some(serve) = serve.first_mut() {
             *serve += " --hosts hosts.yaml";
         }
-        let mut commands = vec![beside];
-        commands.extend(serve);
         draft.step(
             When::IgnitionConfigs,
             format!(
@@ -197,7 +188,7 @@ fn steps(draft: &mut Draft, roles: &[&str], url: &str) {
                  With --dnsmasq NETWORK for the inventory, it prints what DHCP has to say.{}",
                 draft.serve_note()
             ),
-            commands,
+            serve,
         );
     }
     let mut files: Vec<String> = ["cp", "--"].map(str::to_owned).to_vec();
@@ -254,23 +245,15 @@ fn warnings(draft: &mut Draft, url: &str) {
         "Kernel, initramfs and rootfs of one bake belong together: the initramfs has the rootfs's checksum in \
          it and asks for nothing else.",
     );
-    if facts.dest_kargs.is_empty() {
-        draft.warn(
-            "Kernel arguments on a loader's line don't reach the disk, but for those of the network at the \
-             first boot: a driver's have to be in the media (bake --dest-karg-append) or the inventory \
-             (dest-kargs).",
-        );
-    } else {
-        draft.warn(format!(
-            "{} can't be put on a loader's line, as these arguments don't reach the disk. Use the inventory, \
-             which has them (dest-kargs), or bake with --dest-karg-append; the files for each role are without \
-             them.",
-            facts.dest_kargs.join(" ")
-        ));
-    }
+    draft.first_boot_warning(Some("the inventory"));
+    draft.warn(
+        "Kernel arguments on a loader's line don't reach the disk, but for those of the network at the \
+         first boot. The inventory has those of the installed system (dest-kargs); the files for each role are \
+         without them, so bake with --dest-karg-append if you use these and need some.",
+    );
     draft.warn(
         "A machine that boots an initramfs with a config of its own (coreos-installer pxe customize, bake \
-         --dest-ignition) needs ignition.firstboot ignition.platform.id=metal on the loader's line too.",
+         --dest-ignition or --dest-karg-append) needs ignition.firstboot ignition.platform.id=metal on the loader's line too.",
     );
     if facts.architecture == "aarch64" {
         draft.warn("iPXE has to be built with IMAGE_GZIP, as kernels for aarch64 are compressed.");

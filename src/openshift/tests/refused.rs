@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::request::{IMAGE, changed};
 use crate::openshift::{
     Derivation, Found, PullSecret, PushSecret, Request, RequestError, Role, Seed, Seeding,
+    ToldRelease,
 };
 
 pub(super) fn seed() -> Seed {
@@ -20,6 +21,7 @@ pub(super) fn seed() -> Seed {
 fn base_media(request: &mut Request) {
     request.media.as_mut().unwrap().derivation = Derivation::Base;
     request.os_image = None;
+    request.release_image = true;
 }
 
 fn found(kind: &str, name: &str) -> Found {
@@ -53,6 +55,73 @@ fn the_bootstrap_machine_has_one_image_of_a_registry() {
             fine(r);
         })
         .unwrap();
+    }
+}
+
+/// What an image that is named nowhere means for nodes, and what doesn't.
+#[test]
+fn nodes_are_told_of_an_image_with_the_drivers() {
+    type Change = fn(&mut Request);
+    let pools = |change: Change| {
+        let changed = changed(|r| {
+            r.os_image = None;
+            change(r);
+        });
+        match changed {
+            Ok(_) => Vec::new(),
+            Err(RequestError::NoOsImage { pools, .. }) => pools,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let masters = |r: &mut Request| {
+        r.imaged_pools.insert("worker".to_owned());
+    };
+    for (change, expected) in [
+        ((|_| ()) as Change, &["master", "worker"][..]),
+        (|r| r.media = None, &["master", "worker"]),
+        (|r| r.drivers.clear(), &["master", "worker"]),
+        (masters, &["master"]),
+        (|r| r.roles = BTreeSet::from([Role::Worker]), &["worker"]),
+        (|r| r.roles = BTreeSet::from([Role::Bootstrap]), &[]),
+        (|r| r.release_image = true, &[]),
+        (
+            |r| {
+                r.media = None;
+                r.drivers.clear();
+            },
+            &[],
+        ),
+    ] {
+        assert_eq!(pools(change), expected);
+    }
+    let said = error(|r| r.os_image = None).to_string();
+    assert_eq!(
+        said,
+        "no image is named for master and worker nodes, and that of the media is in no registry: at \
+         their first boot they change to the release's rhel-coreos, which is not known to have your \
+         drivers"
+    );
+}
+
+#[test]
+fn the_directory_is_of_the_release_that_is_named() {
+    let of = |minor| {
+        changed(|r| {
+            r.told_release = Some(ToldRelease {
+                file: "openshift/a.yaml".to_owned(),
+                minor,
+            });
+        })
+    };
+    of((4, 20)).unwrap();
+    for minor in [(4, 19), (4, 21), (5, 20)] {
+        let error = of(minor).unwrap_err();
+        assert!(matches!(error, RequestError::OtherRelease { .. }));
+        let (major, minor) = minor;
+        assert_eq!(
+            error.to_string(),
+            format!("openshift/a.yaml is of OpenShift {major}.{minor}, and not of 4.20")
+        );
     }
 }
 
@@ -101,6 +170,7 @@ fn a_pool_has_one_source_of_its_image() {
         .unwrap();
         changed(|r| {
             r.os_image = None;
+            r.release_image = true;
             r.found = vec![source];
         })
         .unwrap();
@@ -194,6 +264,6 @@ fn images_roles_and_arguments_are_checked() {
     assert!(matches!(error(|r| r.roles.clear()), RequestError::NoRoles));
     let two = error(|r| r.kernel_arguments = vec!["a b".to_owned()]);
     assert!(matches!(two, RequestError::Object(_)));
-    let driver = error(|r| r.drivers[0].name = "a b".to_owned());
+    let driver = error(|r| r.drivers[0].options = vec!["a b".to_owned()]);
     assert!(matches!(driver, RequestError::Driver(_)));
 }

@@ -1,5 +1,5 @@
 use crate::ignition::Version;
-use crate::openshift::{Platform, Release, ReleaseError, Seeding};
+use crate::openshift::{FirstBoot, Platform, Release, ReleaseError, Seeding};
 
 fn release(text: &str) -> Release {
     text.parse().unwrap()
@@ -120,11 +120,43 @@ fn rules_change_at_their_releases() {
         assert_eq!(release.enforces_skew(), since_22, "{text}");
         assert_eq!(release.has_streams(), since_22, "{text}");
         assert_eq!(release.builds_on_os_image(), since_22, "{text}");
+        assert_eq!(release.bootstraps_from_iso(), since_22, "{text}");
+        assert_eq!(release.redeploys_indexes(), since_22, "{text}");
         assert_eq!(release.payload_tag(release.default_stream()), tag, "{text}");
     }
+    assert!(!release("4.14").compares_kernel_arguments());
+    assert!(release("4.15").compares_kernel_arguments());
     assert_eq!(release("4.12").payload_tag("rhel-9"), "rhel-coreos-8");
     assert_eq!(release("4.22").payload_tag("rhel-10"), "rhel-coreos-10");
     assert_eq!(release("4.22").default_stream(), "rhel-9");
+}
+
+/// The page has the table that the program goes by.
+#[test]
+fn the_page_has_the_kernel_arguments_of_each_release() {
+    let page = include_str!("../../../docs/install.md");
+    for (text, label) in [
+        ("4.12", "4.12"),
+        ("4.13", "4.13"),
+        ("4.14", "4.14"),
+        ("4.15", "4.15"),
+        ("4.16", "4.16 to 4.20"),
+        ("4.20", "4.16 to 4.20"),
+        ("4.21", "from 4.21 on"),
+        ("5.0", "from 4.21 on"),
+    ] {
+        let mut rows = page.lines().map(|line| line.split(" | "));
+        let row: Vec<&str> = rows
+            .find_map(|mut cells| (cells.next()? == format!("| {label}")).then(|| cells.collect()))
+            .unwrap_or_else(|| panic!("{label} has no row"));
+        let (arguments, reboots) = match FirstBoot::of(release(text), &[]) {
+            FirstBoot::NoArguments => ("none".to_owned(), false),
+            FirstBoot::Compares(all) => (format!("`{}`", all.join(" ")), false),
+            FirstBoot::Reboots => ("systemd".to_owned(), true),
+        };
+        assert!(row[0].contains(&arguments), "{text}: {row:?}");
+        assert_eq!(row[1].starts_with("reboots"), reboots, "{text}: {row:?}");
+    }
 }
 
 #[test]
@@ -144,4 +176,30 @@ fn boot_images_are_managed_from_these_releases_on() {
         }
     }
     assert!("bare-metal".parse::<Platform>().is_err());
+}
+
+#[test]
+fn versions_tell_their_release() {
+    for (version, minor) in [
+        ("4.19.3", Some((4, 19))),
+        ("v4.9.0", Some((4, 9))),
+        (
+            "v4.19.0-202506101234.p0.gabc.assembly.stream",
+            Some((4, 19)),
+        ),
+        ("4.21.0-rc.1-x86_64", Some((4, 21))),
+        ("5.0.0-0.nightly-multi", Some((5, 0))),
+        (
+            "unreleased-master-4619-g4b15f0537ad76206c8ba9ba042b404f8c00a295a",
+            None,
+        ),
+        ("v1.4.19-ec.4-52-g4b15f05", None),
+        ("latest", None),
+        ("4fe1.9", None),
+        ("4", None),
+        ("4.x", None),
+        ("", None),
+    ] {
+        assert_eq!(Release::minor_in(version), minor, "{version}");
+    }
 }

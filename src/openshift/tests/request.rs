@@ -13,17 +13,19 @@ pub(super) const IMAGE: &str =
 pub(super) fn request() -> Request {
     Request {
         release: "4.20".parse().unwrap(),
+        told_release: None,
         roles: BTreeSet::from([Role::Bootstrap, Role::Master, Role::Worker]),
         media: Some(Media {
             registry_name: Some(IMAGE.to_owned()),
+            manifest_digest: IMAGE.split_once('@').map(|(_, digest)| digest.to_owned()),
             derivation: Derivation::Node,
         }),
         os_image: Some(IMAGE.to_owned()),
+        release_image: false,
+        imaged_pools: BTreeSet::new(),
         os_image_derivation: Derivation::Node,
-        drivers: vec![Driver {
-            name: "megaraid_sas".to_owned(),
-            ..Driver::default()
-        }],
+        os_image_is_baked: true,
+        drivers: vec![Driver::named("megaraid_sas".parse().unwrap())],
         kernel_arguments: Vec::new(),
         seed: None,
         boot_images: None,
@@ -64,7 +66,10 @@ fn each_pool_gets_its_image_and_its_drivers() {
         objects.fragments.keys().copied().collect::<Vec<_>>(),
         [Role::Bootstrap, Role::Master, Role::Worker]
     );
-    assert_eq!(ids(&objects), ["bootstrap", "os-updates"]);
+    assert_eq!(
+        ids(&objects),
+        ["bootstrap", "os-updates", "kernel-arguments"]
+    );
     for manifest in &objects.manifests {
         assert_eq!(manifest.folder, Folder::Openshift);
         let name = manifest.value["metadata"]["name"].as_str().unwrap();
@@ -95,6 +100,7 @@ fn nothing_is_made_that_nobody_needs() {
     let none = changed(|r| {
         r.drivers.clear();
         r.os_image = None;
+        r.release_image = true;
     })
     .unwrap();
     assert!(none.manifests.is_empty() && none.fragments.is_empty());
@@ -132,6 +138,7 @@ fn notes_follow_from_the_request() {
         ("pivot", |r| {
             r.os_image = Some(IMAGE.replace("/os", "/other"))
         }),
+        ("unseen-image", |r| r.os_image_is_baked = false),
         ("bootstrap", |r| {
             r.media.as_mut().unwrap().derivation = Derivation::Unknown
         }),
@@ -143,7 +150,7 @@ fn notes_follow_from_the_request() {
             r.drivers[0].options = vec!["a=1".to_owned()]
         }),
         ("initramfs-settings", |r| {
-            r.drivers[0].instead_of = vec!["a".to_owned()]
+            r.drivers[0].instead_of = vec!["a".parse().unwrap()]
         }),
         ("initramfs-firmware", |r| {
             r.drivers[0].firmware = vec![firmware(1)]
@@ -160,7 +167,95 @@ fn notes_follow_from_the_request() {
         assert!(ids(&objects).contains(id), "{id}: {:?}", objects.notes);
     }
     let before = changed(|r| r.release = "4.18".parse().unwrap()).unwrap();
-    assert_eq!(ids(&before), ["os-updates"]);
+    assert_eq!(ids(&before), ["os-updates", "kernel-arguments"]);
+}
+
+/// The sentence of a note, if it is there.
+fn sentence<'a>(objects: &'a Objects, id: &str) -> Option<&'a str> {
+    let note = objects.notes.iter().find(|note| note.id == id)?;
+    Some(&note.sentence)
+}
+
+/// What a node on its image reboots for differs by release; one on another image reboots for that.
+#[test]
+fn kernel_arguments_are_those_of_the_pool() {
+    let told = |text: &str, change: fn(&mut Request)| {
+        changed(|r| {
+            r.release = text.parse().unwrap();
+            change(r);
+        })
+        .unwrap()
+    };
+    let ours: fn(&mut Request) = |r| r.kernel_arguments = vec!["a=1".to_owned(), "b".to_owned()];
+    for (text, expected) in [
+        ("4.13", "4.13 does not look at the kernel arguments"),
+        ("4.14", "4.14 does not look at the kernel arguments"),
+        (
+            "4.15",
+            "in this order: systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=\"all\" psi=1 a=1 b;",
+        ),
+        (
+            "4.20",
+            "in this order: systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=\"all\" psi=0 a=1 b;",
+        ),
+        (
+            "4.21",
+            "in this order: systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=\"all\" a=1 b;",
+        ),
+    ] {
+        let objects = told(text, ours);
+        let said = sentence(&objects, "kernel-arguments").unwrap();
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+    assert_eq!(sentence(&told("4.12", |_| ()), "kernel-arguments"), None);
+    assert!(sentence(&told("4.12", ours), "kernel-arguments").is_some());
+    let pivots = told("4.21", |r| r.media.as_mut().unwrap().registry_name = None);
+    assert_eq!(sentence(&pivots, "kernel-arguments"), None);
+    let unknown = told("4.21", |r| r.media = None);
+    assert!(sentence(&unknown, "kernel-arguments").is_some());
+    let bootstrap = told("4.21", |r| r.roles = BTreeSet::from([Role::Bootstrap]));
+    assert_eq!(sentence(&bootstrap, "kernel-arguments"), None);
+}
+
+/// Only the digest of the manifest that was baked is known to be none of an index.
+#[test]
+fn a_digest_may_be_that_of_an_index() {
+    type Change = fn(&mut Request);
+    let cases: &[(&str, Change, bool)] = &[
+        ("4.22", |_| (), false),
+        ("4.22", |r| r.media = None, true),
+        (
+            "4.22",
+            |r| r.media.as_mut().unwrap().manifest_digest = None,
+            true,
+        ),
+        (
+            "5.0",
+            |r| {
+                r.media.as_mut().unwrap().manifest_digest =
+                    Some(format!("sha256:{}", "b".repeat(64)))
+            },
+            true,
+        ),
+        ("4.21", |r| r.media = None, false),
+        (
+            "4.22",
+            |r| {
+                r.media = None;
+                r.roles = BTreeSet::from([Role::Bootstrap]);
+            },
+            false,
+        ),
+    ];
+    for (text, change, expected) in cases {
+        let objects = changed(|r| {
+            r.release = text.parse().unwrap();
+            change(r);
+        });
+        let objects = objects.unwrap();
+        let said = ids(&objects).contains(&"index-digest");
+        assert_eq!(said, *expected, "{text}: {:?}", objects.notes);
+    }
 }
 
 /// Bytes that don't compress.

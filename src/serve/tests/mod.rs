@@ -23,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{Board, Event, Host, Ignition, Options, Server};
+use crate::record::tests::sample_of;
 
 const KERNEL: &str = "mini-1-live-kernel.x86_64";
 const INITRAMFS: &str = "mini-1-live-initramfs.x86_64.img";
@@ -53,12 +54,9 @@ impl Bake {
                 "sha256": hex::encode(Sha256::digest(&content)),
             }));
         }
-        let record = json!({
-            "schema": "coreos-bake/bake/v1",
-            "os": { "name": "mini", "version": "1", "pretty-name": "Mini <OS> 1" },
-            "options": { "live-kargs": "console=ttyS0 ignition.firstboot" },
-            "files": files,
-        });
+        let mut record = sample_of(json!(files));
+        record["os"]["pretty-name"] = json!("Mini <OS> 1");
+        record["options"]["live-kargs"] = json!("console=ttyS0 ignition.firstboot");
         fs::write(directory.path().join("bake.json"), record.to_string()).unwrap();
         Self { directory }
     }

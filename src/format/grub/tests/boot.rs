@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use super::super::{
 };
 use super::{DIRECTORY_POWERPC, Files, ON_CD, ON_DISK, PREFIX, files, files_in, have, modules};
 use crate::format::gpt::{Partition, SectorSize, Table, derive_guid, make_hybrid};
-use crate::format::iso9660::{BootEntry, Volume, write_boot_code};
+use crate::format::iso9660::{BootEntry, Reader, Volume, write_boot_code};
 use crate::tree::Content;
 
 const QEMU: &str = "qemu-system-x86_64";
@@ -195,6 +196,7 @@ fn iso() -> Option<NamedTempFile> {
             ),
         ]),
         boot: vec![BootEntry::grub(image), BootEntry::uefi(esp)],
+        catalog: None,
     };
     let out = NamedTempFile::new().unwrap();
     let layout = volume.layout().unwrap();
@@ -205,6 +207,49 @@ fn iso() -> Option<NamedTempFile> {
     make_hybrid(out.as_file(), offset, length, "seed").unwrap();
     write_boot_code(out.as_file(), &code).unwrap();
     Some(out)
+}
+
+/// An ISO as programs that know nothing of GRUB rebuild it: there is only the classic boot info
+/// table, and the image is the last thing on it.
+#[test]
+fn seabios_boots_a_rebuilt_iso_that_ends_with_the_image() {
+    let Some(modules) = modules() else { return };
+    if !have(QEMU) || !have("xorriso") {
+        return;
+    }
+    let core = core_image(&modules, &ON_CD, "/EFI/vendor", None, Kind::Cd).unwrap();
+    let tree = tempfile::tempdir().unwrap();
+    for (path, content) in [
+        ("EFI/vendor/grub.cfg", menu().as_bytes()),
+        ("isolinux/isolinux.bin", &core),
+    ] {
+        let path = tree.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let iso = NamedTempFile::new().unwrap();
+    let output = Command::new("xorriso")
+        .args("-as mkisofs -quiet -R -no-pad -no-emul-boot -boot-load-size 4".split(' '))
+        .args("-boot-info-table -b isolinux/isolinux.bin -c isolinux/boot.cat".split(' '))
+        .args("--sort-weight -1 isolinux/isolinux.bin -o".split(' '))
+        .args([iso.path(), tree.path()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let length = iso.as_file().metadata().unwrap().len();
+    let reader = Reader::open(Content::range(Arc::new(iso.reopen().unwrap()), 0, length)).unwrap();
+    let end = reader.boot_images()[0].offset + core.len() as u64;
+    assert_eq!(end.next_multiple_of(2048), length);
+
+    let cd = format!(
+        "file={},format=raw,readonly=on,media=cdrom",
+        iso.path().display()
+    );
+    let said = boot(QEMU, &["-drive", &cd]);
+    assert!(
+        said.contains(&format!("{SENTENCE} from (hd96)/EFI/vendor")),
+        "{said}"
+    );
 }
 
 fn said(tool: &str, arguments: &[&str]) -> String {

@@ -1,4 +1,5 @@
-//! Our core images and those of `grub-mkimage` differ in nothing but the compressor's choices.
+//! Our core images and those of `grub-mkimage` differ in the compressor's choices, and in how many
+//! sectors of a CD are read.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,9 @@ use std::process::Command;
 use zerocopy::FromBytes;
 
 use super::super::compress::unlzma;
-use super::super::format::{Blocklist, CDBOOT_BYTES, DecompressHead, SECTOR};
+use super::super::format::{
+    Blocklist, CDBOOT_BYTES, CDBOOT_COUNT, CDBOOT_EXACT_COUNT, DecompressHead, SECTOR,
+};
 use super::super::{Kind, MAX_CORE_BYTES, Modules, core_image, prep_image};
 use super::{DIRECTORY, DIRECTORY_POWERPC, ON_DISK, PREFIX, files_in, have, modules};
 
@@ -41,6 +44,14 @@ fn parts(mut image: Vec<u8>, kind: Kind, decompressor: usize) -> (Vec<u8>, Vec<u
             Kind::Disk => 0,
             Kind::Cd => CDBOOT_BYTES,
         };
+    if kind == Kind::Cd {
+        let length = CDBOOT_COUNT.len();
+        let at = image[..CDBOOT_BYTES]
+            .windows(length)
+            .position(|code| code == CDBOOT_COUNT || code == CDBOOT_EXACT_COUNT)
+            .expect("cdboot.img counts sectors");
+        image[at..at + length].fill(0);
+    }
     let in_core = image.len() - core;
     let (_, list) = Blocklist::mut_from_suffix(&mut image[..core]).unwrap();
     assert_eq!(usize::from(list.sectors.get()), in_core.div_ceil(SECTOR));

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::NamedTempFile;
 
-use super::super::{BOOT_CODE_BYTES, BootEntry, Reader, write_boot_code};
+use super::super::{BOOT_CODE_BYTES, BootEntry, Reader, Volume, write_boot_code};
 use super::referees::have;
 use super::{bytes, files, noise, opened, volume, written};
 
@@ -65,6 +65,66 @@ fn xorriso_tells_grub_the_same() {
             ours[at..at + 4].copy_from_slice(&word.to_le_bytes());
         }
         assert!(ours == theirs, "{length}");
+    }
+}
+
+#[test]
+fn the_boot_catalog_is_a_file_where_it_has_a_name() {
+    const CATALOG: &str = "isolinux/boot.cat";
+    let named = |boot: Vec<BootEntry>| Volume {
+        catalog: Some(CATALOG.to_owned()),
+        ..volume(files(&[(IMAGE, 3000), ("isolinux/a", 10)]), boot)
+    };
+    let iso = written(&named(vec![BootEntry::grub(IMAGE)]));
+    let reader = Reader::open(opened(&iso)).unwrap();
+    let catalog = bytes(&reader.file(CATALOG).unwrap().unwrap());
+    let image = fs::read(iso.path()).unwrap();
+    // The boot record, the second descriptor, says where the catalog is.
+    let at = word(&image, 17 * 2048 + 0x47) as usize * 2048;
+    assert!(catalog == image[at..at + 2048]);
+    assert_eq!(word(&catalog, 32 + 8), stored(&iso).1);
+
+    // Nothing else has moved.
+    let nameless = written(&Volume {
+        catalog: None,
+        ..named(vec![BootEntry::grub(IMAGE)])
+    });
+    assert!(fs::read(nameless.path()).unwrap()[at..] == image[at..]);
+
+    // No images, no catalog.
+    let iso = written(&named(Vec::new()));
+    let reader = Reader::open(opened(&iso)).unwrap();
+    assert!(reader.file(CATALOG).unwrap().is_none());
+
+    let taken = Volume {
+        catalog: Some("isolinux/a".to_owned()),
+        ..named(vec![BootEntry::grub(IMAGE)])
+    };
+    let error = taken.layout().unwrap_err().to_string();
+    assert!(error.contains("isolinux/a would be two files"), "{error}");
+}
+
+#[test]
+fn xorriso_finds_the_boot_catalog_by_its_name() {
+    if !have("xorriso") {
+        return;
+    }
+    let iso = written(&Volume {
+        catalog: Some("isolinux/boot.cat".to_owned()),
+        ..volume(files(&[(IMAGE, 3000)]), vec![BootEntry::grub(IMAGE)])
+    });
+    let output = Command::new("xorriso")
+        .arg("-indev")
+        .arg(iso.path())
+        .args(["-report_el_torito", "plain", "-find", "/isolinux"])
+        .output()
+        .unwrap();
+    let report = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    for line in [
+        "El Torito cat path : /isolinux/boot.cat",
+        "'/isolinux/boot.cat'",
+    ] {
+        assert!(report.contains(line), "{line}: {report}");
     }
 }
 

@@ -155,8 +155,17 @@ fn names_that_lead_elsewhere_are_errors() {
         let said = broken.set(name, bad).damage();
         assert!(said.contains("holds the name"), "{said}");
     }
-    let said = sample.set(name, b'h').damage();
-    assert!(said.contains("is there twice"), "{said}");
+}
+
+#[test]
+fn the_first_of_two_equal_names_counts() {
+    let sample = Sample::new();
+    let name = sample.bytes.windows(6).position(|w| w == b"NM\x06\x01\0g");
+    let reader = open(&sample.set(name.unwrap() + 5, b'h').bytes).unwrap();
+    let paths: Vec<&str> = reader.paths().collect();
+    assert_eq!(paths, ["d/f", "h"]);
+    let content = reader.file("h").unwrap().unwrap();
+    assert_eq!(content.len(), 5000, "what g was");
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn volume(files: Files, boot: Vec<BootEntry>) -> Volume {
         time: TIME,
         files,
         boot,
+        catalog: None,
     }
 }
 

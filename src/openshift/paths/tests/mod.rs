@@ -1,9 +1,11 @@
 //! Every path, at the edges of releases and architectures, and words that want to be something else.
 
+mod releases;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::openshift::{OsImage, Release, Role};
@@ -11,7 +13,7 @@ use crate::openshift::{OsImage, Release, Role};
 const SUM: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 const IMAGE: &str =
     "quay.io/me/os@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const RELEASES: [(u16, u16); 4] = [(4, 16), (4, 19), (4, 21), (5, 0)];
+const RELEASES: [(u16, u16); 5] = [(4, 16), (4, 19), (4, 21), (4, 22), (5, 0)];
 const ARCHITECTURES: [&str; 4] = ["x86_64", "aarch64", "ppc64le", "s390x"];
 const URL: &str = "http://192.168.1.5:8080";
 
@@ -48,6 +50,7 @@ fn all() -> Facts {
         files: files(),
         url: Some(URL.to_owned()),
         os_image: Some(IMAGE.parse().unwrap()),
+        media_are_os_image: true,
         directory: "install".to_owned(),
         cluster: Some("rack".to_owned()),
         base_domain: Some("example.com".to_owned()),
@@ -64,6 +67,7 @@ fn few() -> Facts {
     Facts {
         url: None,
         os_image: None,
+        media_are_os_image: false,
         cluster: None,
         base_domain: None,
         disk: None,
@@ -191,7 +195,8 @@ fn every_file_is_what_its_name_says() {
 #[test]
 fn lines_for_people_have_eighty_columns() {
     for (name, recipe) in recipes(all) {
-        let text = recipe.text();
+        let text = recipe.text("/where it is");
+        assert!(text.contains("\n    cd -- '/where it is'\n"), "{name}");
         for step in &recipe.steps {
             for command in &step.commands {
                 assert!(
@@ -254,14 +259,20 @@ fn manifests_come_between_manifests_and_configs() {
 fn an_iso_for_each_role_installs_by_itself_or_by_hand() {
     let recipe = recipe(Path::UpiIso, &all()).unwrap();
     for role in ["bootstrap", "master", "worker"] {
-        assert!(has_command(
-            &recipe,
-            &format!(
-                "coreos-installer iso customize --dest-ignition install/{role}.ign --dest-device /dev/sda \
-                 --dest-karg-append=acme.debug=1 --live-karg-append=console=ttyS0 -o {role}.iso \
-                 media/rhcos-9.6-live-iso.x86_64.iso"
-            )
-        ));
+        // A bootstrap machine is in no pool.
+        let kargs = |option: &str| match role {
+            "bootstrap" => format!("{option}=acme.debug=1"),
+            _ => format!(
+                "{option}=systemd.unified_cgroup_hierarchy=1 '{option}=cgroup_no_v1=\"all\"' \
+                 {option}=acme.debug=1"
+            ),
+        };
+        let command = format!(
+            "coreos-installer iso customize --dest-ignition install/{role}.ign --dest-device /dev/sda {} \
+             --live-karg-append=console=ttyS0 -o {role}.iso media/rhcos-9.6-live-iso.x86_64.iso",
+            kargs("--dest-karg-append")
+        );
+        assert!(has_command(&recipe, &command), "{command}");
         // What the printed command prints in turn.
         let line = commands(&recipe)
             .into_iter()
@@ -276,8 +287,9 @@ fn an_iso_for_each_role_installs_by_itself_or_by_hand() {
         assert_eq!(
             said,
             format!(
-                "sudo coreos-installer install --ignition-url={URL}/{role}.ign \
-                 --append-karg=acme.debug=1 --ignition-hash=sha512-{empty} /dev/sda\n"
+                "sudo coreos-installer install --ignition-url={URL}/{role}.ign {} \
+                 --ignition-hash=sha512-{empty} /dev/sda\n",
+                kargs("--append-karg")
             )
         );
     }
@@ -325,11 +337,19 @@ fn network_boot_has_what_each_loader_reads() {
             .all(|file| file.name == "hosts.yaml" || !file.content.contains("acme.debug"))
     );
     let hosts = yaml(&recipe, "hosts.yaml");
-    assert_eq!(hosts["roles"]["master"]["ignition"], "master.ign");
-    assert_eq!(
-        hosts["roles"]["master"]["dest-kargs"],
-        serde_json::json!(["acme.debug=1"])
-    );
+    assert_eq!(hosts["roles"]["master"]["ignition"], "install/master.ign");
+    let kargs = |role: &str| hosts["roles"][role]["dest-kargs"].clone();
+    assert_eq!(kargs("bootstrap"), json!(["acme.debug=1"]));
+    for role in ["master", "worker"] {
+        assert_eq!(
+            kargs(role),
+            json!([
+                "systemd.unified_cgroup_hierarchy=1",
+                "cgroup_no_v1=\"all\"",
+                "acme.debug=1"
+            ])
+        );
+    }
     let names = |recipe: &Recipe| {
         let files = recipe.files.iter();
         files
@@ -352,8 +372,12 @@ fn network_boot_has_what_each_loader_reads() {
 /// An inventory with addresses is one that `serve` and `hosts` take.
 #[test]
 fn the_inventory_is_complete_but_for_addresses() {
-    let recipe = recipe(Path::UpiPxe, &all()).unwrap();
     let directory = tempfile::tempdir().unwrap();
+    let facts = Facts {
+        directory: directory.path().to_str().unwrap().to_owned(),
+        ..all()
+    };
+    let recipe = recipe(Path::UpiPxe, &facts).unwrap();
     let path = directory.path().join("hosts.yaml");
     let mut text = file(&recipe, "hosts.yaml").to_owned();
     for role in ["bootstrap", "master", "worker"] {
@@ -375,50 +399,13 @@ fn the_inventory_is_complete_but_for_addresses() {
     std::fs::write(&path, text).unwrap();
     let inventory = crate::hosts::Inventory::read(&path).unwrap();
     assert_eq!(inventory.hosts.len(), 3);
-}
-
-#[test]
-fn bare_metal_is_told_of_the_image_that_its_release_boots() {
-    let of = |(major, minor)| {
-        let release = release(major, minor);
-        recipe(Path::Ipi, &Facts { release, ..all() }).unwrap()
-    };
-    let name = format!("rhcos-9.6-qemu.x86_64-{}.qcow2", &SUM[..12]);
-    for release in [(4, 16), (4, 19), (4, 20)] {
-        let recipe = of(release);
-        let lines = yaml(&recipe, "install-config-bootstrap.yaml");
-        assert_eq!(
-            lines["platform"]["baremetal"]["bootstrapOSImage"],
-            format!("{URL}/{name}?sha256={SUM}")
-        );
-        assert!(!has_command(&recipe, "OS_IMAGE_OVERRIDE"), "{release:?}");
-        assert!(warns(&recipe, "machine-os-images"));
-    }
-    for release in [(4, 21), (5, 0)] {
-        let recipe = of(release);
-        assert!(has_command(
-            &recipe,
-            &format!(
-                "export OPENSHIFT_INSTALL_OS_IMAGE_OVERRIDE='{URL}/rhcos-9.6-live-iso.x86_64-{}.iso?sha256={SUM}'",
-                &SUM[..12]
-            )
-        ));
-        assert!(
-            recipe
-                .files
-                .iter()
-                .all(|file| file.name != "install-config-bootstrap.yaml")
-        );
-    }
-    let urls = yaml(&of((4, 21)), "provisioning-patch.yaml");
-    assert_eq!(urls["metadata"]["name"], "provisioning-configuration");
-    let urls = urls["spec"]["preProvisioningOSDownloadURLs"]
-        .as_object()
-        .unwrap();
-    let keys: Vec<&String> = urls.keys().collect();
-    assert_eq!(keys.len(), 4);
-    for key in ["isoURL", "kernelURL", "initramfsURL", "rootfsURL"] {
-        assert!(urls[key].as_str().unwrap().starts_with(URL), "{key}");
+    for host in &inventory.hosts {
+        let is_node = host.role.as_deref() != Some("bootstrap");
+        let has = host
+            .dest_kargs
+            .iter()
+            .any(|karg| karg == "cgroup_no_v1=\"all\"");
+        assert_eq!(has, is_node, "{host:?}");
     }
 }
 
@@ -452,18 +439,18 @@ fn the_assisted_installer_is_told_in_its_own_words() {
     assert_eq!(service["apiVersion"], "agent-install.openshift.io/v1beta1");
     assert_eq!(
         service["spec"]["osImages"],
-        serde_json::json!([{ "openshiftVersion": "4.21", "version": "9.6.20260101-0", "url": iso, "cpuArchitecture": "arm64" }])
+        json!([{ "openshiftVersion": "4.21", "version": "9.6.20260101-0", "url": iso, "cpuArchitecture": "arm64" }])
     );
     let images: Value = serde_json::from_str(file(&recipe, "os-images.json")).unwrap();
     assert_eq!(
         images,
-        serde_json::json!([{ "openshift_version": "4.21", "version": "9.6.20260101-0", "url": iso, "cpu_architecture": "arm64" }])
+        json!([{ "openshift_version": "4.21", "version": "9.6.20260101-0", "url": iso, "cpu_architecture": "arm64" }])
     );
     let environment = yaml(&recipe, "infra-env.yaml");
     assert_eq!(environment["metadata"]["namespace"], "rack");
     assert_eq!(
         environment["spec"],
-        serde_json::json!({
+        json!({
             "cpuArchitecture": "arm64",
             "kernelArguments": [{ "operation": "append", "value": "console=ttyS0" }],
         })
@@ -490,6 +477,10 @@ fn a_single_node_has_its_config_in_the_live_system() {
         &recipe,
         "coreos-installer iso ignition embed -fi install/bootstrap-in-place-for-live-iso.ign single-node.iso"
     ));
+    assert!(!has_command(&recipe, "create ignition-configs"));
+    assert!(warns(&recipe, "create ignition-configs would make"));
+    // Those are for the installer that runs by itself.
+    assert!(warns(&recipe, "extra-kargs"));
 }
 
 #[test]
@@ -511,11 +502,18 @@ fn what_is_missing_is_named_with_its_option() {
         (Path::UpiPxe, on(true, false, &[]), "--disk"),
         (Path::UpiPxe, on(true, true, &["rootfs"]), "-f pxe"),
         (Path::Ipi, on(false, true, &[]), "--url"),
-        (Path::Ipi, on(true, true, &["iso"]), "-f iso"),
         (
             Path::Ipi,
             Facts {
-                release: release(4, 20),
+                release: release(4, 22),
+                ..on(true, true, &["iso"])
+            },
+            "-f iso",
+        ),
+        (
+            Path::Ipi,
+            Facts {
+                release: release(4, 21),
                 ..on(true, true, &["qcow2"])
             },
             "-f qcow2",
