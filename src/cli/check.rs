@@ -455,7 +455,13 @@ impl CheckArgs {
     fn reruns(&self) -> Result<Vec<Rerun>> {
         let mut found = Vec::new();
         for path in &self.manifests {
-            for document in read_objects(path)? {
+            let documents = read_objects(path)?;
+            ensure!(
+                documents.iter().any(|one| one.value["kind"].is_string()),
+                "{} has no object of a cluster in it, which would have a kind",
+                path.display()
+            );
+            for document in documents {
                 found.extend(reruns(&document.file, &document.value));
             }
         }

@@ -99,6 +99,16 @@ fn manifests_that_have_initramfs_made_anew() {
         "enables.yaml",
         &unit("50-initramfs", "/usr/bin/rpm-ostree initramfs --enable"),
     );
+    // A file of something else is not a pool without trouble.
+    let text = manifest("notes.txt", "nothing here\n");
+    let more = ["--driver", "vendor-raid", "--manifest", &text];
+    let output = Command::new(env!("CARGO_BIN_EXE_coreos-bake"))
+        .args(["check", "oci:/nonexistent"])
+        .args(more)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("has no object of a cluster in it"), "{said}");
     let other = manifest("other.yaml", &unit("50-other", "/usr/bin/true"));
     let kmm = manifest(
         "kmm.yaml",
