@@ -1,4 +1,7 @@
-//! An error that comes with advice.
+//! Errors as people read them: one sentence, and advice.
+
+use std::error::Error as StdError;
+use std::iter;
 
 use thiserror::Error;
 
@@ -27,3 +30,21 @@ impl Failure {
         &self.hint
     }
 }
+
+/// An error with its causes as one sentence: `what: why: why that`.
+///
+/// Libraries differ in whether an error's text has its cause in it. A cause that was said already is
+/// not said again.
+pub fn sentence(error: &(dyn StdError + 'static)) -> String {
+    let mut sentence = error.to_string();
+    for cause in iter::successors(error.source(), |cause| (*cause).source()) {
+        let cause = cause.to_string();
+        if !sentence.contains(&cause) {
+            sentence = format!("{sentence}: {cause}");
+        }
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,10 @@
 //! Library code reports phases and bytes; whether that becomes a bar, a line or nothing is decided
 //! once, in `cli`.
 
+/// Target of `tracing` events that tell of a wait, such as for a registry that doesn't answer. Each
+/// takes the place of the one before it.
+pub const WAIT: &str = "coreos_bake::wait";
+
 /// Somebody who watches the work.
 pub trait Progress: Sync {
     /// A phase begins; `total` is in bytes, 0 if unknown.

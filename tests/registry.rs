@@ -203,7 +203,10 @@ fn assert_same(pulled: &Image, local: &Image) {
 
 fn told<T: std::fmt::Debug>(outcome: anyhow::Result<T>) -> String {
     let error = outcome.unwrap_err();
-    format!("{error:#}\n{}", hint(&error).unwrap_or_default())
+    format!(
+        "{error:#}\n{}",
+        error.chain().find_map(hint).unwrap_or_default()
+    )
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(super) struct BakeArgs {
     ///
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker://NAME[:TAG|@DIGEST],
     /// containers-storage:NAME
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", value_parser = ImageRef::named)]
     image: ImageRef,
     /// Directory to write to; made if missing
     #[arg(short, long, value_name = "DIR")]

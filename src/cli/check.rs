@@ -16,7 +16,7 @@ use super::report::{Whole, explanation, junit, presence_table, shown};
 use super::terminal::Terminal;
 use super::{Outcome, read_up_to};
 use crate::containerfile::{self, Remark, Severity, Wanted};
-use crate::image::ImageRef;
+use crate::image::{self, ImageRef};
 use crate::kernel::{self, Device, DriverName, Files, Root};
 use crate::media::{Glance, Medium, Soundness, live_root};
 use crate::openshift::directory::read_objects;
@@ -69,7 +69,7 @@ pub(super) struct CheckArgs {
     ///
     /// If it is not the one that boots, it is looked into as well: nodes pivot to
     /// it on their first boot in the cluster.
-    #[arg(long, value_name = "IMAGE", requires = "subject")]
+    #[arg(long, value_name = "IMAGE", requires = "subject", value_parser = ImageRef::named)]
     os_image: Option<ImageRef>,
     /// Manifests of the pool that the node will be in
     ///
@@ -267,6 +267,9 @@ impl CheckArgs {
 
     fn look_into(&self, subject: &str, known: &Known<'_>, terminal: &Terminal) -> Result<Boot> {
         let path = Path::new(subject);
+        if let Some(error) = image::without_prefix(subject) {
+            return Err(error.into());
+        }
         if Medium::is_medium(path) {
             return self.look_into_medium(&Medium::open(path)?, known, terminal);
         }

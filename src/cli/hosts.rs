@@ -129,16 +129,6 @@ impl HostsArgs {
                 "{erased} machines install when they boot from these, and erase their disks without asking"
             ));
         }
-        let without = hosts
-            .iter()
-            .filter(|host| host.disk.is_some() && host.ignition.is_none());
-        let without: Vec<&str> = without.map(|host| host.name.as_str()).collect();
-        if !without.is_empty() {
-            terminal.warn(&format!(
-                "no Ignition config is named for {}, so nobody can log in once they are installed",
-                without.join(", ")
-            ));
-        }
         Ok(outcome)
     }
 }

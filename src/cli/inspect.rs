@@ -12,6 +12,7 @@ use super::Outcome;
 use super::image_args::ImageArgs;
 use super::terminal::Terminal;
 use crate::format::iso9660;
+use crate::image;
 use crate::kernel;
 use crate::media::{Installed, LiveRoot, Medium, Source, System};
 
@@ -31,6 +32,9 @@ pub(super) struct InspectArgs {
 impl InspectArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         let path = Path::new(&self.subject);
+        if let Some(error) = image::without_prefix(&self.subject) {
+            return Err(error.into());
+        }
         let facts = if Medium::is_medium(path) {
             medium_facts(&Medium::open(path)?)?
         } else {

@@ -29,13 +29,13 @@ use crate::progress::Progress;
 #[derive(Debug, Args)]
 pub(super) struct LayerArgs {
     /// Image to build on, as for bake
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", value_parser = ImageRef::named)]
     image: ImageRef,
     /// Where to store the new image
     ///
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker://NAME[:TAG]. A directory that is
     /// a layout keeps its other images.
-    #[arg(short, long, value_name = "TARGET")]
+    #[arg(short, long, value_name = "TARGET", value_parser = Target::named)]
     output: Target,
     /// Kernel module to add
     #[arg(

@@ -11,6 +11,7 @@ mod hosts;
 mod image_args;
 mod inspect;
 mod layer;
+mod misuse;
 mod prepare;
 mod report;
 mod serve;
@@ -18,8 +19,9 @@ mod size;
 mod table;
 mod terminal;
 
+use std::error::Error;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -29,9 +31,12 @@ use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, sentence};
 use crate::{image, staging};
 use terminal::{Terminal, TerminalArgs};
+
+/// Exit code for arguments that are wrong, as clap has it.
+const USAGE: u8 = 2;
 
 /// How a command ended, apart from errors.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,12 +88,15 @@ enum Command {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misuse::end(&error),
+    };
     let terminal = Terminal::new(&cli.terminal);
     // A server ends in its own time.
     let watched = match cli.command {
         Command::Serve(_) => Ok(()),
-        _ => watch_signals(),
+        _ => watch_signals(&terminal),
     };
     let result = watched.and_then(|()| cli.command.run(&terminal));
     match result {
@@ -97,8 +105,9 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Doubtful) => ExitCode::from(3),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal.error(&format!("{error:#}"), hint(&error).as_deref());
-            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+            let code = if error.is::<Usage>() { USAGE } else { 1 };
+            terminal.error(&sentence(&*error), hint(&*error).as_deref(), code);
+            ExitCode::from(code)
         }
     }
 }
@@ -120,7 +129,8 @@ impl Command {
 }
 
 /// Removes unfinished output when a signal ends the program.
-fn watch_signals() -> Result<()> {
+fn watch_signals(terminal: &Terminal) -> Result<()> {
+    let tell = terminal.interrupted();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("watching for signals")?;
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
@@ -130,9 +140,12 @@ fn watch_signals() -> Result<()> {
             } else {
                 ""
             };
-            // The terminal may be gone; there is nobody else to tell.
-            let _ = writeln!(io::stderr(), "\nerror: interrupted{rest}");
-            std::process::exit(128 + signal);
+            let code = 128 + signal;
+            tell(
+                &format!("interrupted{rest}"),
+                code.try_into().unwrap_or(u8::MAX),
+            );
+            std::process::exit(code);
         }
     });
     Ok(())
@@ -148,12 +161,13 @@ fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// The first advice that any error in the chain has.
-fn hint(error: &anyhow::Error) -> Option<String> {
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>())
-        .map(|failure| failure.hint().to_owned())
-        .or_else(|| image::hint(error))
+fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    std::iter::successors(Some(error), |error| (*error).source()).find_map(|cause| {
+        let failure = cause.downcast_ref::<Failure>();
+        failure
+            .map(|failure| failure.hint().to_owned())
+            .or_else(|| image::hint(cause))
+    })
 }
 
 /// Whoever reads our output has seen enough: not an error.

@@ -1,16 +1,24 @@
 //! What the user sees while the work goes on, and in what form results are printed.
+//!
+//! Standard output has results only. Everything else goes to standard error by one voice: progress,
+//! warnings, errors and what `tracing` records. For machines (`--format json`) that is one JSON object
+//! a line.
+
+mod log;
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::Value;
-use tracing_subscriber::EnvFilter;
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
 
 use crate::progress::Progress;
+
+/// Schema of lines on standard error with `--format json`.
+const MESSAGE_SCHEMA: &str = "coreos-bake/message/v1";
 
 /// Options of every command
 #[derive(Debug, Args)]
@@ -42,10 +50,28 @@ enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum When {
+pub(super) enum When {
     Auto,
     Always,
     Never,
+}
+
+impl When {
+    /// Whether what goes to a terminal, or to something else, is coloured.
+    pub(super) fn colors(self, is_terminal: bool) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                is_terminal && moves() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            }
+        }
+    }
+}
+
+/// Whether a terminal takes control sequences. `dumb` is what editors set for their shells.
+fn moves() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// A phase that is being watched.
@@ -58,46 +84,55 @@ struct Phase {
 
 /// The user's terminal, or what stands in for it.
 pub(super) struct Terminal {
+    color_out: bool,
+    voice: Arc<Voice>,
+}
+
+/// What speaks on standard error.
+struct Voice {
     json: bool,
     quiet: bool,
-    bars: bool,
-    color_out: bool,
-    color_err: bool,
+    /// Whether lines may be written over.
+    live: bool,
+    /// Whether the ends of phases are told.
+    phases: bool,
+    color: bool,
+    screen: MultiProgress,
     phase: Mutex<Option<Phase>>,
+    /// The line that tells of a wait, and what it said last.
+    wait: Mutex<Option<(ProgressBar, String)>>,
 }
 
 impl Terminal {
     pub(super) fn new(args: &TerminalArgs) -> Self {
-        let level = match args.verbose {
-            0 => "coreos_bake=warn",
-            1 => "coreos_bake=debug,info",
-            _ => "coreos_bake=trace,debug",
+        let is_terminal = io::stderr().is_terminal();
+        let json = args.format == Format::Json;
+        let live = !args.quiet && !json && is_terminal && moves();
+        let target = match live {
+            true => ProgressDrawTarget::stderr_with_hz(10),
+            false => ProgressDrawTarget::hidden(),
         };
-        let filter = EnvFilter::try_from_env("COREOS_BAKE_LOG").unwrap_or_else(|_| level.into());
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(io::stderr)
-            .without_time()
-            .init();
-        let color = |terminal: bool| match args.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
+        let terminal = Self {
+            color_out: args.color.colors(io::stdout().is_terminal()),
+            voice: Arc::new(Voice {
+                json,
+                quiet: args.quiet,
+                live: live && !args.no_progress,
+                phases: !args.quiet && !args.no_progress,
+                color: args.color.colors(is_terminal),
+                screen: MultiProgress::with_draw_target(target),
+                phase: Mutex::new(None),
+                wait: Mutex::new(None),
+            }),
         };
-        Self {
-            json: args.format == Format::Json,
-            quiet: args.quiet,
-            bars: !args.no_progress && !args.quiet && io::stderr().is_terminal(),
-            color_out: color(io::stdout().is_terminal()),
-            color_err: color(io::stderr().is_terminal()),
-            phase: Mutex::new(None),
-        }
+        log::listen(&terminal.voice, args.verbose);
+        terminal
     }
 
     /// Prints a result: `value` for machines, `text` for people.
     pub(super) fn result(&self, value: &Value, text: &str) -> Result<()> {
         let mut out = io::stdout().lock();
-        if self.json {
+        if self.voice.json {
             serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
@@ -109,28 +144,28 @@ impl Terminal {
 
     /// Whether nothing but errors is wanted.
     pub(super) fn is_quiet(&self) -> bool {
-        self.quiet
+        self.voice.quiet
     }
 
     /// Whether results are for machines.
     pub(super) fn is_json(&self) -> bool {
-        self.json
+        self.voice.json
     }
 
     /// Whether there is a terminal on which things may move.
     pub(super) fn is_live(&self) -> bool {
-        self.bars
+        self.voice.live
     }
 
-    /// Prints an error and what to do about it.
-    pub(super) fn error(&self, sentence: &str, hint: Option<&str>) {
-        self.drop_phase();
-        // Nobody is left to be told that telling failed.
-        let mut err = io::stderr().lock();
-        let _ = writeln!(err, "{} {sentence}", self.paint_err("31;1", "error:"));
-        if let Some(hint) = hint {
-            let _ = writeln!(err, "{} {hint}", self.paint_err("36", "hint:"));
-        }
+    /// Tells why the program ends with `code`, and what to do about it.
+    pub(super) fn error(&self, sentence: &str, hint: Option<&str>, code: u8) {
+        self.voice.error(sentence, hint, code);
+    }
+
+    /// What tells of a signal, from another thread.
+    pub(super) fn interrupted(&self) -> impl FnOnce(&str, u8) + Send + use<> {
+        let voice = Arc::clone(&self.voice);
+        move |sentence, code| voice.error(sentence, None, code)
     }
 
     /// `text` in green, yellow or red where results are shown in colour.
@@ -147,23 +182,21 @@ impl Terminal {
     pub(super) fn bad(&self, text: &str) -> String {
         paint(self.color_out, "31;1", text)
     }
-
-    fn paint_err(&self, code: &str, text: &str) -> String {
-        paint(self.color_err, code, text)
-    }
-
-    fn drop_phase(&self) {
-        if let Some(phase) = self.phase().take() {
-            phase.bar.finish_and_clear();
-        }
-    }
-
-    fn phase(&self) -> std::sync::MutexGuard<'_, Option<Phase>> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-fn paint(color: bool, code: &str, text: &str) -> String {
+/// The line for machines that says why the program ends.
+pub(super) fn error_line(sentence: &str, hint: Option<&str>, code: u8) -> String {
+    let value = json!({
+        "schema": MESSAGE_SCHEMA,
+        "kind": "error",
+        "sentence": sentence,
+        "hint": hint,
+        "exit-code": code,
+    });
+    value.to_string()
+}
+
+pub(super) fn paint(color: bool, code: &str, text: &str) -> String {
     if color {
         format!("\x1b[{code}m{text}\x1b[0m")
     } else {
@@ -171,24 +204,121 @@ fn paint(color: bool, code: &str, text: &str) -> String {
     }
 }
 
+/// Text without characters that move a cursor. Names of files and answers of servers are foreign.
+pub(super) fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' => c,
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Voice {
+    /// Writes a line, above those that move.
+    fn line(&self, line: &str) {
+        self.end_wait();
+        // Nobody is left to be told that telling failed.
+        self.screen.suspend(|| {
+            let _ = writeln!(io::stderr(), "{line}");
+        });
+    }
+
+    /// Writes what is not an error: for machines with its `kind`, for people behind a coloured word.
+    fn say(&self, kind: &str, code: &str, sentence: &str, more: Value) {
+        if self.quiet {
+            return;
+        }
+        if self.json {
+            let mut value = json!({
+                "schema": MESSAGE_SCHEMA,
+                "kind": kind,
+                "sentence": sentence,
+            });
+            if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
+                value.extend(more);
+            }
+            return self.line(&value.to_string());
+        }
+        let head = paint(self.color, code, &format!("{kind}:"));
+        self.line(&format!("{head} {}", harmless(sentence)));
+    }
+
+    fn error(&self, sentence: &str, hint: Option<&str>, code: u8) {
+        if let Some(phase) = locked(&self.phase).take() {
+            phase.bar.finish_and_clear();
+        }
+        if self.json {
+            return self.line(&error_line(sentence, hint, code));
+        }
+        let head = paint(self.color, "31;1", "error:");
+        self.line(&format!("{head} {}", harmless(sentence)));
+        if let Some(hint) = hint {
+            let head = paint(self.color, "36", "hint:");
+            self.line(&format!("{head} {}", harmless(hint)));
+        }
+    }
+
+    /// Tells of a wait: in one line that is written over where that can be, else once for each cause.
+    fn wait(&self, sentence: &str, cause: &str) {
+        if self.quiet {
+            return;
+        }
+        let mut wait = locked(&self.wait);
+        if !self.live {
+            let is_news = wait.as_ref().is_none_or(|(_, told)| told != cause);
+            *wait = Some((ProgressBar::hidden(), cause.to_owned()));
+            drop(wait);
+            if is_news {
+                self.say("warning", "33", sentence, Value::Null);
+            }
+            return;
+        }
+        let (bar, _) = wait.get_or_insert_with(|| {
+            let bar = self.screen.add(ProgressBar::no_length());
+            bar.set_style(
+                ProgressStyle::with_template("{wide_msg}").expect("a template of our own"),
+            );
+            (bar, String::new())
+        });
+        let head = paint(self.color, "33", "waiting:");
+        bar.set_message(format!("{head} {}", harmless(sentence)));
+        bar.tick();
+    }
+
+    /// The wait is over.
+    fn end_wait(&self) {
+        if self.live
+            && let Some((bar, _)) = locked(&self.wait).take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// Phases shorter than this need no line of their own.
-const WORTH_TELLING: Duration = Duration::from_millis(100);
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 impl Progress for Terminal {
     fn begin(&self, phase: &str, total: u64) {
-        let bar = match self.bars {
-            true => {
-                ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10))
-            }
+        let voice = &self.voice;
+        let bar = match voice.live {
+            true => voice.screen.add(ProgressBar::new(total)),
             false => ProgressBar::hidden(),
         };
+        // Fits 60 columns; what is wider goes to the bar.
         let template = match total {
             0 => "{spinner} {msg}  {bytes}, {bytes_per_sec}",
-            _ => "{msg:32} {bar:24} {bytes:>10} of {total_bytes}, {bytes_per_sec}",
+            _ => "{msg:!26} {wide_bar} {bytes:>10} of {total_bytes:<10} {eta:>4}",
         };
         bar.set_style(ProgressStyle::with_template(template).expect("a template of our own"));
         bar.set_message(phase.to_owned());
-        *self.phase() = Some(Phase {
+        *locked(&voice.phase) = Some(Phase {
             name: phase.to_owned(),
             bar,
             began: Instant::now(),
@@ -197,40 +327,55 @@ impl Progress for Terminal {
     }
 
     fn advance(&self, bytes: u64) {
-        if let Some(phase) = self.phase().as_mut() {
+        if let Some(phase) = locked(&self.voice.phase).as_mut() {
             phase.bytes += bytes;
+            // Totals are told before the work, and some are estimates.
+            if phase
+                .bar
+                .length()
+                .is_some_and(|total| total > 0 && phase.bytes > total)
+            {
+                phase.bar.set_length(phase.bytes);
+            }
             phase.bar.inc(bytes);
         }
+        self.voice.end_wait();
     }
 
     fn end(&self) {
-        let Some(phase) = self.phase().take() else {
+        let voice = &self.voice;
+        voice.end_wait();
+        let Some(phase) = locked(&voice.phase).take() else {
             return;
         };
         phase.bar.finish_and_clear();
         let took = phase.began.elapsed();
-        if self.quiet || self.json || took < WORTH_TELLING {
+        if !voice.phases || took < WORTH_TELLING {
             return;
         }
         let seconds = took.as_secs_f64();
+        if voice.json {
+            let value = json!({
+                "schema": MESSAGE_SCHEMA,
+                "kind": "phase",
+                "name": phase.name,
+                "seconds": (seconds * 10.0).round() / 10.0,
+                "bytes": phase.bytes,
+            });
+            return voice.line(&value.to_string());
+        }
         let mut line = format!("  {:32} {seconds:6.1} s", phase.name);
         if phase.bytes > 0 {
             let rate = (phase.bytes as f64 / seconds) as u64;
             line += &format!("  {:>11}  {}/s", HumanBytes(phase.bytes), HumanBytes(rate));
         }
-        let _ = writeln!(io::stderr(), "{line}");
+        voice.line(&line);
     }
 
     fn warn(&self, sentence: &str) {
-        if self.quiet {
-            return;
-        }
-        let line = format!("{} {sentence}", self.paint_err("33", "warning:"));
-        match self.phase().as_ref() {
-            Some(phase) if self.bars => phase.bar.println(line),
-            _ => {
-                let _ = writeln!(io::stderr(), "{line}");
-            }
-        }
+        self.voice.say("warning", "33", sentence, Value::Null);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ pub enum Error {
     },
     /// Not JSON.
     #[error("the config is no JSON: {0}")]
-    NotJson(#[source] serde_json::Error),
+    NotJson(serde_json::Error),
     /// JSON, but not an object with `ignition.version` in it.
     #[error("the config has no ignition.version, so it is no Ignition config of spec 3")]
     NoVersion,

@@ -37,20 +37,20 @@ pub enum FlattenError {
     #[error(transparent)]
     Config(#[from] Error),
     /// One that it carries is refused.
-    #[error("the config at {path} is refused: {source}")]
+    #[error("the config at {path} is refused: {cause}")]
     Child {
         /// Where it is.
         path: String,
         /// Why.
-        source: Error,
+        cause: Error,
     },
     /// One that it carries can't be unpacked.
-    #[error("the config at {path} is not to be had: {source}")]
+    #[error("the config at {path} is not to be had: {cause}")]
     Content {
         /// Where it is.
         path: String,
         /// Why.
-        source: ResourceError,
+        cause: ResourceError,
     },
     /// Too many configs inside of each other.
     #[error("the config at {path} is nested deeper than {NESTING_MAX}")]
@@ -182,15 +182,15 @@ impl Flatten {
             // Ignored there, as it came for configs with the next version.
             keys.remove("compression");
         }
-        let bytes = content(&reference, self.left).map_err(|source| FlattenError::Content {
+        let bytes = content(&reference, self.left).map_err(|cause| FlattenError::Content {
             path: path.to_string(),
-            source,
+            cause,
         })?;
         let bytes = bytes.unwrap_or_default();
         self.left = self.left.saturating_sub(bytes.len());
-        let child = parse(&bytes).map_err(|source| FlattenError::Child {
+        let child = parse(&bytes).map_err(|cause| FlattenError::Child {
             path: path.to_string(),
-            source,
+            cause,
         })?;
         self.warn_of_child(path, child.warnings);
         Ok(child.value)

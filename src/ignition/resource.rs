@@ -32,10 +32,10 @@ pub enum ResourceError {
     Elsewhere(String),
     /// The URL is none.
     #[error("the content is in {0}")]
-    DataUrl(#[from] DataUrlError),
+    DataUrl(DataUrlError),
     /// It says gzip and isn't.
     #[error("the content is not gzip: {0}")]
-    Gzip(#[source] std::io::Error),
+    Gzip(std::io::Error),
     /// Another compression than gzip.
     #[error("the content's compression {0:?} is none that Ignition knows")]
     Compression(String),
@@ -84,7 +84,7 @@ pub fn content(resource: &Value, limit: usize) -> Result<Option<Vec<u8>>, Resour
     if !is_data_url(&source) {
         return Err(ResourceError::Elsewhere(source));
     }
-    let bytes = data_url::decode(&source)?;
+    let bytes = data_url::decode(&source).map_err(ResourceError::DataUrl)?;
     let content = match resource.get("compression").and_then(Value::as_str) {
         None | Some("") => bytes,
         Some("gzip") => gunzip(&bytes, limit)?,

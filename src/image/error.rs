@@ -212,6 +212,14 @@ pub enum ImageError {
         /// Status and message, or what is wrong with the answer.
         reason: String,
     },
+    /// Nobody answers there, or there is no such place.
+    #[error("{registry} can't be reached: {reason}")]
+    Unreachable {
+        /// Host.
+        registry: String,
+        /// What the system says.
+        reason: String,
+    },
     /// Tried often enough.
     #[error("{object} could not be read from {registry} in {attempts} attempts")]
     GaveUp {
@@ -273,6 +281,9 @@ impl ImageError {
                     "put the registry's CA certificate into /etc/containers/certs.d/{registry}/ca.crt, or turn verification off with --tls-verify=false"
                 ));
             }
+            Self::Unreachable { .. } => {
+                "check the name and the network; an image on this machine is named oci:DIR or oci-archive:FILE"
+            }
             Self::NoExporter { .. } => {
                 "install podman or skopeo, or save the image elsewhere with podman save --format oci-archive"
             }
@@ -298,7 +309,7 @@ impl ImageError {
 /// How many names a message lists at most.
 const LISTED_MAX: usize = 20;
 
-fn list(names: &[String]) -> String {
+pub(super) fn list(names: &[String]) -> String {
     let shown = names[..names.len().min(LISTED_MAX)].join(", ");
     match names.len() {
         0 => "nothing".to_owned(),
@@ -307,12 +318,8 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// The advice of the first error of this room in the chain that has some.
-pub fn hint(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(hint_of)
-}
-
-fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+/// The advice of an error of this room, or of one that an `io::Error` carries.
+pub fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<ImageError>() {
         return error.hint();
     }
@@ -321,26 +328,21 @@ fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     // An io::Error shows the source of what it carries, not what it carries.
     let inner: &(dyn std::error::Error + 'static) = error.downcast_ref::<io::Error>()?.get_ref()?;
-    std::iter::successors(Some(inner), |error| error.source()).find_map(hint_of)
+    std::iter::successors(Some(inner), |error| error.source()).find_map(hint)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{ImageError, hint, list};
-    use anyhow::Context;
 
     #[test]
     fn hints_are_found_through_the_chain() {
         let error = || ImageError::NoExporter { name: "x".into() };
         let wanted = error().hint();
         assert!(wanted.is_some());
-        let plain = Err::<(), _>(error()).context("reading x").unwrap_err();
-        assert_eq!(hint(&plain), wanted);
-        let carried = Err::<(), _>(error().into_io())
-            .context("unpacking")
-            .unwrap_err();
-        assert_eq!(hint(&carried), wanted);
-        assert_eq!(hint(&anyhow::anyhow!("something else")), None);
+        assert_eq!(hint(&error()), wanted);
+        assert_eq!(hint(&error().into_io()), wanted);
+        assert_eq!(hint(&std::io::Error::other("something else")), None);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use digest::{Digest, DigestError};
 pub use error::{ImageError, hint};
 pub use layer::{LAYER_BYTES_MAX, LayerReader};
 pub use media_type::Compression;
-pub use reference::{ImageRef, ReferenceError, RegistryName, Select, Version};
+pub use reference::{ImageRef, ReferenceError, RegistryName, Select, Version, without_prefix};
 pub use registry::Patience;
 pub use write::{Target, write};
 

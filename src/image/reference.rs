@@ -2,16 +2,21 @@
 //!
 //! ```text
 //! oci:DIR[:TAG|@DIGEST]   oci-archive:FILE[:TAG|@DIGEST]
-//! [docker://]NAME[:TAG|@DIGEST]   containers-storage:NAME
+//! [docker://]HOST/NAME[:TAG|@DIGEST]   containers-storage:NAME
+//! docker://NAME[:TAG|@DIGEST]
 //! ```
 //!
 //! As with skopeo and podman, DIR and FILE end at the first colon, since tags in layouts may be
-//! whole image names (`localhost/os:1`). Parsing looks at the text only, never at the disk.
+//! whole image names (`localhost/os:1`). Parsing looks at the text only; [`ImageRef::named`] looks at
+//! the disk as well. Without `docker://` a name needs its host: whoever forgets `oci:` must not get a
+//! stranger's image from Docker Hub.
 //!
 //! Names of registries and repositories follow the grammar of the distribution project
 //! (`distribution/reference`), with IPv6 hosts in brackets.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -108,7 +113,7 @@ pub struct ReferenceError {
 }
 
 impl ReferenceError {
-    fn new(text: &str, reason: impl Into<String>) -> Self {
+    pub(super) fn new(text: &str, reason: impl Into<String>) -> Self {
         Self {
             text: text.to_owned(),
             reason: reason.into(),
@@ -116,7 +121,7 @@ impl ReferenceError {
         }
     }
 
-    fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -135,6 +140,53 @@ impl ImageRef {
             _ => None,
         }
     }
+}
+
+impl ImageRef {
+    /// The image that a user names. A path that exists and has no prefix is refused with the prefix
+    /// that it needs.
+    pub fn named(text: &str) -> Result<Self, ReferenceError> {
+        if let Some(error) = without_prefix(text) {
+            return Err(error);
+        }
+        let Ok(metadata) = Path::new(text).metadata() else {
+            return text.parse();
+        };
+        let what = match metadata.is_dir() {
+            true => "it is a directory without an image in it",
+            false => "it is a file, and no archive with an image",
+        };
+        Err(ReferenceError::new(text, what).with_hint(
+            "an image is named oci:DIR, oci-archive:FILE or docker://NAME; \
+             media are for check and inspect",
+        ))
+    }
+}
+
+/// Why `text`, which is the path of an image on this machine, names no image by itself.
+pub fn without_prefix(text: &str) -> Option<ReferenceError> {
+    let path = Path::new(text);
+    let (what, prefix) = match path.is_dir() {
+        true => {
+            let mut names = ["oci-layout", "index.json"].into_iter();
+            if !names.any(|name| path.join(name).exists()) {
+                return None;
+            }
+            ("it is a directory with an image in it", "oci")
+        }
+        false if is_tar(path) => ("it is an archive", "oci-archive"),
+        false => return None,
+    };
+    Some(ReferenceError::new(text, what).with_hint(format!("write {prefix}:{text}")))
+}
+
+/// Where a tar archive says that it is one, and how (POSIX ustar).
+const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
+
+fn is_tar(path: &Path) -> bool {
+    let mut head = [0; 512];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head[TAR_MAGIC.0..].starts_with(TAR_MAGIC.1)
 }
 
 impl FromStr for ImageRef {
@@ -169,7 +221,23 @@ impl FromStr for ImageRef {
             return Err(ReferenceError::new(text, "a path needs a prefix")
                 .with_hint("write oci:DIR for a layout, oci-archive:FILE for an archive"));
         }
-        registry_name(text, text).map(Self::Registry)
+        if let Some(rest) = text.strip_prefix("docker:") {
+            let rest = rest.trim_start_matches('/');
+            return Err(ReferenceError::new(text, "docker: needs two slashes")
+                .with_hint(format!("write docker://{rest}")));
+        }
+        let name = registry_name(text, text)?;
+        if !has_host(text) {
+            return Err(
+                ReferenceError::new(text, "it names neither a registry nor a file").with_hint(
+                    format!(
+                        "write oci:DIR or oci-archive:FILE for an image on this machine, \
+                         HOST/NAME for one in a registry (docker://{name} for Docker Hub)"
+                    ),
+                ),
+            );
+        }
+        Ok(Self::Registry(name))
     }
 }
 
@@ -290,7 +358,7 @@ fn registry_name(text: &str, rest: &str) -> Result<RegistryName, ReferenceError>
         None => (rest, None),
     };
     let (registry, repository) = match name.split_once('/') {
-        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
+        Some((host, path)) if has_host(name) => (host, path),
         _ => ("docker.io", name),
     };
     let registry = match registry {
@@ -340,6 +408,12 @@ fn registry_name(text: &str, rest: &str) -> Result<RegistryName, ReferenceError>
     })
 }
 
+/// Whether a name begins with a host, as podman and Docker tell it from a part of the path.
+fn has_host(name: &str) -> bool {
+    let host = name.split_once('/').map(|(host, _)| host);
+    host.is_some_and(|host| host.contains(['.', ':']) || host == "localhost")
+}
+
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -372,7 +446,7 @@ fn is_name_part(part: &str) -> bool {
     ends(part.bytes().next()) && ends(part.bytes().next_back()) && separators_hold
 }
 
-fn is_tag(tag: &str) -> bool {
+pub(super) fn is_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     tag.len() <= TAG_MAX
         && tag.bytes().next().is_some_and(word)

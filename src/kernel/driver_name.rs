@@ -111,7 +111,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
 }
 
 /// How many letters have to be put in, taken out, exchanged or swapped with the next one.
-fn changes(from: &[u8], to: &[u8]) -> usize {
+pub(crate) fn changes(from: &[u8], to: &[u8]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=to.len()).collect();
     for (i, letter) in from.iter().enumerate() {

@@ -68,6 +68,7 @@ pub(crate) use depmod::is_index;
 pub use depmod::{BuildFiles, Cycle, Depmod, Indexes, depmod_configuration};
 pub use dracut::{DracutSettings, Kept, dracut_configuration, dracut_line, kept};
 pub(crate) use dracut::{NAMING, OMITTING, listed_for_dracut};
+pub(crate) use driver_name::changes;
 pub use driver_name::{DriverName, DriverNameError};
 pub(crate) use files::FILE_MAX_BYTES;
 pub use files::Files;

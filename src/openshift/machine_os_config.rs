@@ -71,7 +71,7 @@ pub enum SeedError {
     SecretName(String),
     /// Its content can't be used.
     #[error("the push secret can't be used: {0}")]
-    SecretContent(#[source] PullSecretError),
+    SecretContent(PullSecretError),
     /// The image's name.
     #[error(transparent)]
     Image(#[from] OsImageError),

@@ -131,7 +131,7 @@ fn bad_children_are_named() {
     match with(json!({"source": "data:,nope"})).unwrap_err() {
         FlattenError::Child {
             path: at,
-            source: Error::NotJson(_),
+            cause: Error::NotJson(_),
         } => assert_eq!(at, path),
         error => panic!("{error}"),
     }

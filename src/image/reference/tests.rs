@@ -21,15 +21,20 @@ fn references_are_read_and_spelled_out() {
             "containers-storage:localhost/os:1",
             "containers-storage:localhost/os:1",
         ),
-        ("busybox", "docker://docker.io/library/busybox:latest"),
-        ("dir", "docker://docker.io/library/dir:latest"),
+        (
+            "docker://busybox",
+            "docker://docker.io/library/busybox:latest",
+        ),
         ("docker://dir:1", "docker://docker.io/library/dir:1"),
         (
             "docker.io/busybox:1",
             "docker://docker.io/library/busybox:1",
         ),
         ("index.docker.io/a/b", "docker://docker.io/a/b:latest"),
-        ("test.com:5000", "docker://docker.io/library/test.com:5000"),
+        (
+            "docker://test.com:5000",
+            "docker://docker.io/library/test.com:5000",
+        ),
         ("quay.io/a/b:4.18", "docker://quay.io/a/b:4.18"),
         ("docker://quay.io/a/b", "docker://quay.io/a/b:latest"),
         ("localhost/os", "docker://localhost/os:latest"),
@@ -101,6 +106,12 @@ fn what_is_no_reference_says_why() {
         ("quay..io/a", "not a host", false),
         ("user@quay.io/a", "not a host", false),
         ("[::g]:5000/a", "not a host", false),
+        ("busybox", "neither a registry nor a file", true),
+        ("layered.oci", "neither a registry nor a file", true),
+        ("team/os:1", "neither a registry nor a file", true),
+        ("test.com:5000", "neither a registry nor a file", true),
+        ("docker:quay.io/a", "needs two slashes", true),
+        ("docker:/quay.io/a", "needs two slashes", true),
         ("./layout", "needs a prefix", true),
         ("/tmp/os.ociarchive", "needs a prefix", true),
         ("dir:/tmp/x", "not supported", true),
@@ -122,6 +133,41 @@ fn what_is_no_reference_says_why() {
         assert!(error.to_string().contains(reason), "{text:?}: {error}");
         assert_eq!(error.hint().is_some(), hint, "{text:?}: {error}");
     }
+}
+
+/// What is on disk is not looked for in a registry.
+#[test]
+fn paths_are_told_the_prefix_they_need() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("layout")).unwrap();
+    std::fs::write(path("layout/index.json"), "{}").unwrap();
+    std::fs::create_dir(path("media")).unwrap();
+    std::fs::write(path("disk.raw"), "x").unwrap();
+    let mut archive = tar::Builder::new(std::fs::File::create(path("os.tar")).unwrap());
+    archive
+        .append_path_with_name(path("disk.raw"), "index.json")
+        .unwrap();
+    archive.finish().unwrap();
+    for (name, reason, hint) in [
+        ("layout", "a directory with an image", "write oci:/"),
+        ("media", "a directory without", "oci:DIR"),
+        ("os.tar", "an archive", "write oci-archive:/"),
+        ("disk.raw", "a file", "check and inspect"),
+    ] {
+        let text = path(name).display().to_string();
+        let error = ImageRef::named(&text).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+        assert!(error.hint().unwrap().contains(hint), "{error:?}");
+    }
+    let absent = path("absent").display().to_string();
+    assert!(
+        ImageRef::named(&absent)
+            .unwrap_err()
+            .to_string()
+            .contains("needs a prefix")
+    );
+    assert!(ImageRef::named("quay.io/a/b").is_ok());
 }
 
 proptest! {

@@ -9,19 +9,26 @@ use std::time::Duration;
 
 use anyhow::Context;
 use reqwest::header::{ACCEPT, HeaderMap, WWW_AUTHENTICATE};
-use reqwest::{Certificate, Response};
+use reqwest::{Certificate, RequestBuilder, Response};
 use serde::Deserialize;
 
 use super::super::Access;
 use super::super::digest::Digest;
 use super::super::error::ImageError;
 use super::super::media_type::MANIFESTS;
+use super::super::reference::is_tag;
 use super::auth::Secret;
 use super::failure::{Failure, find};
 use super::{Connection, USER_AGENT};
 
 /// Most bytes that are read of an error's text or a token.
 const MESSAGE_BYTES_MAX: u64 = 64 << 10;
+
+/// Most tags that are asked for.
+const TAGS_MAX: usize = 1000;
+
+/// Most bytes of a list of them; a tag has up to 128.
+const TAGS_BYTES_MAX: u64 = 256 << 10;
 
 /// How long a server may take to show that it talks TLS. One that does not may wait for more.
 const TLS_ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -80,24 +87,53 @@ impl Connection {
         limit: u64,
         object: &str,
     ) -> Result<Answer, Failure> {
-        let url = format!(
-            "{}/v2/{}/manifests/{version}",
-            self.base, self.name.repository
-        );
-        let request = self.http.get(url).header(ACCEPT, MANIFESTS.join(", "));
-        let request = match (self.sign_in().await?, &self.login.secret) {
-            (Some(token), _) => request.bearer_auth(token),
-            (None, Some(Secret::Basic(user, password))) => request.basic_auth(user, Some(password)),
-            (None, _) => request,
-        };
-        let response = request.send().await.map_err(Failure::from_request)?;
-        let response = successful(response).await?;
+        let request = self.repository(&format!("manifests/{version}"));
+        let request = request.header(ACCEPT, MANIFESTS.join(", "));
+        let response = self.answer(request).await?;
         let digest = digest_header(response.headers());
         let bytes = body(response, limit).await?.ok_or_else(|| {
             let object = object.to_owned();
             ImageError::TooLarge { object, limit }
         })?;
         Ok(Answer { bytes, digest })
+    }
+
+    /// Some of the tags of the repository.
+    pub(super) async fn tags(&self) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        struct Reply {
+            /// Null if there are none.
+            tags: Option<Vec<String>>,
+        }
+        let request = self.repository("tags/list");
+        let request = request.query(&[("n", TAGS_MAX)]);
+        let response = self.answer(request).await?;
+        let malformed = || Failure::Answer("a list of tags that is malformed".into());
+        let text = body(response, TAGS_BYTES_MAX)
+            .await?
+            .ok_or_else(malformed)?;
+        let reply: Reply = serde_json::from_slice(&text).map_err(|_| malformed())?;
+        let mut tags = reply.tags.unwrap_or_default();
+        tags.retain(|tag| is_tag(tag));
+        tags.truncate(TAGS_MAX);
+        Ok(tags)
+    }
+
+    /// A request for something of the repository.
+    fn repository(&self, path: &str) -> RequestBuilder {
+        let (base, repository) = (&self.base, &self.name.repository);
+        self.http.get(format!("{base}/v2/{repository}/{path}"))
+    }
+
+    /// The answer to a request, made by whom we are.
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let request = match (self.sign_in().await?, &self.login.secret) {
+            (Some(token), _) => request.bearer_auth(token),
+            (None, Some(Secret::Basic(user, password))) => request.basic_auth(user, Some(password)),
+            (None, _) => request,
+        };
+        let response = request.send().await.map_err(Failure::from_request)?;
+        successful(response).await
     }
 
     /// Gets an access token for a refresh token; `actions` is `pull` or `pull,push`. Truth: distribution's "OAuth2 token

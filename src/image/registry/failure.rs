@@ -6,6 +6,7 @@ use std::io;
 use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 
 use super::super::error::ImageError;
+use crate::failure::sentence;
 
 /// How much of a server's message is quoted, in characters.
 const QUOTED_MAX: usize = 200;
@@ -15,6 +16,8 @@ const QUOTED_MAX: usize = 200;
 pub(super) enum Failure {
     /// Network or server are troubled: try again.
     Passing(Box<dyn Error + Send + Sync>),
+    /// No connection came about: a name that is not known, a port that nobody listens at.
+    Unreachable(String),
     /// Credentials are missing, old or not enough, and what the registry says of it.
     Unauthorized(String),
     /// The registry does not have it.
@@ -89,8 +92,11 @@ impl Failure {
         }
         // Addresses of redirects have secrets in them.
         let error = error.without_url();
+        if error.is_connect() && !error.is_timeout() {
+            return Self::Unreachable(innermost(&error));
+        }
         match error.is_builder() || error.is_redirect() {
-            true => Self::Answer(one_line(&error)),
+            true => Self::Answer(sentence(&error)),
             false => Self::Passing(error.into()),
         }
     }
@@ -130,11 +136,10 @@ pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
     None
 }
 
-/// An error with its causes.
-pub(super) fn one_line(error: &(dyn Error + 'static)) -> String {
+/// The last cause of an error, without those that only lead to it.
+fn innermost(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
+    causes.last().map_or_else(String::new, ToString::to_string)
 }
 
 fn message(envelope: &OciEnvelope) -> String {
@@ -166,6 +171,7 @@ mod tests {
     fn kind(failure: &Failure) -> &'static str {
         match failure {
             Failure::Passing(_) => "passing",
+            Failure::Unreachable(_) => "unreachable",
             Failure::Unauthorized(_) => "unauthorized",
             Failure::NotFound => "not found",
             Failure::Tls(_) => "tls",

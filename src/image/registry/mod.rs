@@ -24,6 +24,7 @@ mod tests;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -36,9 +37,12 @@ use tokio::runtime::Runtime;
 use super::Access;
 use super::blob::Blob;
 use super::digest::{Digest, Hasher};
-use super::error::ImageError;
+use super::error::{ImageError, list};
 use super::manifest::MANIFEST_BYTES_MAX;
 use super::reference::{RegistryName, Version};
+use crate::failure::sentence;
+use crate::kernel::changes;
+use crate::progress::WAIT;
 use auth::{Login, Secret};
 use failure::Failure;
 use stream::BlobReader;
@@ -57,8 +61,11 @@ const EVERYTHING: &str = "*,0.0.0.0/0,::/0";
 /// Most bytes of a file with CA certificates; all that the world trusts have a quarter.
 const CERTIFICATE_BYTES_MAX: u64 = 1 << 20;
 
-/// How long to bear with a registry that fails for a while. By default one that refuses
-/// connections is given up after 8 seconds, and a silent one after 3 minutes.
+/// How often a registry that has never answered is called.
+const STRANGER_ATTEMPTS: u32 = 3;
+
+/// How long to bear with a registry that fails for a while. By default one that can't be reached is
+/// given up after a second, one that answers with errors after 8, and a silent one after 3 minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// How often something is tried without getting on.
@@ -110,6 +117,8 @@ struct Connection {
     base: String,
     login: Login,
     patience: Patience,
+    /// Whether the registry has given us something already.
+    has_answered: AtomicBool,
 }
 
 impl Registry {
@@ -166,6 +175,7 @@ impl Registry {
             http,
             login,
             patience: access.patience,
+            has_answered: AtomicBool::new(false),
         });
         tracing::debug!(base = connection.base, login = ?connection.login, "registry");
         Ok(Self {
@@ -182,7 +192,8 @@ impl Registry {
             Version::Tag(tag) => tag.clone(),
             Version::Digest(digest) => digest.to_string(),
         };
-        let answer = self.fetch(&version, MANIFEST_BYTES_MAX, &object)?;
+        let answer = self.fetch(&version, MANIFEST_BYTES_MAX, &object);
+        let answer = answer.map_err(|error| self.with_tags(error))?;
         let wrong = |expected: &Digest, actual| ImageError::WrongDigest {
             object: object.clone(),
             what: "digest",
@@ -202,6 +213,32 @@ impl Registry {
         }
         let digest = asked.unwrap_or_else(|| Digest::sha256(&answer.bytes));
         Ok((answer.bytes, digest))
+    }
+
+    /// Has the error for a tag that is not there name those that are.
+    fn with_tags(&self, error: ImageError) -> ImageError {
+        let connection = &self.connection;
+        match (error, &connection.name.version) {
+            (
+                ImageError::NotFound {
+                    registry,
+                    object,
+                    hint,
+                },
+                Version::Tag(tag),
+            ) => {
+                // Whoever may not see the tags may need credentials.
+                let tags = async { connection.in_time(connection.tags()).await.flatten() };
+                let tags = self.runtime.block_on(tags).ok();
+                let known = tags.map(|tags| told_tags(tag, tags));
+                ImageError::NotFound {
+                    registry,
+                    object,
+                    hint: known.unwrap_or(hint),
+                }
+            }
+            (error, _) => error,
+        }
     }
 
     /// The manifest or index with a digest, checked.
@@ -289,7 +326,10 @@ impl Connection {
         let mut failures = 0;
         loop {
             let failure = match attempt().await {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.has_answered.store(true, Relaxed);
+                    return Ok(value);
+                }
                 Err(failure) => failure,
             };
             failures += 1;
@@ -299,31 +339,33 @@ impl Connection {
 
     /// Pauses after failure number `failures`, unless going on is pointless.
     async fn bear(&self, failure: Failure, failures: u32, object: &str) -> Result<(), ImageError> {
-        let cause = match failure {
-            Failure::Passing(cause) => cause,
-            lasting => return Err(self.explain(lasting, object)),
+        let limit = self.patience.attempts;
+        let (cause, limit) = match &failure {
+            Failure::Passing(cause) => (sentence(&**cause), limit),
+            // One that has answered may be starting anew; the name of one that never has may be wrong.
+            Failure::Unreachable(cause) if self.has_answered.load(Relaxed) => {
+                (cause.clone(), limit)
+            }
+            Failure::Unreachable(cause) => (cause.clone(), limit.min(STRANGER_ATTEMPTS)),
+            _ => return Err(self.explain(failure, object, failures)),
         };
-        if failures >= self.patience.attempts {
-            return Err(ImageError::GaveUp {
-                registry: self.name.registry.clone(),
-                object: object.to_owned(),
-                attempts: failures,
-                source: cause,
-            });
+        if failures >= limit {
+            return Err(self.explain(failure, object, failures));
         }
         let pause = self.patience.pause(failures);
         tracing::warn!(
-            object,
-            failures,
-            ?pause,
-            cause = failure::one_line(&*cause),
-            "trying again"
+            target: WAIT,
+            cause,
+            "{}: {cause}; trying again in {:.1} s ({failures} of {limit} attempts failed)",
+            self.name.registry,
+            pause.as_secs_f64(),
         );
         tokio::time::sleep(pause).await;
         Ok(())
     }
 
-    fn explain(&self, failure: Failure, object: &str) -> ImageError {
+    /// The error that failure number `attempts` becomes.
+    fn explain(&self, failure: Failure, object: &str, attempts: u32) -> ImageError {
         let registry = self.name.registry.clone();
         let hint = self.login.story.clone();
         match failure {
@@ -348,11 +390,21 @@ impl Connection {
             Failure::Passing(source) => ImageError::GaveUp {
                 registry,
                 object: object.to_owned(),
-                attempts: 1,
+                attempts,
                 source,
             },
+            Failure::Unreachable(reason) => ImageError::Unreachable { registry, reason },
         }
     }
+}
+
+/// What a repository has instead of `wanted`; the likeliest first.
+fn told_tags(wanted: &str, mut tags: Vec<String>) -> String {
+    if tags.is_empty() {
+        return "the repository has no tags".to_owned();
+    }
+    tags.sort_by_cached_key(|tag| (changes(wanted.as_bytes(), tag.as_bytes()), tag.clone()));
+    format!("the repository has these tags: {}", list(&tags))
 }
 
 /// Whether a registry's name means this host.

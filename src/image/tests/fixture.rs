@@ -236,7 +236,7 @@ pub(super) fn read(image: &Image, index: usize) -> Result<Vec<u8>, String> {
 /// The message and the hint of an error, for looking into.
 pub(super) fn told<T: std::fmt::Debug>(outcome: anyhow::Result<T>) -> String {
     let error = outcome.unwrap_err();
-    let hint = hint(&error).unwrap_or_default();
+    let hint = error.chain().find_map(hint).unwrap_or_default();
     format!("{error:#}\n{hint}")
 }
 

@@ -10,12 +10,13 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::blob::{Blob, CheckedBlob};
 use super::registry::Registry;
-use super::{Access, Derived, Digest, Image, ImageRef, RegistryName, Select, Version};
-use crate::failure::Failure;
+use super::{
+    Access, Derived, Digest, Image, ImageRef, ReferenceError, RegistryName, Select, Version,
+};
 use crate::progress::Progress;
 use crate::tree::Content;
 
@@ -40,13 +41,23 @@ pub enum Target {
     Registry(RegistryName),
 }
 
-impl FromStr for Target {
-    type Err = anyhow::Error;
+impl Target {
+    /// The place that a user names. A path without a prefix is refused with the one it needs.
+    pub fn named(text: &str) -> Result<Self, ReferenceError> {
+        // What is there may be of any kind; it has to be named as an image either way.
+        ImageRef::named(text)?;
+        text.parse()
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self> {
+impl FromStr for Target {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let refused = |reason: &str, hint: &str| ReferenceError::new(text, reason).with_hint(hint);
         let digest = || {
-            Failure::new(
-                format!("{text:?} names a digest, which is not known before the image is made"),
+            refused(
+                "its digest is not known before the image is made",
                 "name a tag",
             )
         };
@@ -66,11 +77,14 @@ impl FromStr for Target {
             },
             ImageRef::Registry(name) => match name.version {
                 Version::Tag(_) => Self::Registry(name),
-                Version::Digest(_) => return Err(digest().into()),
+                Version::Digest(_) => return Err(digest()),
             },
-            ImageRef::Storage(_) => bail!(
-                "{text:?} can't be written to; write an oci-archive: and load it with podman load"
-            ),
+            ImageRef::Storage(_) => {
+                return Err(refused(
+                    "nothing is written to containers-storage",
+                    "write an oci-archive: and load it with podman load",
+                ));
+            }
         })
     }
 }

@@ -7,7 +7,7 @@ use super::super::super::reference::ImageRef;
 use super::{AuthFile, Found, Secret, files, find};
 
 fn name(text: &str) -> super::RegistryName {
-    match text.parse() {
+    match format!("docker://{text}").parse() {
         Ok(ImageRef::Registry(name)) => name,
         other => panic!("{other:?}"),
     }

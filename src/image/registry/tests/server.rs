@@ -66,6 +66,7 @@ impl Request {
 }
 
 /// An answer, after which the connection is closed.
+#[derive(Clone)]
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<String>,
