@@ -356,9 +356,10 @@ impl Connection {
         tracing::warn!(
             target: WAIT,
             cause,
-            "{}: {cause}; trying again in {:.1} s ({failures} of {limit} attempts failed)",
+            "trying {} again in {:.1} s (attempt {} of {limit}): {cause}",
             self.name.registry,
             pause.as_secs_f64(),
+            failures + 1,
         );
         tokio::time::sleep(pause).await;
         Ok(())

@@ -207,7 +207,10 @@ fn missing_tags_are_answered_with_those_there_are() {
             Reply::new(200, r#"{"name":"a/os","tags":["4.18","fixed","4.19"]}"#),
             "the repository has these tags: fixed, 4.18, 4.19",
         ),
-        (Reply::new(200, r#"{"tags":null}"#), "the repository has no tags"),
+        (
+            Reply::new(200, r#"{"tags":null}"#),
+            "the repository has no tags",
+        ),
         (Reply::new(401, ""), "podman login"),
         (Reply::new(200, "<html>"), "podman login"),
         (Reply::new(404, ""), "podman login"),
@@ -261,7 +264,9 @@ fn refusals_name_the_credentials() {
             seen.last().unwrap().header("authorization"),
             Some("Basic dTpzZWNyZXQ=")
         );
-        let manifests = seen.iter().filter(|request| request.target.contains("manifests"));
+        let manifests = seen
+            .iter()
+            .filter(|request| request.target.contains("manifests"));
         assert_eq!(manifests.count(), 2, "asked again: {seen:?}");
     }
 }
