@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::iter;
 
+use serde_json::Value;
 use thiserror::Error;
 
 /// A sentence about what is wrong, and one about what to do.
@@ -14,6 +15,7 @@ use thiserror::Error;
 pub struct Failure {
     sentence: String,
     hint: String,
+    facts: Option<Value>,
 }
 
 impl Failure {
@@ -22,7 +24,19 @@ impl Failure {
         Self {
             sentence: sentence.into(),
             hint: hint.into(),
+            facts: None,
         }
+    }
+
+    /// The same with what a program should know, such as the verdicts behind the sentence.
+    pub fn with_facts(mut self, facts: Value) -> Self {
+        self.facts = Some(facts);
+        self
+    }
+
+    /// What a program should know.
+    pub fn facts(&self) -> Option<&Value> {
+        self.facts.as_ref()
     }
 
     /// The advice.

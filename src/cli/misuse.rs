@@ -21,7 +21,7 @@ pub(super) fn end(error: &clap::Error) -> ExitCode {
     let manners = Manners::of(std::env::args_os());
     let told = Told::of(error);
     let text = match manners.json {
-        true => error_line(&told.sentence, told.hint.as_deref(), USAGE),
+        true => error_line(&told.sentence, told.hint.as_deref(), None, USAGE),
         false => told.text(manners.color),
     };
     // Nobody is left to be told that telling failed.

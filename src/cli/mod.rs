@@ -106,7 +106,10 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let code = if error.is::<Usage>() { USAGE } else { 1 };
-            terminal.error(&sentence(&*error), hint(&*error).as_deref(), code);
+            let facts = error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<Failure>()?.facts());
+            terminal.error(&sentence(&*error), hint(&*error).as_deref(), facts, code);
             ExitCode::from(code)
         }
     }

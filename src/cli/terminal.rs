@@ -158,14 +158,20 @@ impl Terminal {
     }
 
     /// Tells why the program ends with `code`, and what to do about it.
-    pub(super) fn error(&self, sentence: &str, hint: Option<&str>, code: u8) {
-        self.voice.error(sentence, hint, code);
+    pub(super) fn error(
+        &self,
+        sentence: &str,
+        hint: Option<&str>,
+        facts: Option<&Value>,
+        code: u8,
+    ) {
+        self.voice.error(sentence, hint, facts, code);
     }
 
     /// What tells of a signal, from another thread.
     pub(super) fn interrupted(&self) -> impl FnOnce(&str, u8) + Send + use<> {
         let voice = Arc::clone(&self.voice);
-        move |sentence, code| voice.error(sentence, None, code)
+        move |sentence, code| voice.error(sentence, None, None, code)
     }
 
     /// `text` in green, yellow or red where results are shown in colour.
@@ -185,12 +191,18 @@ impl Terminal {
 }
 
 /// The line for machines that says why the program ends.
-pub(super) fn error_line(sentence: &str, hint: Option<&str>, code: u8) -> String {
+pub(super) fn error_line(
+    sentence: &str,
+    hint: Option<&str>,
+    facts: Option<&Value>,
+    code: u8,
+) -> String {
     let value = json!({
         "schema": MESSAGE_SCHEMA,
         "kind": "error",
         "sentence": sentence,
         "hint": hint,
+        "facts": facts,
         "exit-code": code,
     });
     value.to_string()
@@ -249,12 +261,12 @@ impl Voice {
         self.line(&format!("{head} {}", harmless(sentence)));
     }
 
-    fn error(&self, sentence: &str, hint: Option<&str>, code: u8) {
+    fn error(&self, sentence: &str, hint: Option<&str>, facts: Option<&Value>, code: u8) {
         if let Some(phase) = locked(&self.phase).take() {
             phase.bar.finish_and_clear();
         }
         if self.json {
-            return self.line(&error_line(sentence, hint, code));
+            return self.line(&error_line(sentence, hint, facts, code));
         }
         let head = paint(self.color, "31;1", "error:");
         self.line(&format!("{head} {}", harmless(sentence)));

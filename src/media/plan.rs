@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use serde_json::json;
 
 use super::compress::Archive;
 use super::compression::{self, Choice};
@@ -244,29 +245,42 @@ pub(super) fn refuse_missing(table: &[Presence], place: &str) -> Result<()> {
         )
         .into());
     }
-    let missing: Vec<String> = failing
-        .iter()
-        .map(|p| format!("{} at {} ({})", p.driver, p.stage.name(), p.verdict))
-        .collect();
     let hint = stages::repair(table);
     Err(Failure::new(
-        format!("in {place}, drivers are missing: {}", missing.join("; ")),
+        format!("in {place}, drivers are missing: {}", told(&failing)),
         hint.unwrap_or_else(|| "bake an image that has them".to_owned()),
     )
+    .with_facts(json!({ "drivers": table }))
     .into())
+}
+
+/// Drivers with their stages, those with the same verdict together.
+fn told(failing: &[&Presence]) -> String {
+    let mut groups: Vec<(&str, String, Vec<&str>)> = Vec::new();
+    for presence in failing {
+        let (driver, stage) = (presence.driver.as_str(), presence.stage.name());
+        let verdict = presence.verdict.to_string();
+        match groups.iter_mut().find(|g| g.0 == driver && g.1 == verdict) {
+            Some(group) => group.2.push(stage),
+            None => groups.push((driver, verdict, vec![stage])),
+        }
+    }
+    let groups = groups
+        .iter()
+        .map(|(driver, verdict, stages)| format!("{driver} at {} ({verdict})", stages.join(", ")));
+    groups.collect::<Vec<_>>().join("; ")
 }
 
 /// An error that says why a root can't be mounted.
 pub(super) fn refuse_unmountable(table: &[Presence], place: &str) -> Result<()> {
-    let lost: Vec<String> = table
-        .iter()
-        .filter(|presence| presence.fails())
-        .map(|p| format!("{} at {} ({})", p.driver, p.stage.name(), p.verdict))
-        .collect();
+    let lost: Vec<&Presence> = table.iter().filter(|presence| presence.fails()).collect();
     match stages::repair_mounts(table) {
         None => Ok(()),
         Some(hint) => {
-            Err(Failure::new(format!("{place} would not boot: {}", lost.join("; ")), hint).into())
+            let sentence = format!("{place} would not boot: {}", told(&lost));
+            Err(Failure::new(sentence, hint)
+                .with_facts(json!({ "mounts": table }))
+                .into())
         }
     }
 }
