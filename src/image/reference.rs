@@ -226,18 +226,19 @@ impl FromStr for ImageRef {
             return Err(ReferenceError::new(text, "docker: needs two slashes")
                 .with_hint(format!("write docker://{rest}")));
         }
-        let name = registry_name(text, text)?;
-        if !has_host(text) {
-            return Err(
-                ReferenceError::new(text, "it names neither a registry nor a file").with_hint(
-                    format!(
-                        "write oci:DIR or oci-archive:FILE for an image on this machine, \
-                         HOST/NAME for one in a registry (docker://{name} for Docker Hub)"
-                    ),
-                ),
-            );
+        if text.is_empty() || has_host(text) {
+            return registry_name(text, text).map(Self::Registry);
         }
-        Ok(Self::Registry(name))
+        let hub = match registry_name(text, text) {
+            Ok(name) => format!(" (docker://{name} for Docker Hub)"),
+            Err(_) => String::new(),
+        };
+        Err(
+            ReferenceError::new(text, "it names neither a registry nor a file").with_hint(format!(
+                "write oci:DIR or oci-archive:FILE for an image on this machine, \
+                 HOST/NAME for one in a registry{hub}"
+            )),
+        )
     }
 }
 

@@ -79,7 +79,7 @@ fn what_is_no_reference_says_why() {
         format!("oci-archive:file:1@{SHA}"),
     ];
     let long = format!("quay.io/{}", "a/".repeat(128) + "b");
-    let long_tag = format!("a:{}", "x".repeat(129));
+    let long_tag = format!("a.b/c:{}", "x".repeat(129));
     let cut = format!("quay.io/a@{}", &SHA[..40]);
     for (text, reason, hint) in [
         (both[0].as_str(), "tag and a digest", true),
@@ -93,7 +93,9 @@ fn what_is_no_reference_says_why() {
         ("oci:dir:", "tag is empty", false),
         ("oci:dir@sha256:12", "is not a digest", false),
         ("quay.io/Foo/bar", "upper-case", true),
-        ("Foo", "upper-case", true),
+        ("docker://Foo", "upper-case", true),
+        ("Foo", "neither a registry nor a file", true),
+        ("media/*.raw", "neither a registry nor a file", true),
         ("quay.io/a//b", "is no part", false),
         ("quay.io/a/", "is no part", false),
         ("quay.io/-a", "is no part", false),
