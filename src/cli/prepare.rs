@@ -25,7 +25,7 @@ use crate::openshift::{
     PushSecret, PushSpec, Release, Request, RequestError, Role, Seed, objects,
 };
 use crate::record::Record;
-use crate::staging::Staging;
+use crate::staging::{Staged, Staging, clear_leftovers, publish};
 use paths::PathArgs;
 
 /// Takes what an option says of a driver.
@@ -146,6 +146,9 @@ impl PrepareArgs {
         if let Some(path) = self.path.path() {
             return self.tell(path, terminal);
         }
+        if !self.dry_run {
+            clear_leftovers(&self.directory)?;
+        }
         let directory = Directory::read(&self.directory, SystemTime::now())?;
         let record = self.bake.as_deref().map(Record::read).transpose()?;
         let request = self.request(Some(&directory), record.as_ref(), directory.roles())?;
@@ -153,11 +156,8 @@ impl PrepareArgs {
         let outcome = self.check_baked(record.as_ref(), &request, terminal)?;
         let plan = Plan::new(&directory, &objects)?;
         if !self.dry_run {
-            let staged = self.stage_day_two(&objects.day_two)?;
-            plan.execute()?;
-            if let Some((staging, names)) = staged {
-                staging.publish(&names)?;
-            }
+            let day_two = self.stage_day_two(&objects.day_two)?;
+            publish(plan.stage()?.into_iter().chain(day_two).collect())?;
         }
         let value = self.value(&directory, &plan, &objects);
         let text = self.text(&directory, &plan, &objects);
@@ -281,7 +281,7 @@ impl PrepareArgs {
         Ok(objects)
     }
 
-    fn stage_day_two(&self, files: &[DayTwo]) -> Result<Option<(Staging, Vec<String>)>> {
+    fn stage_day_two(&self, files: &[DayTwo]) -> Result<Option<Staged>> {
         let Some(output) = self.output.as_ref().filter(|_| !files.is_empty()) else {
             return Ok(None);
         };
@@ -389,7 +389,7 @@ fn staged<T: AsRef<[u8]>>(
     output: &Path,
     force: bool,
     files: impl IntoIterator<Item = (String, T)>,
-) -> Result<(Staging, Vec<String>)> {
+) -> Result<Staged> {
     let staging = Staging::new(output, force)?;
     let (names, contents): (Vec<String>, Vec<T>) = files.into_iter().unzip();
     staging.check_free(names.iter().map(String::as_str))?;
@@ -397,7 +397,7 @@ fn staged<T: AsRef<[u8]>>(
         let written = std::io::Write::write_all(&mut staging.create(name)?, content.as_ref());
         written.with_context(|| format!("writing {name}"))?;
     }
-    Ok((staging, names))
+    Ok(Staged { staging, names })
 }
 
 /// An error with its advice.

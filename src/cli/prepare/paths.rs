@@ -15,6 +15,7 @@ use crate::kernel::DriverName;
 use crate::openshift::paths::{BakedFile, Facts, Path, Recipe, RecipeError, recipe};
 use crate::openshift::{OsImage, Role, objects};
 use crate::record::{Artifact, Record};
+use crate::staging::publish;
 
 #[derive(Debug, Args)]
 pub(super) struct PathArgs {
@@ -62,8 +63,7 @@ impl PrepareArgs {
         if let Some(output) = output {
             let files = recipe.files.iter();
             let files = files.map(|file| (file.name.clone(), file.content.as_bytes()));
-            let (staging, names) = staged(output, self.force, files)?;
-            staging.publish(&names)?;
+            publish(vec![staged(output, self.force, files)?])?;
         }
         let mut value = serde_json::to_value(&recipe).context("writing the recipe as JSON")?;
         value["schema"] = json!("coreos-bake/recipe/v1");

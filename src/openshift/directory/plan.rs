@@ -10,6 +10,7 @@ use super::{Directory, State, diff, execute, sha256};
 use crate::failure::Failure;
 use crate::openshift::machine_config::ROLE_LABEL;
 use crate::openshift::{Folder, Manifest, Note, Objects, Role};
+use crate::staging::Staged;
 
 /// One file that will be another one.
 #[derive(Clone, PartialEq, Eq)]
@@ -106,9 +107,9 @@ impl Plan {
         self.edits.iter().map(diff::unified).collect()
     }
 
-    /// Makes all edits, or none of them.
-    pub fn execute(&self) -> Result<()> {
-        execute::execute(self)
+    /// Stages all edits, if there are any, to be published all or none.
+    pub fn stage(&self) -> Result<Option<Staged>> {
+        execute::stage(self)
     }
 
     fn note(&mut self, id: &'static str, sentence: impl Into<String>) {
