@@ -20,11 +20,12 @@ use crate::format::qcow2;
 use crate::image::ImageRef;
 use crate::kernel::DriverName;
 use crate::media::{
-    Archive, Baked, Choice, Customization, Format, IGNITION_AREA_BYTES, Plan, Request, Source,
+    Archive, Baked, Choice, Customization, Format, IGNITION_AREA_BYTES, Opened, Plan, Request,
 };
 use crate::ostree::ContainerReference;
+use crate::progress::Progress;
 use crate::stages::Presence;
-use crate::staging::Staging;
+use crate::staging::{Room, Staging, check_free, check_writable};
 
 /// Write media that boot from an image
 ///
@@ -139,19 +140,47 @@ impl BakeArgs {
             },
         };
         if self.dry_run {
+            check_writable(&self.output)?;
             let scratch = std::env::temp_dir();
+            let (room, scratch_room) = (Room::of(&self.output), Room::of(&scratch));
+            let free = |names: &[String]| {
+                check_free(&self.output, names.iter().map(String::as_str), self.force)
+            };
+            free(&request.known_files(None))?;
             let options = self.access.read_options(&scratch, self.target_imgref);
-            let source = Source::read(&self.image, &options, &scratch, terminal)?;
-            let plan = Plan::new(&source, &request, terminal)?;
-            print_plan(&plan, terminal)?;
+            let opened = Opened::new(&self.image, &options, &scratch)?;
+            free(&request.known_files(Some(&opened.image)))?;
+            let estimate = request.estimate(&opened.image);
+            let plan = opened
+                .read(&options, terminal)
+                .map_err(|error| scratch_room.explain(error, estimate.scratch_bytes))
+                .and_then(|source| Plan::new(&source, &request, terminal))?;
+            free(&plan.files)?;
+            print_plan(&plan, &room, terminal)?;
+            room.require(plan.estimate.least_bytes)?;
             return Ok(outcome(plan.drivers.iter().chain(&plan.mounts)));
         }
         let staging = Staging::new(&self.output, self.force)?;
+        let room = staging.room().clone();
+        let free =
+            |names: &[String]| check_free(&self.output, names.iter().map(String::as_str), self.force);
+        free(&request.known_files(None))?;
         let scratch = staging.directory().to_owned();
         let options = self.access.read_options(&scratch, self.target_imgref);
-        let source = Source::read(&self.image, &options, &scratch, terminal)?;
+        let opened = Opened::new(&self.image, &options, &scratch)?;
+        free(&request.known_files(Some(&opened.image)))?;
+        let needed = request.estimate(&opened.image).needed_bytes();
+        if let Some(doubt) = room.doubt(needed) {
+            terminal.warn(&doubt);
+        }
+        let source = opened
+            .read(&options, terminal)
+            .map_err(|error| room.explain(error, needed))?;
         let plan = Plan::new(&source, &request, terminal)?;
-        let baked = plan.execute(&source, &request, staging, terminal)?;
+        let needed = plan.estimate.needed_bytes();
+        let baked = plan
+            .execute(&source, &request, staging, terminal)
+            .map_err(|error| room.explain(error, needed))?;
         summary(&baked, &self.output, began, terminal)?;
         Ok(outcome(baked.drivers.iter().chain(&baked.mounts)))
     }
@@ -174,7 +203,7 @@ fn ignition_area(text: &str) -> Result<u64> {
     Ok(bytes)
 }
 
-fn print_plan(plan: &Plan, terminal: &Terminal) -> Result<()> {
+fn print_plan(plan: &Plan, room: &Room, terminal: &Terminal) -> Result<()> {
     let mut value = serde_json::to_value(plan)?;
     value["schema"] = json!("coreos-bake/plan/v1");
     let mut text = format!(
@@ -187,12 +216,31 @@ fn print_plan(plan: &Plan, terminal: &Terminal) -> Result<()> {
         plan.live_kargs,
         plan.origin,
     );
-    text += "would write\n";
-    for file in &plan.files {
-        text += &format!("  {file}\n");
-    }
+    let needed = plan.estimate.needed_bytes();
+    value["estimate"]["needed_bytes"] = json!(needed);
+    value["estimate"]["free_bytes"] = json!(room.free_bytes());
+    text += "would write, of about these sizes\n\n";
+    text += &estimates(plan);
+    text += &format!(
+        "\n{}\n",
+        room.told(needed, "with what is unpacked meanwhile")
+    );
     text += &presences(&plan.drivers, &plan.mounts, terminal);
     terminal.result(&value, &text)
+}
+
+fn estimates(plan: &Plan) -> String {
+    let mut table = Table::new(["FILE", "SIZE"]);
+    for name in &plan.files {
+        let mut known = plan.estimate.files.iter();
+        let bytes = known.find(|(known, _)| known == name).map(|(_, bytes)| *bytes);
+        let size = match bytes {
+            None | Some(0) => "small".to_owned(),
+            Some(bytes) => HumanBytes(bytes).to_string(),
+        };
+        table.row([name.clone(), size]);
+    }
+    table.render()
 }
 
 /// The drivers, and what a root can't be mounted for, if there is any of that.

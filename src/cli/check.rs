@@ -18,10 +18,11 @@ use super::{Outcome, read_up_to};
 use crate::containerfile::{self, Remark, Severity, Wanted};
 use crate::image::ImageRef;
 use crate::kernel::{self, Device, DriverName, Files, Root};
-use crate::media::{Glance, Medium, Soundness, live_root};
+use crate::media::{Glance, Medium, Opened, Soundness, live_root};
 use crate::openshift::directory::read_objects;
 use crate::openshift::reruns;
 use crate::ostree::ContainerReference;
+use crate::staging::Room;
 use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Parts, Presence, Rerun, Stage, System};
 use crate::sysroot;
 
@@ -389,7 +390,12 @@ impl CheckArgs {
     fn read_image(&self, reference: &ImageRef, terminal: &Terminal) -> Result<Glance> {
         let scratch = std::env::temp_dir();
         let options = self.access.read_options(&scratch, None);
-        Glance::read(reference, &options, &scratch, terminal)
+        let room = Room::of(&scratch);
+        let opened = Opened::new(reference, &options, &scratch)?;
+        let needed = opened.glance_bytes();
+        opened
+            .glance(&options, terminal)
+            .map_err(|error| room.explain(error, needed))
     }
 
     /// The drivers that are `named`, and those that devices ask for; what else is known of devices.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::Outcome;
@@ -16,7 +17,7 @@ use crate::kernel::some_of;
 use crate::media::{HostFile, HostsPlan, HostsRequest};
 use crate::progress::Progress;
 use crate::record::Record;
-use crate::staging::Staging;
+use crate::staging::{Room, Staging, check_writable};
 
 /// Make media for each machine of an inventory
 ///
@@ -83,6 +84,15 @@ impl HostsArgs {
             inventory: Inventory::read(&self.inventory)?,
             iso: self.media.contains(&Medium::Iso),
             pxe_url: self.url.filter(|_| pxe),
+            force: self.force,
+        };
+        let room = Room::of(&output);
+        let staging = match self.dry_run {
+            true => {
+                check_writable(&output)?;
+                None
+            }
+            false => Some(Staging::new(&output, self.force)?),
         };
         let hosts = &request.inventory.hosts;
         let record = Record::read(&request.directory)?;
@@ -94,10 +104,10 @@ impl HostsArgs {
             .filter(|host| host.ignition.is_none())
             .map(|host| host.name.as_str())
             .collect();
-        let files = if self.dry_run {
-            plan.files
-        } else {
-            plan.execute(Staging::new(&output, self.force)?)?
+        let needed = plan.needed_bytes();
+        let files = match staging {
+            None => plan.files,
+            Some(staging) => plan.execute(staging, terminal)?,
         };
         let value = json!({
             "schema": "coreos-bake/hosts/v1",
@@ -105,17 +115,23 @@ impl HostsArgs {
             "written": !self.dry_run,
             "files": files,
             "installed-without-ignition": without,
+            "needed-bytes": needed,
+            "free-bytes": room.free_bytes(),
         });
         let verb = match self.dry_run {
             true => "would be written to",
             false => "written to",
         };
-        let text = format!(
+        let mut text = format!(
             "{}\n{} files {verb} {}\n",
             table(&files),
             files.len(),
             output.display()
         );
+        if self.dry_run {
+            let what = "if no file shares its blocks with the bake's";
+            text += &format!("{}\n", room.told(needed, what));
+        }
         terminal.result(&value, &text)?;
         if !without.is_empty() {
             terminal.warn(&format!(
@@ -144,14 +160,19 @@ impl HostsArgs {
 }
 
 fn table(files: &[HostFile]) -> String {
-    let mut table = Table::new(["HOST", "FILE", "WHAT"]);
+    let mut table = Table::new(["HOST", "FILE", "SIZE", "WHAT"]);
     for file in files {
         let what = match file.shares_blocks {
             Some(true) => format!("{}, shares blocks", file.role),
             _ => file.role.clone(),
         };
         let host = file.host.as_deref().unwrap_or("all");
-        table.row([host.to_owned(), file.name.clone(), what]);
+        table.row([
+            host.to_owned(),
+            file.name.clone(),
+            HumanBytes(file.size).to_string(),
+            what,
+        ]);
     }
     table.render()
 }

@@ -15,8 +15,9 @@ use super::{Outcome, read_up_to};
 use crate::image::{self, ImageRef, Target};
 use crate::kernel::{DriverName, FILE_MAX_BYTES};
 use crate::layer::{self, Added, Layer, Request};
-use crate::media::Glance;
+use crate::media::{Glance, Opened};
 use crate::progress::Progress;
+use crate::staging::{Room, clear_leftovers};
 
 /// Put drivers into an image with one more layer
 ///
@@ -83,9 +84,25 @@ impl LayerArgs {
             drivers,
             load: self.load,
         };
+        if let Some(directory) = self.output.directory()?.filter(|_| !self.dry_run) {
+            clear_leftovers(directory)?;
+        }
+        self.output.check(self.force)?;
         let scratch = std::env::temp_dir();
+        let scratch_room = Room::of(&scratch);
         let options = self.access.read_options(&scratch, None);
-        let source = Glance::read(&self.image, &options, &scratch, terminal)?;
+        let opened = Opened::new(&self.image, &options, &scratch)?;
+        let place = self.output.room(&opened.image)?;
+        if let Some((room, needed)) = &place {
+            room.require(*needed)?;
+        }
+        let unpacked = opened.glance_bytes();
+        if let Some(doubt) = scratch_room.doubt(unpacked) {
+            terminal.warn(&doubt);
+        }
+        let source = opened
+            .glance(&options, terminal)
+            .map_err(|error| scratch_room.explain(error, unpacked))?;
         let (tree, facts) = (&source.tree, &source.facts);
         let layer = layer::compose(tree, facts, &request, terminal)?;
         for warning in &layer.warnings {
@@ -97,7 +114,8 @@ impl LayerArgs {
             let file = tempfile::tempfile_in(&scratch)
                 .with_context(|| format!("making a scratch file in {}", scratch.display()))?;
             let time = source.image.created.unwrap_or(0);
-            let new = layer::write_archive(&layer, tree, time, &self.created_by(), file, terminal)?;
+            let new = layer::write_archive(&layer, tree, time, &self.created_by(), file, terminal)
+                .map_err(|error| scratch_room.explain(error, unpacked))?;
             let derived = source.image.derive(new)?;
             let name = image::write(
                 &source.image,
@@ -118,6 +136,8 @@ impl LayerArgs {
             "before": layer.before,
             "drivers": layer.after,
             "containerfile": containerfile,
+            "needed-bytes": place.as_ref().map(|(_, needed)| needed),
+            "free-bytes": place.as_ref().and_then(|(room, _)| room.free_bytes()),
             "stored": stored.as_ref().map(|(name, derived)| json!({
                 "reference": name,
                 "digest": derived.digest,
@@ -139,7 +159,10 @@ impl LayerArgs {
             None if layer.is_empty() => {
                 text += "\nnothing to do: the drivers are in initramfs and root already\n"
             }
-            None => {}
+            None => {
+                let told = place.map(|(room, needed)| room.told(needed, "and the new layer"));
+                text += &told.map_or(String::new(), |told| format!("\n{told}\n"));
+            }
         }
         terminal.result(&value, &text)?;
         Ok(Outcome::Done)

@@ -63,6 +63,7 @@ impl Plan {
         progress: &dyn Progress,
     ) -> Result<Baked> {
         staging.check_free(self.files.iter().map(String::as_str))?;
+        staging.room().require(self.estimate.least_bytes)?;
         let bake = Bake {
             plan: &self,
             source,

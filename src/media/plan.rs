@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::compress::Archive;
 use super::compression::{self, Choice};
 use super::customize::Customization;
+use super::estimate::Estimate;
 use super::iso;
 use super::names::{CHECKSUMS, Format, Names, STREAM};
 use super::proof;
@@ -19,12 +20,14 @@ use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::format::qcow2;
 use crate::format::squashfs::Compressor;
+use crate::image::Image;
 use crate::kernel::Root;
 use crate::ostree::ContainerReference;
 use crate::progress::Progress;
 use crate::record;
 use crate::stages::{self, Parts, Presence, Stage, System};
-use crate::sysroot;
+use crate::sysroot::{self, machine};
+use crate::tree::Content;
 
 /// What the user asks for, apart from the image.
 #[derive(Debug)]
@@ -88,9 +91,32 @@ pub struct Plan {
     pub drivers: Vec<Presence>,
     /// What the image's initramfs has to mount its roots with.
     pub mounts: Vec<Presence>,
+    /// About how much room it takes.
+    pub estimate: Estimate,
     #[serde(skip)]
     pub(super) names: Names,
 }
+
+impl Request {
+    /// Names of files that are written, as far as they are known before the layers of the image are read: with
+    /// `image`, those with the prefix that was asked for, too.
+    pub fn known_files(&self, image: Option<&Image>) -> Vec<String> {
+        let mut files = DESCRIPTIONS.map(str::to_owned).to_vec();
+        if let (Some(prefix), Some(image)) = (&self.prefix, image) {
+            let names = Names::new(prefix, machine(&image.architecture), self.archive);
+            files.extend(names.of(&self.formats).into_iter().map(|(name, _)| name));
+        }
+        files
+    }
+
+    /// About how much room a bake of `image` takes, before its layers are read.
+    pub fn estimate(&self, image: &Image) -> Estimate {
+        Estimate::before_reading(self, image)
+    }
+}
+
+/// What describes the media.
+const DESCRIPTIONS: [&str; 3] = [CHECKSUMS, STREAM, record::NAME];
 
 fn as_text<S: serde::Serializer>(
     value: &impl Display,
@@ -163,7 +189,7 @@ impl Plan {
             .of(&request.formats)
             .into_iter()
             .map(|(name, _)| name)
-            .chain([CHECKSUMS, STREAM, record::NAME].map(str::to_owned))
+            .chain(DESCRIPTIONS.map(str::to_owned))
             .collect();
         Ok(Self {
             prefix,
@@ -178,6 +204,12 @@ impl Plan {
             content_bytes: source.content_bytes,
             drivers,
             mounts,
+            estimate: Estimate::new(
+                request,
+                &names,
+                source.content_bytes,
+                [&facts.kernel.vmlinuz, &facts.kernel.initramfs].map(Content::len),
+            ),
             names,
         })
     }

@@ -31,6 +31,7 @@ use crate::failure::Failure;
 
 pub(crate) use self::journal::sync_directory;
 pub use self::journal::{TakenBack, clear_leftovers};
+pub(crate) use self::scratch::is_scratch;
 pub use self::scratch::{Scratch, abandon};
 pub use self::space::Room;
 pub(crate) use self::times::Times;

@@ -180,7 +180,7 @@ pub(super) struct Leftover {
 impl Leftover {
     /// The directory at `path`, if it is one that programs of this user make, and none of them lives.
     pub(super) fn at(path: &Path) -> Option<Self> {
-        if !is_name(path.file_name()?) {
+        if !is_scratch(path) {
             return None;
         }
         let lock = open_directory(path).ok()?;
@@ -209,14 +209,16 @@ pub(super) fn candidates(parent: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(parent) else {
         return Vec::new();
     };
-    let is_one = |path: &PathBuf| path.file_name().is_some_and(is_name);
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_one).collect();
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| is_scratch(path));
     paths.sort();
     paths
 }
 
-fn is_name(name: &OsStr) -> bool {
-    let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+/// Whether a path is called as scratch directories are.
+pub(crate) fn is_scratch(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    let random = name.and_then(|name| name.strip_prefix(PREFIX));
     random.is_some_and(|random| {
         random.len() == RANDOM_LETTERS && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
     })

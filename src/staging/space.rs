@@ -33,6 +33,16 @@ impl Room {
         self.free_bytes
     }
 
+    /// What is needed and what is there. `what` says of what it is the sum.
+    pub fn told(&self, needed_bytes: u64, what: &str) -> String {
+        let place = self.directory.display();
+        let needed = HumanBytes(needed_bytes);
+        match self.free_bytes {
+            Some(free) => format!("{place} needs about {needed} {what}; {} are free", HumanBytes(free)),
+            None => format!("{place} needs about {needed} {what}"),
+        }
+    }
+
     /// What to tell if about `needed_bytes` are going to be written, and that much isn't free.
     pub fn doubt(&self, needed_bytes: u64) -> Option<String> {
         let free = self.free_bytes.filter(|free| *free < needed_bytes)?;

@@ -21,6 +21,7 @@ use crate::ignition::content;
 use crate::media::customize::{Customization, utf8};
 use crate::record::tests::sample_of;
 use crate::referee::have;
+use crate::progress::Silent;
 use crate::staging::Staging;
 use crate::tree::Content;
 
@@ -190,13 +191,14 @@ impl Bake {
             },
             iso,
             pxe_url: url.map(str::to_owned),
+            force: false,
         }
     }
 
     fn make(&self, request: &HostsRequest, out: &str) -> anyhow::Result<Vec<HostFile>> {
         let out = self.path(out);
         let plan = HostsPlan::new(request, &out)?;
-        plan.execute(Staging::new(&out, false)?)
+        plan.execute(Staging::new(&out, false)?, &Silent)
     }
 
     /// Why these media can't be made, which leaves nothing behind.
@@ -411,9 +413,13 @@ fn in_the_bakes_own_directory_nothing_large_is_written() {
         again.to_string().contains("media/boot.ipxe exists"),
         "{again}"
     );
-    let plan = HostsPlan::new(&bake.request(false, Some(URL)), &bake.path("media")).unwrap();
-    plan.execute(Staging::new(&bake.path("media"), true).unwrap())
-        .unwrap();
+    let request = HostsRequest {
+        force: true,
+        ..bake.request(false, Some(URL))
+    };
+    let plan = HostsPlan::new(&request, &bake.path("media")).unwrap();
+    let staging = Staging::new(&bake.path("media"), true).unwrap();
+    plan.execute(staging, &Silent).unwrap();
     let left: Vec<_> = fs::read_dir(bake.path("media"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())

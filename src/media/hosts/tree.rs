@@ -165,11 +165,13 @@ fn hyphens(mac: Mac) -> String {
     mac.to_string().replace(':', "-")
 }
 
+/// A file whose length is found out later.
 pub(super) fn file(name: &str, host: Option<&str>, role: &str) -> HostFile {
     HostFile {
         name: name.to_owned(),
         host: host.map(str::to_owned),
         role: role.to_owned(),
+        size: 0,
         shares_blocks: None,
     }
 }
