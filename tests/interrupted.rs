@@ -77,7 +77,12 @@ fn a_signal_takes_directories_back_that_were_made() {
     };
     let there = workshop.output("there");
     let output = there.join("a/b/c");
-    assert!(interrupt(&workshop, &output, "INT", Duration::from_millis(900)));
+    assert!(interrupt(
+        &workshop,
+        &output,
+        "INT",
+        Duration::from_millis(900)
+    ));
     assert_eq!(names(&there), [""; 0]);
 }
 
@@ -102,7 +107,9 @@ fn make_old(directory: &Path) -> Seen {
     }
     fs::write(directory.join("another"), "file").unwrap();
     run(Command::new("chmod").args(["-R", "a+rwX"]).arg(directory));
-    run(Command::new("chown").args(["-R", &owner(), "."]).current_dir(directory));
+    run(Command::new("chown")
+        .args(["-R", &owner(), "."])
+        .current_dir(directory));
     tree(directory)
 }
 
@@ -228,7 +235,9 @@ fn rack(place: &Path, rootfs_bytes: usize, hosts: usize) -> PathBuf {
     let mut inventory = "hosts:\n".to_owned();
     for host in 0..hosts {
         let (high, low) = (host / 256, host % 256);
-        inventory += &format!("- {{name: w{host}, mac: '52:54:00:00:{high:02x}:{low:02x}', role: worker}}\n");
+        inventory += &format!(
+            "- {{name: w{host}, mac: '52:54:00:00:{high:02x}:{low:02x}', role: worker}}\n"
+        );
     }
     fs::write(place.join("hosts.yaml"), inventory).unwrap();
     media
@@ -267,7 +276,11 @@ fn hosts_that_are_killed_at_any_name_come_back() {
     let output = output(&site);
     run(hosts(site.0.path(), &output, &[]).arg("--force"));
     let folders = names(&output);
-    for folder in folders.iter().map(|name| output.join(name)).filter(|path| path.is_dir()) {
+    for folder in folders
+        .iter()
+        .map(|name| output.join(name))
+        .filter(|path| path.is_dir())
+    {
         make_old(&folder);
     }
     run(Command::new("rm").args(["-r", "ipxe"]).current_dir(&output));
@@ -292,7 +305,10 @@ fn hosts_that_are_killed_at_any_name_come_back() {
     );
     // Kernel, initramfs, root, boot.ipxe, three files for each of three, and the journal.
     assert_eq!(renames, 14);
-    assert!(named > 9, "some names were given when it was killed: {named}");
+    assert!(
+        named > 9,
+        "some names were given when it was killed: {named}"
+    );
     run(&mut hosts(site.0.path(), &output, &["--force"]));
     assert_eq!(hidden(&output), [""; 0]);
     assert_eq!(fs::read_dir(output.join("ipxe")).unwrap().count(), 3);
@@ -330,10 +346,19 @@ fn hosts_that_are_killed_at_any_moment_come_back() {
         let after = tree(&output);
         if after.keys().eq(before.keys()) && after != before {
             // It was done, and killed while it tidied up.
-            assert!(fs::read_to_string(output.join("ipxe/52-54-00-00-00-00.ipxe")).unwrap().starts_with("#!"));
+            assert!(
+                fs::read_to_string(output.join("ipxe/52-54-00-00-00-00.ipxe"))
+                    .unwrap()
+                    .starts_with("#!")
+            );
             continue;
         }
-        assert_eq!(after.len(), before.len(), "{} at moment {moment}", now.len());
+        assert_eq!(
+            after.len(),
+            before.len(),
+            "{} at moment {moment}",
+            now.len()
+        );
     }
     assert_eq!(hidden(&output), [""; 0]);
 }
@@ -353,7 +378,7 @@ fn a_preparation_that_is_killed_at_any_name_comes_back() {
     fs::create_dir(&later).unwrap();
     fs::write(later.join("day2-1-boot-image-skew.yaml"), "old").unwrap();
     let directory = site.path(name);
-    let before = (tree(&directory), tree(&later));
+    let before = tree(&directory);
     let prepare = || {
         let mut command = site.prepare(name);
         command
@@ -371,19 +396,19 @@ fn a_preparation_that_is_killed_at_any_name_comes_back() {
     let renames = at_each_rename(prepare, reset, |when| {
         // Says that it isn't prepared where nothing was begun.
         let _ = site.prepare(name).arg("--undo").output().unwrap();
-        assert_eq!(tree(&directory), before.0, "{when}");
+        assert_eq!(tree(&directory), before, "{when}");
         let later = fs::read_to_string(later.join("day2-1-boot-image-skew.yaml")).unwrap();
         assert_eq!(later, "old", "{when}");
     });
     // The record, four manifests, the file for day 2, and a journal in each directory.
     assert_eq!(renames, 8);
     run(&mut prepare());
-    assert_ne!(tree(&directory), before.0);
+    assert_ne!(tree(&directory), before);
     let day_two = fs::read_to_string(later.join("day2-1-boot-image-skew.yaml")).unwrap();
     assert!(day_two.contains("rhcosVersion"), "{day_two}");
     assert_eq!(names(&later).len(), 1);
     site.undo(name);
-    assert_eq!(tree(&directory), before.0);
+    assert_eq!(tree(&directory), before);
 }
 
 /// A preparation of one directory, at each of its names, and undone as the documentation tells.
@@ -450,7 +475,13 @@ impl Disk {
     fn new(path: &Path, bytes: u64) -> Self {
         let _ = fs::create_dir(path);
         run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={bytes},mode=1777"), "tmpfs"])
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={bytes},mode=1777"),
+                "tmpfs",
+            ])
             .arg(path));
         Self(path.to_owned())
     }
@@ -470,13 +501,20 @@ fn is_done(command: &mut Command, output: &Path, disk: &Disk) -> bool {
         return true;
     }
     let said = String::from_utf8_lossy(&stderr);
-    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    let errors: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
     let [error] = errors[..] else {
         panic!("{said}");
     };
     let start = format!("error: no space left in {}: ", output.display());
-    let rest = error.strip_prefix(&start).unwrap_or_else(|| panic!("{said}"));
-    let has_bytes = rest.split(' ').any(|word| ["B", "KiB", "MiB", "GiB"].contains(&word));
+    let rest = error
+        .strip_prefix(&start)
+        .unwrap_or_else(|| panic!("{said}"));
+    let has_bytes = rest
+        .split(' ')
+        .any(|word| ["B", "KiB", "MiB", "GiB"].contains(&word));
     assert!(has_bytes && rest.contains("free"), "{error}");
     assert!(said.contains("hint: make room there"), "{said}");
     assert_eq!(names(&disk.0), [""; 0], "{said}");
@@ -535,7 +573,12 @@ fn a_layer_fits_or_says_how_much_it_needs() {
             let disk = Disk::new(&workshop.path("small"), size);
             let mut layer = workshop.bake_as_nobody();
             layer
-                .args(["layer", &workshop.image("forgot"), "--driver", "megaraid_sas"])
+                .args([
+                    "layer",
+                    &workshop.image("forgot"),
+                    "--driver",
+                    "megaraid_sas",
+                ])
                 .args(["--repair", "-o"])
                 .arg(format!("{kind}:{}/os", disk.0.display()));
             match kind {

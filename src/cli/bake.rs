@@ -157,27 +157,30 @@ impl BakeArgs {
                 .and_then(|source| Plan::new(&source, &request, terminal))?;
             free(&plan.files)?;
             print_plan(&plan, &room, terminal)?;
+            warn_of_room(&room, plan.estimate.needed_bytes(), terminal);
             room.require(plan.estimate.least_bytes)?;
             return Ok(outcome(plan.drivers.iter().chain(&plan.mounts)));
         }
         let staging = Staging::new(&self.output, self.force)?;
         let room = staging.room().clone();
-        let free =
-            |names: &[String]| check_free(&self.output, names.iter().map(String::as_str), self.force);
+        let free = |names: &[String]| {
+            check_free(&self.output, names.iter().map(String::as_str), self.force)
+        };
         free(&request.known_files(None))?;
         let scratch = staging.directory().to_owned();
         let options = self.access.read_options(&scratch, self.target_imgref);
         let opened = Opened::new(&self.image, &options, &scratch)?;
         free(&request.known_files(Some(&opened.image)))?;
         let needed = request.estimate(&opened.image).needed_bytes();
-        if let Some(doubt) = room.doubt(needed) {
-            terminal.warn(&doubt);
-        }
+        let is_warned = warn_of_room(&room, needed, terminal);
         let source = opened
             .read(&options, terminal)
             .map_err(|error| room.explain(error, needed))?;
         let plan = Plan::new(&source, &request, terminal)?;
         let needed = plan.estimate.needed_bytes();
+        if !is_warned {
+            warn_of_room(&room, needed, terminal);
+        }
         let baked = plan
             .execute(&source, &request, staging, terminal)
             .map_err(|error| room.explain(error, needed))?;
@@ -229,11 +232,20 @@ fn print_plan(plan: &Plan, room: &Room, terminal: &Terminal) -> Result<()> {
     terminal.result(&value, &text)
 }
 
+/// Warns where it isn't certain that there is too little room; tells whether it did.
+fn warn_of_room(room: &Room, needed_bytes: u64, terminal: &Terminal) -> bool {
+    let doubt = room.doubt(needed_bytes);
+    if let Some(doubt) = &doubt {
+        terminal.warn(doubt);
+    }
+    doubt.is_some()
+}
+
 fn estimates(plan: &Plan) -> String {
     let mut table = Table::new(["FILE", "SIZE"]);
     for name in &plan.files {
         let mut known = plan.estimate.files.iter();
-        let bytes = known.find(|(known, _)| known == name).map(|(_, bytes)| *bytes);
+        let bytes = known.find(|file| file.name == *name).map(|file| file.bytes);
         let size = match bytes {
             None | Some(0) => "small".to_owned(),
             Some(bytes) => HumanBytes(bytes).to_string(),

@@ -22,8 +22,8 @@ use crate::media::{Glance, Medium, Opened, Soundness, live_root};
 use crate::openshift::directory::read_objects;
 use crate::openshift::reruns;
 use crate::ostree::ContainerReference;
-use crate::staging::Room;
 use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Parts, Presence, Rerun, Stage, System};
+use crate::staging::Room;
 use crate::sysroot;
 
 /// How much of a Containerfile is read: more than is taken, so that it is refused for its size.

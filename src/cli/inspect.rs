@@ -13,7 +13,8 @@ use super::image_args::ImageArgs;
 use super::terminal::Terminal;
 use crate::format::iso9660;
 use crate::kernel;
-use crate::media::{Installed, LiveRoot, Medium, Source, System};
+use crate::media::{Installed, LiveRoot, Medium, Opened, Source, System};
+use crate::staging::Room;
 
 /// Tell what an image or a medium is
 ///
@@ -40,7 +41,11 @@ impl InspectArgs {
                 .with_context(|| format!("{} is neither a medium nor an image", self.subject))?;
             let scratch = std::env::temp_dir();
             let options = self.access.read_options(&scratch, None);
-            image_facts(&Source::read(&reference, &options, &scratch, terminal)?)
+            let room = Room::of(&scratch);
+            let opened = Opened::new(&reference, &options, &scratch)?;
+            let needed = opened.read_bytes();
+            let source = opened.read(&options, terminal);
+            image_facts(&source.map_err(|error| room.explain(error, needed))?)
         };
         let mut text = String::new();
         render(&facts, "", &mut text);

@@ -5,6 +5,8 @@ mod commands;
 mod paths;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -393,9 +395,14 @@ fn staged<T: AsRef<[u8]>>(
     let staging = Staging::new(output, force)?;
     let (names, contents): (Vec<String>, Vec<T>) = files.into_iter().unzip();
     staging.check_free(names.iter().map(String::as_str))?;
+    let bytes = contents.iter().map(|content| content.as_ref().len() as u64);
+    let bytes = bytes.sum();
     for (name, content) in names.iter().zip(contents) {
-        let written = std::io::Write::write_all(&mut staging.create(name)?, content.as_ref());
-        written.with_context(|| format!("writing {name}"))?;
+        let write = |mut file: File| Ok(file.write_all(content.as_ref())?);
+        let written = staging.create(name).and_then(write);
+        written
+            .with_context(|| format!("writing {name}"))
+            .map_err(|error| staging.room().explain(error, bytes))?;
     }
     Ok(Staged { staging, names })
 }

@@ -25,8 +25,8 @@ const EXTRA_BYTES: u64 = 12 << 20;
 /// Room that a bake takes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Estimate {
-    /// Files that are written, and about how many bytes of the disk each takes.
-    pub files: Vec<(String, u64)>,
+    /// The media that are written; what describes them is small.
+    pub files: Vec<FileEstimate>,
     /// About what scratch files take until the bake is done.
     pub scratch_bytes: u64,
     /// What it takes at the least.
@@ -34,10 +34,19 @@ pub struct Estimate {
     pub least_bytes: u64,
 }
 
+/// Room that a file takes.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileEstimate {
+    /// Its name.
+    pub name: String,
+    /// About how many bytes of the disk it takes; holes take none.
+    pub bytes: u64,
+}
+
 impl Estimate {
     /// About what is needed while it runs: all of it is there when the last file gets its name.
     pub fn needed_bytes(&self) -> u64 {
-        let files = self.files.iter().map(|(_, bytes)| *bytes);
+        let files = self.files.iter().map(|file| file.bytes);
         files.sum::<u64>().saturating_add(self.scratch_bytes)
     }
 
@@ -69,20 +78,24 @@ impl Estimate {
             _ => 0,
         };
         let named = names.of(&request.formats);
-        let files: Vec<(String, u64)> = named
+        let files: Vec<FileEstimate> = named
             .into_iter()
-            .map(|(name, _)| {
-                let bytes = bytes_of(&name);
-                (name, bytes)
+            .map(|(name, _)| FileEstimate {
+                bytes: bytes_of(&name),
+                name,
             })
             .collect();
         // A live medium is made of the others' parts, which are written whether they are asked for or not.
-        let is_written = |name: &String| files.iter().any(|(known, _)| known == name);
+        let is_written = |name: &String| files.iter().any(|file| file.name == *name);
         let mut unasked = vec![&names.rootfs, &names.initrd];
         unasked.extend(has_iso.then_some(&names.iso));
         unasked.retain(|name| is_live && !is_written(name));
         // The minimal ISO that the full one can be made to.
-        let minimal = if has_iso { bytes_of(&names.minimal_iso) } else { 0 };
+        let minimal = if has_iso {
+            bytes_of(&names.minimal_iso)
+        } else {
+            0
+        };
         let scratch = unasked.into_iter().map(bytes_of).sum::<u64>() + minimal;
         let copies = u64::from(has_iso) + u64::from(wants(Format::Pxe));
         Self {

@@ -28,7 +28,7 @@ pub use bake::Baked;
 pub use compress::Archive;
 pub use compression::{Choice, live_root};
 pub use customize::Customization;
-pub use estimate::Estimate;
+pub use estimate::{Estimate, FileEstimate};
 pub use hosts::{HostFile, HostsPlan, HostsRequest, overlays};
 pub use installed::Installed;
 pub use iso::IGNITION_AREA_BYTES;

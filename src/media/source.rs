@@ -213,6 +213,11 @@ impl Opened {
         })
     }
 
+    /// About how many bytes of scratch [`Self::read`] takes.
+    pub fn read_bytes(&self) -> u64 {
+        contents_of(&self.image)
+    }
+
     /// About how many bytes of scratch [`Self::glance`] takes: half of an image is not kept.
     pub fn glance_bytes(&self) -> u64 {
         contents_of(&self.image) / 2

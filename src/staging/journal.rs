@@ -142,7 +142,8 @@ impl Part {
             steps: Vec::new(),
             times: time,
         };
-        fs::create_dir(scratch.join(OLD)).with_context(|| format!("writing to {}", part.shown()))?;
+        fs::create_dir(scratch.join(OLD))
+            .with_context(|| format!("writing to {}", part.shown()))?;
         for name in names {
             part.add_folders(name)?;
             part.add_step(name)?;
@@ -244,7 +245,10 @@ impl Part {
             let target = self.target(&step.name);
             target.parent().map(Path::to_owned)
         });
-        folders.chain(parents).chain([self.output().to_owned()]).collect()
+        folders
+            .chain(parents)
+            .chain([self.output().to_owned()])
+            .collect()
     }
 
     fn name(&self, index: usize, step: &Step, target: &Path) -> io::Result<()> {
@@ -386,7 +390,9 @@ impl Journal {
     }
 
     fn first(&self) -> &Path {
-        self.parts.first().map_or(Path::new("."), |part| &part.scratch)
+        self.parts
+            .first()
+            .map_or(Path::new("."), |part| &part.scratch)
     }
 
     /// Leaves everything as it was before, but for times of directories. What can't be taken back stays in
@@ -400,7 +406,9 @@ impl Journal {
         result?;
         // Before it is gone, so that it isn't gone while a name is not yet back on the disk.
         for part in &self.parts {
-            part.folders_of_steps().iter().for_each(|folder| sync_directory(folder));
+            part.folders_of_steps()
+                .iter()
+                .for_each(|folder| sync_directory(folder));
         }
         fs::remove_file(self.first().join(JOURNAL))
             .with_context(|| format!("writing to {}", self.first().display()))?;
@@ -520,7 +528,10 @@ fn read(scratch: &Path) -> Result<Option<Entry>> {
 
 fn no_journal(scratch: &Path) -> anyhow::Error {
     Failure::new(
-        format!("{} is not a journal of this program", scratch.join(JOURNAL).display()),
+        format!(
+            "{} is not a journal of this program",
+            scratch.join(JOURNAL).display()
+        ),
         format!(
             "see what is in {}, and remove that directory if you don't need it",
             scratch.display()

@@ -21,6 +21,7 @@ mod times;
 mod tests;
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -62,12 +63,18 @@ impl Staging {
     /// there. With `force`, files of the same names will be replaced.
     pub fn new(output: &Path, force: bool) -> Result<Self> {
         clear_leftovers(output)?;
-        let writing = || format!("writing to output directory {}", output.display());
-        let time = Times::of(output, [""]).with_context(writing)?;
         let room = Room::of(output);
-        let scratch = Scratch::new_in(output).with_context(writing)?;
-        let new = new_files(scratch.path());
-        fs::create_dir(&new).with_context(writing)?;
+        let make = || {
+            let time = Times::of(output, [""])?;
+            let scratch = Scratch::new_in(output)?;
+            let new = new_files(scratch.path());
+            fs::create_dir(&new)?;
+            Ok((time, scratch, new))
+        };
+        let made: io::Result<_> = make();
+        let (time, scratch, new) = made
+            .with_context(|| format!("writing to output directory {}", output.display()))
+            .map_err(|error| room.explain(error, 0))?;
         Ok(Self {
             output: output.to_owned(),
             new,
@@ -98,8 +105,7 @@ impl Staging {
         let path = self.path(name);
         let _not_while_abandoned = hold_signals();
         let directory = path.parent().unwrap_or(&path);
-        fs::create_dir_all(directory)
-            .with_context(|| format!("making {}", directory.display()))?;
+        fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
         OpenOptions::new()
             .read(true)
             .write(true)
@@ -227,7 +233,9 @@ fn check_name(output: &Path, name: &str, force: bool, replaces_directory: bool) 
     }
     let path = output.join(name);
     match fs::symlink_metadata(&path) {
-        Ok(old) if old.is_dir() && !replaces_directory => bail!("{} is a directory", path.display()),
+        Ok(old) if old.is_dir() && !replaces_directory => {
+            bail!("{} is a directory", path.display())
+        }
         Ok(_) if !force => Err(Failure::new(
             format!("{} exists", path.display()),
             "choose another output directory, or replace the files with --force",
@@ -242,8 +250,11 @@ pub fn check_writable(output: &Path) -> Result<()> {
     let there = output.ancestors().find(|path| path.exists());
     let there = there.filter(|path| !path.as_os_str().is_empty());
     let there = there.unwrap_or(Path::new("."));
-    rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
-        .with_context(|| format!("writing to output directory {}", output.display()))
+    rustix::fs::access(
+        there,
+        rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+    )
+    .with_context(|| format!("writing to output directory {}", output.display()))
 }
 
 impl Drop for Staging {

@@ -38,7 +38,10 @@ impl Room {
         let place = self.directory.display();
         let needed = HumanBytes(needed_bytes);
         match self.free_bytes {
-            Some(free) => format!("{place} needs about {needed} {what}; {} are free", HumanBytes(free)),
+            Some(free) => format!(
+                "{place} needs about {needed} {what}; {} are free",
+                HumanBytes(free)
+            ),
             None => format!("{place} needs about {needed} {what}"),
         }
     }

@@ -95,7 +95,15 @@ struct Scene(tempfile::TempDir);
 
 /// In this order: a file that is there, one in a folder, a symlink, a free name, folders that are missing, a
 /// whole directory in the place of another.
-const NAMES: [&str; 7] = ["a", "folder/b", "link", "free", "new/deep/c", "new/d", "whole"];
+const NAMES: [&str; 7] = [
+    "a",
+    "folder/b",
+    "link",
+    "free",
+    "new/deep/c",
+    "new/d",
+    "whole",
+];
 
 impl Scene {
     fn new() -> Self {
@@ -272,7 +280,9 @@ fn a_later_change_is_not_lost() {
     fs::write(scene.path().join("a"), "theirs").unwrap();
     let error = Staging::new(scene.path(), true).unwrap_err();
     assert!(
-        error.to_string().ends_with("/a has been changed since a run that wrote it was killed"),
+        error
+            .to_string()
+            .ends_with("/a has been changed since a run that wrote it was killed"),
         "{error}"
     );
     let read = |name: PathBuf| fs::read_to_string(name).unwrap();
@@ -357,7 +367,12 @@ fn what_a_living_program_has_stays() {
     assert!(path.exists());
 
     // What is called in another way, or is no directory, is nobody's.
-    for name in [".coreos-bake", ".coreos-bake-abc", ".coreos-bake-abcdefg", ".coreos-bake-abc-ef"] {
+    for name in [
+        ".coreos-bake",
+        ".coreos-bake-abc",
+        ".coreos-bake-abcdefg",
+        ".coreos-bake-abc-ef",
+    ] {
         fs::create_dir(out.path().join(name)).unwrap();
     }
     fs::write(out.path().join(".coreos-bake-abcdef"), "").unwrap();
@@ -427,7 +442,10 @@ fn a_journal_of_somebody_elses_making_is_refused() {
     for text in texts {
         fs::write(scratch.join("journal"), &text).unwrap();
         let error = clear_leftovers(&out).unwrap_err().to_string();
-        assert!(error.ends_with("journal is not a journal of this program"), "{error}");
+        assert!(
+            error.ends_with("journal is not a journal of this program"),
+            "{error}"
+        );
         fs::remove_file(scratch.join("journal")).unwrap();
         assert_eq!(seen(&out).len(), before.len(), "{text}");
     }

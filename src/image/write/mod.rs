@@ -100,9 +100,7 @@ impl Target {
     /// None of a registry.
     pub fn room(&self, image: &Image) -> Result<Option<(Room, u64)>> {
         Ok(match self {
-            Self::Layout { path, .. } => {
-                Some((Room::of(path), files::missing_bytes(path, image)?))
-            }
+            Self::Layout { path, .. } => Some((Room::of(path), files::missing_bytes(path, image)?)),
             Self::Archive { path, .. } => {
                 let layers = image.layers.iter();
                 let bytes = layers.map(|layer| layer.size_bytes).sum();

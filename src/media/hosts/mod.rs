@@ -141,11 +141,7 @@ impl HostsPlan {
     }
 
     /// Returns the ISO that was baked.
-    fn add_isos<'a>(
-        &mut self,
-        request: &HostsRequest,
-        record: &'a Record,
-    ) -> Result<&'a Artifact> {
+    fn add_isos<'a>(&mut self, request: &HostsRequest, record: &'a Record) -> Result<&'a Artifact> {
         let Some(baked) = record.file("iso") else {
             let sentence = format!("{} has no ISO", request.directory.display());
             return Err(Failure::new(sentence, "bake with `-f iso`").into());

@@ -16,7 +16,7 @@ use libcoreinst::io::{GlobMatcher, Initrd};
 use crate::failure::Failure;
 use crate::hosts::Host;
 use crate::media::customize::{Customization, utf8};
-use crate::staging::Scratch;
+use crate::staging::{Scratch, clear_leftovers};
 
 /// What makes an initramfs one of a live system (coreos-installer `src/live/mod.rs`).
 const STAMP: &str = "etc/coreos-live-initramfs";
@@ -76,6 +76,8 @@ impl Overlays {
         }
         let stub = stub.to_bytes().context("making an initramfs")?;
         let directory = std::env::temp_dir();
+        // That of others' output, if they have it there, is theirs to hear of.
+        let _ = clear_leftovers(&directory);
         let scratch = Scratch::new_in(&directory)
             .with_context(|| format!("making a scratch directory in {}", directory.display()))?;
         fs::write(scratch.path().join("stub"), &stub).context("writing a scratch file")?;

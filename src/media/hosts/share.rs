@@ -16,11 +16,7 @@ pub(super) fn can_share(original: &File, copy: &File) -> bool {
 }
 
 /// Fills `copy`, which is empty, with what is in `original`. Tells whether they share their blocks.
-pub(super) fn share(
-    original: &File,
-    copy: &mut File,
-    progress: &dyn Progress,
-) -> io::Result<bool> {
+pub(super) fn share(original: &File, copy: &mut File, progress: &dyn Progress) -> io::Result<bool> {
     if can_share(original, copy) {
         progress.advance(copy.metadata()?.len());
         return Ok(true);

@@ -19,9 +19,9 @@ use crate::format::iso9660;
 use crate::hosts::{Host, Inventory};
 use crate::ignition::content;
 use crate::media::customize::{Customization, utf8};
+use crate::progress::Silent;
 use crate::record::tests::sample_of;
 use crate::referee::have;
-use crate::progress::Silent;
 use crate::staging::Staging;
 use crate::tree::Content;
 

@@ -37,11 +37,8 @@ pub(super) fn stage(plan: &Plan) -> Result<Option<Staged>> {
     let times = times_of(&plan.directory)?;
     // What is replaced is known.
     let staging = Staging::new(&plan.directory, true)?;
-    stage_record(plan, &staging, &times)?;
-    for edit in &plan.edits {
-        write_new(plan, edit, &staging)
-            .with_context(|| format!("writing {}", plan.directory.join(&edit.path).display()))?;
-    }
+    let bytes = plan.edits.iter().map(|edit| edit.after.len() as u64).sum();
+    stage_all(plan, &staging, &times).map_err(|error| staging.room().explain(error, bytes))?;
     let edits = plan.edits.iter().map(|edit| edit.path.clone());
     let names = [RECORD_DIRECTORY.to_owned()].into_iter().chain(edits);
     Ok(Some(Staged {
@@ -72,6 +69,15 @@ fn missing_folders(plan: &Plan) -> Vec<&'static str> {
     };
     let folders = [Folder::Manifests, Folder::Openshift].map(Folder::as_str);
     folders.into_iter().filter(is_needed).collect()
+}
+
+fn stage_all(plan: &Plan, staging: &Staging, times: &Times) -> Result<()> {
+    stage_record(plan, staging, times)?;
+    for edit in &plan.edits {
+        write_new(plan, edit, staging)
+            .with_context(|| format!("writing {}", plan.directory.join(&edit.path).display()))?;
+    }
+    Ok(())
 }
 
 fn stage_record(plan: &Plan, staging: &Staging, times: &Times) -> Result<()> {

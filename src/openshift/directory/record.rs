@@ -76,7 +76,9 @@ impl Undone {
     fn of(directory: &Path, taken: TakenBack) -> Self {
         let root = directory.canonicalize().unwrap_or_default();
         let told = |paths: Vec<PathBuf>| {
-            let inside = paths.iter().filter_map(|path| path.strip_prefix(&root).ok());
+            let inside = paths
+                .iter()
+                .filter_map(|path| path.strip_prefix(&root).ok());
             let inside = inside.filter(|path| !path.starts_with(RECORD_DIRECTORY));
             let mut names: Vec<String> = inside.map(|path| path.display().to_string()).collect();
             names.sort();
