@@ -158,7 +158,7 @@ impl BakeArgs {
             free(&plan.files)?;
             print_plan(&plan, &room, terminal)?;
             warn_of_room(&room, plan.estimate.needed_bytes(), terminal);
-            room.require(plan.estimate.least_bytes)?;
+            room.require(plan.estimate.least_bytes, plan.estimate.needed_bytes())?;
             return Ok(outcome(plan.drivers.iter().chain(&plan.mounts)));
         }
         let staging = Staging::new(&self.output, self.force)?;

@@ -86,6 +86,9 @@ impl HostsArgs {
             pxe_url: self.url.filter(|_| pxe),
             force: self.force,
         };
+        let hosts = &request.inventory.hosts;
+        let record = Record::read(&request.directory)?;
+        let outcome = self.baked.check_hosts(&record, hosts, terminal)?;
         let room = Room::of(&output);
         let staging = match self.dry_run {
             true => {
@@ -94,9 +97,6 @@ impl HostsArgs {
             }
             false => Some(Staging::new(&output, self.force)?),
         };
-        let hosts = &request.inventory.hosts;
-        let record = Record::read(&request.directory)?;
-        let outcome = self.baked.check_hosts(&record, hosts, terminal)?;
         let plan = HostsPlan::new(&request, &output)?;
         let installing = || hosts.iter().filter(|host| host.disk.is_some());
         let erased = installing().count();

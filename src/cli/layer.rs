@@ -94,7 +94,7 @@ impl LayerArgs {
         let opened = Opened::new(&self.image, &options, &scratch)?;
         let place = self.output.room(&opened.image)?;
         if let Some((room, needed)) = &place {
-            room.require(*needed)?;
+            room.require(*needed, *needed)?;
         }
         let unpacked = opened.glance_bytes();
         if let Some(doubt) = scratch_room.doubt(unpacked) {

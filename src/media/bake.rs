@@ -63,7 +63,10 @@ impl Plan {
         progress: &dyn Progress,
     ) -> Result<Baked> {
         staging.check_free(self.files.iter().map(String::as_str))?;
-        staging.room().require(self.estimate.least_bytes)?;
+        let estimate = &self.estimate;
+        staging
+            .room()
+            .require(estimate.least_bytes, estimate.needed_bytes())?;
         let bake = Bake {
             plan: &self,
             source,

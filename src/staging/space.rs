@@ -57,10 +57,10 @@ impl Room {
         ))
     }
 
-    /// Refuses to begin with what takes `needed_bytes` at the least.
-    pub fn require(&self, needed_bytes: u64) -> Result<(), Failure> {
+    /// Refuses to begin with what takes `least_bytes` for certain, and about `needed_bytes`.
+    pub fn require(&self, least_bytes: u64, needed_bytes: u64) -> Result<(), Failure> {
         match self.free_bytes {
-            Some(free) if free < needed_bytes => Err(self.failure(needed_bytes)),
+            Some(free) if free < least_bytes => Err(self.failure(needed_bytes)),
             _ => Ok(()),
         }
     }

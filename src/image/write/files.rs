@@ -36,7 +36,7 @@ pub(super) fn write(
     blobs.retain(|part| !has(old.as_ref(), &part.blob));
     let total = blobs.iter().map(|part| part.blob.size_bytes).sum();
     let room = staging.room().clone();
-    room.require(total)?;
+    room.require(total, total)?;
     progress.begin("writing the image", total);
     store(parts, blobs, &index, old.is_none(), staging, progress)
         .map_err(|error| room.explain(error, total))

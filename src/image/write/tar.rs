@@ -26,7 +26,7 @@ pub(super) fn write(
     let room = staging.room().clone();
     let blobs = parts.blobs();
     let total = blobs.iter().map(|part| part.blob.size_bytes).sum();
-    room.require(total)?;
+    room.require(total, total)?;
     store(parts, path, tag, staging, progress).map_err(|error| room.explain(error, total))
 }
 

@@ -228,7 +228,8 @@ impl HostsPlan {
 
     fn write(mut self, staging: Staging, progress: &dyn Progress) -> Result<Vec<HostFile>> {
         if !self.shares(&staging)? {
-            staging.room().require(self.needed_bytes())?;
+            let bytes = self.needed_bytes();
+            staging.room().require(bytes, bytes)?;
         }
         progress.begin("writing media of hosts", self.needed_bytes());
         for (file, content) in self.files.iter_mut().zip(&self.contents) {

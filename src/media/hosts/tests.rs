@@ -610,7 +610,7 @@ fn a_shared_copy_is_a_copy() {
     let original = File::open(path("original")).unwrap();
     for name in ["one", "two"] {
         let mut copy = File::create(path(name)).unwrap();
-        share(&original, &mut copy).unwrap();
+        share(&original, &mut copy, &Silent).unwrap();
         assert!(fs::read(path(name)).unwrap() == content);
     }
     fs::write(path("one"), "changed").unwrap();
