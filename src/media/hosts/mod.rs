@@ -124,9 +124,6 @@ impl HostsPlan {
         }
         let names = plan.files.iter().map(|file| file.name.as_str());
         check_free(output, names, request.force)?;
-        if let Some(iso) = iso {
-            plan.iso = Some(BakedIso::open(&directory.join(&iso.name))?);
-        }
         if let Some(tree) = &tree {
             let [_, (initramfs, _), _] = tree.payload();
             plan.overlays = Some(Overlays::for_initramfs(&directory.join(initramfs))?);
@@ -146,6 +143,7 @@ impl HostsPlan {
             let sentence = format!("{} has no ISO", request.directory.display());
             return Err(Failure::new(sentence, "bake with `-f iso`").into());
         };
+        self.iso = Some(BakedIso::open(&request.directory.join(&baked.name))?);
         for host in &request.inventory.hosts {
             let file = tree::file(&format!("{}.iso", host.name), Some(&host.name), "iso");
             self.add(file, Content::Iso(Box::new(host.clone())));
