@@ -150,10 +150,10 @@ impl BakeArgs {
             let options = self.access.read_options(&scratch, self.target_imgref);
             let opened = Opened::new(&self.image, &options, &scratch)?;
             free(&request.known_files(Some(&opened.image)))?;
-            let estimate = request.estimate(&opened.image);
+            let unpacked = opened.read_bytes();
             let plan = opened
                 .read(&options, terminal)
-                .map_err(|error| scratch_room.explain(error, estimate.scratch_bytes))
+                .map_err(|error| scratch_room.explain(error, unpacked))
                 .and_then(|source| Plan::new(&source, &request, terminal))?;
             free(&plan.files)?;
             print_plan(&plan, &room, terminal)?;
