@@ -44,6 +44,8 @@ pub struct Plan {
     pub(super) state: State,
     pub(super) edits: Vec<Edit>,
     notes: Vec<Note>,
+    /// What a diff shows of the edits.
+    added: diff::Added,
     /// A hash by which preparations are told apart.
     pub(super) settings: String,
     is_done: bool,
@@ -57,6 +59,12 @@ impl Plan {
             state: directory.state,
             edits: Vec::new(),
             notes: Vec::new(),
+            added: diff::Added::of(
+                objects
+                    .fragments
+                    .values()
+                    .chain(objects.manifests.iter().map(diff::config_of)),
+            ),
             settings: settings(objects),
             is_done: false,
         };
@@ -103,7 +111,8 @@ impl Plan {
 
     /// The edits as a unified diff.
     pub fn diff(&self) -> String {
-        self.edits.iter().map(diff::unified).collect()
+        let edits = self.edits.iter();
+        edits.map(|edit| diff::unified(edit, &self.added)).collect()
     }
 
     /// Makes all edits, or none of them.
