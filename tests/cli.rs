@@ -267,7 +267,7 @@ fn a_containerfile_is_read_as_the_cluster_would_build_it() {
     let forgot = &right[..right.find("RUN").unwrap()];
     let (code, said) = check("forgot", forgot, &[]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("/forgot:3: error: "), "{said}");
+    assert!(said.contains("/forgot:3: error:"), "{said}");
     assert!(said.contains("(dracut-missing)"), "{said}");
 
     let (code, said) = check("forgot", forgot, &["--format", "json"]);

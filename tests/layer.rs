@@ -298,7 +298,7 @@ fn real_dracut_takes_what_the_layer_names_to_it() {
     );
     let conf = "usr/lib/dracut/dracut.conf.d/90-megaraid_sas.conf";
     let containerfile = said["containerfile"].as_str().unwrap();
-    let command = format!("echo 'add_drivers+=\" megaraid_sas \"' > /{conf}");
+    let command = format!("echo 'add_drivers+=\" megaraid_sas \"' \\\n    > /{conf}");
     assert!(containerfile.contains(&command), "{containerfile}");
     let tree = read(&target).imported.tree;
     let text = tree.file(conf).expect("the layer has it");

@@ -12,7 +12,7 @@ use super::Outcome;
 use super::cache_args::CacheArgs;
 use super::driver_names::each_once;
 use super::image_args::ImageArgs;
-use super::report::{presence_table, proofs, shown};
+use super::report::{presences, proofs, shown};
 use super::size::size;
 use super::table::Table;
 use super::terminal::Terminal;
@@ -23,6 +23,7 @@ use crate::media::{
     Archive, Baked, Choice, Customization, Format, IGNITION_AREA_BYTES, Plan, Request, Source,
 };
 use crate::ostree::ContainerReference;
+use crate::paragraph::hanging;
 use crate::stages::Presence;
 use crate::staging::Staging;
 
@@ -177,30 +178,37 @@ fn ignition_area(text: &str) -> Result<u64> {
 fn print_plan(plan: &Plan, terminal: &Terminal) -> Result<()> {
     let mut value = serde_json::to_value(plan)?;
     value["schema"] = json!("coreos-bake/plan/v1");
-    let mut text = format!(
-        "kernel      {}\nvolume id   {}\nlive root   {} of files, {} in blocks of {}\nlive kargs  {}\norigin      {}\n\n",
-        plan.kernel,
-        plan.volume_id,
+    let columns = terminal.columns();
+    let mut text = String::new();
+    let root = format!(
+        "{} of files, {} in blocks of {}",
         HumanBytes(plan.content_bytes),
         plan.compressor,
         HumanBytes(u64::from(plan.block_size)),
-        plan.live_kargs,
-        plan.origin,
     );
-    text += "would write\n";
+    for (name, value) in [
+        ("kernel", &plan.kernel),
+        ("volume id", &plan.volume_id),
+        ("live root", &root),
+        ("live kargs", &plan.live_kargs),
+        ("origin", &plan.origin.to_string()),
+    ] {
+        text += &hanging(&format!("{name:<10}  "), value, columns);
+    }
+    text += "\nwould write\n";
     for file in &plan.files {
         text += &format!("  {file}\n");
     }
-    text += &presences(&plan.drivers, &plan.mounts, terminal);
+    text += &blocks(&plan.drivers, &plan.mounts, terminal);
     terminal.result(&value, &text)
 }
 
 /// The drivers, and what a root can't be mounted for, if there is any of that.
-fn presences(drivers: &[Presence], mounts: &[Presence], terminal: &Terminal) -> String {
+fn blocks(drivers: &[Presence], mounts: &[Presence], terminal: &Terminal) -> String {
     let rows = shown(drivers, mounts);
     match rows.is_empty() {
         true => String::new(),
-        false => format!("\n{}", presence_table(&rows, terminal)),
+        false => format!("\n{}", presences(&rows, terminal)),
     }
 }
 
@@ -214,18 +222,19 @@ fn summary(
     for artifact in &baked.record.files {
         table.row([artifact.name.clone(), HumanBytes(artifact.size).to_string()]);
     }
-    let mut text = table.render();
+    let columns = terminal.columns();
+    let mut text = table.render(columns);
     let is_judged = |stage| {
         let mut proofs = baked.record.stages.iter();
         proofs.any(|proof| proof.stage == stage && proof.judged)
     };
     let drivers = baked.drivers.iter().filter(|p| is_judged(p.stage));
     let drivers: Vec<Presence> = drivers.cloned().collect();
-    text += &presences(&drivers, &baked.mounts, terminal);
+    text += &blocks(&drivers, &baked.mounts, terminal);
     text += "\n";
-    text += &proofs(&baked.record);
-    text += &format!(
-        "\nbaked into {} in {:.1} s{}\n",
+    text += &proofs(&baked.record, columns);
+    let end = format!(
+        "baked into {} in {:.1} s{}",
         output.display(),
         began.elapsed().as_secs_f64(),
         match baked.remembered {
@@ -233,5 +242,6 @@ fn summary(
             (found, asked) => format!("; {found} of {asked} blocks of the root were in the cache"),
         },
     );
+    text += &format!("\n{}", hanging("", &end, columns));
     terminal.result(&serde_json::to_value(&baked.record)?, &text)
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::consumers::{self, ConsumerArgs};
 use super::driver_names::each_once;
 use super::image_args::ImageArgs;
-use super::report::{Whole, explanation, junit, presence_table, shown};
+use super::report::{Whole, explanation, junit, presences, shown};
 use super::terminal::Terminal;
 use super::{Outcome, read_up_to};
 use crate::containerfile::{self, Remark, Severity, Wanted};
@@ -22,6 +22,7 @@ use crate::media::{Glance, Medium, Soundness, live_root};
 use crate::openshift::directory::read_objects;
 use crate::openshift::reruns;
 use crate::ostree::ContainerReference;
+use crate::paragraph::{Paragraph, hanging};
 use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Parts, Presence, Rerun, Stage, System};
 use crate::sysroot;
 
@@ -234,30 +235,31 @@ impl CheckArgs {
             "for": verdicts,
         });
         let mut parts = Vec::new();
-        if let Some(release) = release {
-            let mut text = format!("kernel {release}\n");
-            let rows = shown(drivers, mounts);
-            if !rows.is_empty() {
-                text += &format!("\n{}", presence_table(&rows, terminal));
-            }
-            parts.push(text);
-        }
+        parts.extend(release.map(|release| format!("kernel {release}\n")));
+        let mut rows = shown(drivers, mounts);
+        // What is explained below is not told here as well.
+        rows.retain(|row| !self.explain.contains(&row.stage));
+        parts.extend(Some(presences(&rows, terminal)).filter(|rows| !rows.is_empty()));
         let mut rest = String::new();
+        let mut tell = |first: &str, text: &str| rest += &hanging(first, text, terminal.columns());
         for fault in faults {
             let subject = self.subject.as_deref().unwrap_or_default();
-            rest += &format!("{} {subject}: {fault}\n", terminal.bad("✗"));
+            tell(
+                &format!("{} ", terminal.bad("✗")),
+                &format!("{subject}: {fault}"),
+            );
         }
         if !open.is_empty() {
             let names: Vec<&str> = open.iter().map(|stage| stage.name()).collect();
-            rest += &format!("open, so not known to be right: {}\n", names.join(", "));
+            tell("open, so not known to be right: ", &names.join(", "));
         }
-        rest.extend(notes.iter().map(|note| format!("note: {note}\n")));
-        rest.extend(hint.map(|hint| format!("hint: {hint}\n")));
+        notes.iter().for_each(|note| tell("note: ", note));
+        hint.iter().for_each(|hint| tell("hint: ", hint));
         parts.extend(Some(rest).filter(|rest| !rest.is_empty()));
         parts.extend(lint.map(|lint| lint.text(terminal)));
         parts.extend(consumers::text(&verdicts, terminal));
         let explained = self.explain.iter();
-        parts.extend(explained.map(|stage| explanation(*stage, &all)));
+        parts.extend(explained.map(|stage| explanation(*stage, &all, terminal)));
         terminal.result(&value, &parts.join("\n"))?;
         Ok(match fails {
             true => Outcome::Failed,
@@ -528,8 +530,9 @@ impl Lint {
         self.remarks.iter().all(|r| r.severity != Severity::Error)
     }
 
-    /// A line for each remark, as compilers print them.
+    /// A paragraph for each remark, which begins as those of compilers do.
     fn text(&self, terminal: &Terminal) -> String {
+        let columns = terminal.columns();
         let path = self.path.display();
         let mut text = String::new();
         for remark in &self.remarks {
@@ -542,18 +545,25 @@ impl Lint {
                 .line
                 .map_or_else(String::new, |line| format!(":{line}"));
             let Remark { message, rule, .. } = remark;
-            text += &format!("{path}{line}: {severity}: {message} ({rule})\n");
+            let paragraph = Paragraph {
+                first: &format!("{path}{line}: {severity}: "),
+                rest: "    ",
+                columns,
+            };
+            text += &paragraph.of(&format!("{message} ({rule})"));
             if let Some(hint) = &remark.hint {
-                text += &format!("  hint: {hint}\n");
+                text += &hanging("  hint: ", hint, columns);
             }
         }
         let warnings = self.sentences(Severity::Warning).len();
         if self.is_harmless() && warnings == 0 {
-            let good = terminal.good("✓");
-            text += &format!("{good} {path}: nothing keeps the cluster from building it\n");
+            let first = format!("{} ", terminal.good("✓"));
+            let sentence = format!("{path}: nothing keeps the cluster from building it");
+            text += &hanging(&first, &sentence, columns);
         } else if self.is_harmless() {
-            let doubtful = terminal.doubtful("!");
-            text += &format!("{doubtful} {path}: whether it does what it should is not sure\n");
+            let first = format!("{} ", terminal.doubtful("!"));
+            let sentence = format!("{path}: whether it does what it should is not sure");
+            text += &hanging(&first, &sentence, columns);
         }
         text
     }

@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::hosts::Inventory;
 use crate::kernel::some_of;
 use crate::media::{HostFile, HostsPlan, HostsRequest};
+use crate::paragraph::hanging;
 use crate::progress::Progress;
 use crate::record::Record;
 use crate::staging::Staging;
@@ -110,11 +111,12 @@ impl HostsArgs {
             true => "would be written to",
             false => "written to",
         };
+        let columns = terminal.columns();
+        let end = format!("{} files {verb} {}", files.len(), output.display());
         let text = format!(
-            "{}\n{} files {verb} {}\n",
-            table(&files),
-            files.len(),
-            output.display()
+            "{}\n{}",
+            table(&files).render(columns),
+            hanging("", &end, columns)
         );
         terminal.result(&value, &text)?;
         if !without.is_empty() {
@@ -143,7 +145,7 @@ impl HostsArgs {
     }
 }
 
-fn table(files: &[HostFile]) -> String {
+fn table(files: &[HostFile]) -> Table {
     let mut table = Table::new(["HOST", "FILE", "WHAT"]);
     for file in files {
         let what = match file.shares_blocks {
@@ -153,5 +155,5 @@ fn table(files: &[HostFile]) -> String {
         let host = file.host.as_deref().unwrap_or("all");
         table.row([host.to_owned(), file.name.clone(), what]);
     }
-    table.render()
+    table
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::HumanBytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Outcome;
 use super::image_args::ImageArgs;
+use super::sheet::sheet;
 use super::terminal::Terminal;
 use crate::format::iso9660;
 use crate::kernel;
@@ -42,9 +42,7 @@ impl InspectArgs {
             let options = self.access.read_options(&scratch, None);
             image_facts(&Source::read(&reference, &options, &scratch, terminal)?)
         };
-        let mut text = String::new();
-        render(&facts, "", &mut text);
-        terminal.result(&facts, &text)?;
+        terminal.result(&facts, &sheet(&facts, terminal.columns()))?;
         Ok(Outcome::Done)
     }
 }
@@ -162,54 +160,4 @@ fn root_facts(root: &LiveRoot) -> Result<Value> {
         "image-bytes": facts.bytes_used,
         "extended-attributes": facts.has_xattrs,
     }))
-}
-
-/// Key and value a line, nested ones indented; byte counts are shown for people.
-fn render(value: &Value, indent: &str, text: &mut String) {
-    let Value::Object(fields) = value else {
-        return;
-    };
-    let wide = fields.keys().map(String::len).max().unwrap_or(0);
-    for (key, value) in fields.iter().filter(|(key, _)| *key != "schema") {
-        let deeper = format!("{indent}  ");
-        match value {
-            Value::Object(_) => {
-                text.push_str(&format!("{indent}{key}\n"));
-                render(value, &deeper, text);
-            }
-            Value::Array(items) if items.iter().any(Value::is_object) => {
-                text.push_str(&format!("{indent}{key} ({})\n", items.len()));
-                for item in items {
-                    text.push_str(&format!("{deeper}{}\n", one_line(item)));
-                }
-            }
-            Value::Number(number) if key.ends_with("bytes") => {
-                let bytes = number.as_u64().unwrap_or(0);
-                text.push_str(&format!("{indent}{key:wide$}  {}\n", HumanBytes(bytes)));
-            }
-            other => text.push_str(&format!("{indent}{key:wide$}  {}\n", plain(other))),
-        }
-    }
-}
-
-fn one_line(item: &Value) -> String {
-    match item {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(key, value)| match value.as_u64() {
-                Some(bytes) if key == "size" => HumanBytes(bytes).to_string(),
-                _ => plain(value),
-            })
-            .collect::<Vec<_>>()
-            .join("  "),
-        other => plain(other),
-    }
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.replace('\n', "\\n"),
-        Value::Null => "none".to_owned(),
-        other => other.to_string(),
-    }
 }

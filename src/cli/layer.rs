@@ -1,5 +1,6 @@
 //! `coreos-bake layer`: put drivers into an image, or repair what keeps them from loading.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,13 +10,14 @@ use serde_json::json;
 
 use super::driver_names::each_once;
 use super::image_args::ImageArgs;
-use super::report::presence_table;
+use super::report::presences;
 use super::terminal::Terminal;
 use super::{Outcome, read_up_to};
 use crate::image::{self, ImageRef, Target};
 use crate::kernel::{DriverName, FILE_MAX_BYTES};
 use crate::layer::{self, Added, Layer, Request};
 use crate::media::Glance;
+use crate::paragraph::{Paragraph, hanging};
 use crate::progress::Progress;
 
 /// Put drivers into an image with one more layer
@@ -124,22 +126,25 @@ impl LayerArgs {
                 "layer": { "digest": derived.layer.digest, "size": derived.layer.blob.len() },
             })),
         });
-        let mut text = summary(&layer, terminal);
-        match &stored {
-            Some((name, derived)) => {
-                text += &format!(
-                    "\nlayer   {} ({})\ndigest  {}\nstored  {name}\n",
-                    derived.layer.digest,
-                    HumanBytes(derived.layer.blob.len()),
-                    derived.digest,
-                );
-                text += "\nA Containerfile that would have done the same:\n\n";
-                text += &containerfile;
+        let mut text = match layer.is_empty() {
+            true => format!(
+                "nothing to do: the drivers are in initramfs and root already\n\n{}",
+                presences(&layer.after, terminal)
+            ),
+            false => summary(&layer, terminal),
+        };
+        if let Some((name, derived)) = &stored {
+            let size = HumanBytes(derived.layer.blob.len());
+            text += "\n";
+            for (label, value) in [
+                ("layer   ", format!("{} ({size})", derived.layer.digest)),
+                ("digest  ", derived.digest.to_string()),
+                ("stored  ", name.clone()),
+            ] {
+                text += &hanging(label, &value, terminal.columns());
             }
-            None if layer.is_empty() => {
-                text += "\nnothing to do: the drivers are in initramfs and root already\n"
-            }
-            None => {}
+            text += "\nA Containerfile that would have done the same:\n\n";
+            text += &containerfile;
         }
         terminal.result(&value, &text)?;
         Ok(Outcome::Done)
@@ -235,20 +240,50 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn summary(layer: &Layer, terminal: &Terminal) -> String {
-    let mut text = String::from("before\n\n");
-    text += &presence_table(&layer.before, terminal);
-    text += "\nwith the new layer\n\n";
-    text += &presence_table(&layer.after, terminal);
-    let initramfs = layer
-        .initramfs
-        .iter()
-        .map(|path| format!("  initramfs: {path}\n"));
-    let files = layer.files.keys().map(|path| format!("  {path}\n"));
-    let removed = layer
-        .removed
-        .iter()
-        .map(|path| format!("  {path} (removed)\n"));
-    text += "\nchanges\n";
-    text.extend(files.chain(removed).chain(initramfs));
+    let columns = terminal.columns();
+    let mut text = format!("before\n\n{}", presences(&layer.before, terminal));
+    text += &format!(
+        "\nwith the new layer\n\n{}",
+        presences(&layer.after, terminal)
+    );
+    for (head, paths) in [
+        ("files", layer.files.keys().map(String::as_str).collect()),
+        ("removed", strs(&layer.removed)),
+        ("in the initramfs", strs(&layer.initramfs)),
+    ] {
+        text += &by_directory(head, paths, columns);
+    }
+    text
+}
+
+fn strs<'a, T: AsRef<str> + 'a>(texts: impl IntoIterator<Item = &'a T>) -> Vec<&'a str> {
+    texts.into_iter().map(AsRef::as_ref).collect()
+}
+
+/// Paths below a head; those of a directory with several are named in one paragraph.
+fn by_directory(head: &str, paths: Vec<&str>, columns: usize) -> String {
+    let mut directories: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for path in &paths {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        directories.entry(directory).or_default().push(name);
+    }
+    let mut text = match paths.is_empty() {
+        true => String::new(),
+        false => format!("\n{head}\n"),
+    };
+    for (directory, names) in directories {
+        text += &match (directory, &names[..]) {
+            ("", names) => hanging("  ", &names.join(", "), columns),
+            (_, [name]) => hanging("  ", &format!("{directory}/{name}"), columns),
+            (_, names) => {
+                let paragraph = Paragraph {
+                    first: "  ",
+                    rest: "    ",
+                    columns,
+                };
+                paragraph.of(&format!("{directory}/: {}", names.join(", ")))
+            }
+        };
+    }
     text
 }

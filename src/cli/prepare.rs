@@ -24,6 +24,7 @@ use crate::openshift::{
     BootImages, DayTwo, Derivation, Driver, FIRMWARE_MAX_BYTES, Firmware, Media, Note, Objects,
     PushSecret, PushSpec, Release, Request, RequestError, Role, Seed, objects,
 };
+use crate::paragraph::{hanging, width};
 use crate::record::Record;
 use crate::staging::Staging;
 use paths::PathArgs;
@@ -160,7 +161,7 @@ impl PrepareArgs {
             }
         }
         let value = self.value(&directory, &plan, &objects);
-        let text = self.text(&directory, &plan, &objects);
+        let text = self.text(&directory, &plan, &objects, terminal.columns());
         terminal.result(&value, &text)?;
         Ok(outcome)
     }
@@ -183,12 +184,13 @@ impl PrepareArgs {
             .map(|(what, path)| format!("{what:8} {path}\n"))
             .collect();
         let place = self.directory.display();
-        text += &match undone.consumed {
+        let end = match undone.consumed {
             true => format!(
-                "the record is removed; what openshift-install has consumed in {place} is not restored\n"
+                "the record is removed; what openshift-install has consumed in {place} is not restored"
             ),
-            false => format!("{place} is as it was\n"),
+            false => format!("{place} is as it was"),
         };
+        text += &hanging("", &end, terminal.columns());
         terminal.result(&value, &text)?;
         Ok(Outcome::Done)
     }
@@ -314,7 +316,13 @@ impl PrepareArgs {
         })
     }
 
-    fn text(&self, directory: &Directory, plan: &Plan, objects: &Objects) -> String {
+    fn text(
+        &self,
+        directory: &Directory,
+        plan: &Plan,
+        objects: &Objects,
+        columns: usize,
+    ) -> String {
         let mut text = String::new();
         if self.dry_run {
             text += &plan.diff();
@@ -327,10 +335,10 @@ impl PrepareArgs {
                     edit.after.len().to_string(),
                 ]);
             }
-            text += &table.render();
+            text += &table.render(columns);
         }
         for note in objects.notes.iter().chain(plan.notes()) {
-            text += &told(note);
+            text += &told(note, columns);
         }
         let place = self.directory.display();
         let files = match plan.edits().len() {
@@ -339,15 +347,20 @@ impl PrepareArgs {
         };
         let stage = directory.state().about();
         text += "\n";
-        text += &match (plan.is_done(), self.dry_run, plan.edits().len()) {
-            (true, ..) => format!("{place} is prepared already\n"),
-            (_, _, 0) => format!("{place} ({stage}) needs nothing\n"),
-            (_, true, _) => format!("{files} of {place} ({stage}) would change\n"),
-            (_, false, _) => format!("{files} of {place} ({stage}) changed; --undo restores\n"),
-        };
-        text += &self.day_two_text(objects);
+        let mut tell = |sentence: &str| text += &hanging("", sentence, columns);
+        tell(&match (plan.is_done(), self.dry_run, plan.edits().len()) {
+            (true, ..) => format!("{place} is prepared already"),
+            (_, _, 0) => format!("{place} ({stage}) needs nothing"),
+            (_, true, _) => format!("{files} of {place} ({stage}) would change"),
+            (_, false, _) => format!("{files} of {place} ({stage}) changed; --undo restores"),
+        });
+        tell(&self.day_two_text(objects));
         if let Some(next) = next_step(directory) {
-            text += &format!("next: {next}\n");
+            // In one piece, to be pasted.
+            text += &match width("next: ") + width(&next) > columns {
+                true => format!("next:\n    {next}\n"),
+                false => format!("next: {next}\n"),
+            };
         }
         text
     }
@@ -359,14 +372,14 @@ impl PrepareArgs {
         let Some(output) = &self.output else {
             return match objects.day_two.is_empty() {
                 true => String::new(),
-                false => "the files named day2-… are written with --output\n".to_owned(),
+                false => "the files named day2-… are written with --output".to_owned(),
             };
         };
         let output = output.display();
         match (objects.day_two.is_empty(), self.dry_run) {
-            (true, _) => format!("there are no files for day 2, so {output} is not written\n"),
-            (false, true) => format!("the files named day2-… would go to {output}\n"),
-            (false, false) => format!("the files named day2-… are in {output}\n"),
+            (true, _) => format!("there are no files for day 2, so {output} is not written"),
+            (false, true) => format!("the files named day2-… would go to {output}"),
+            (false, false) => format!("the files named day2-… are in {output}"),
         }
     }
 }
@@ -415,13 +428,10 @@ fn action(edit: &Edit) -> &'static str {
     }
 }
 
-fn told(note: &Note) -> String {
+fn told(note: &Note, columns: usize) -> String {
     let commands = note.commands.iter().map(|c| format!("    {c}\n"));
-    format!(
-        "\nnote: {}\n{}",
-        note.sentence,
-        commands.collect::<String>()
-    )
+    let sentence = hanging("note: ", &note.sentence, columns);
+    format!("\n{sentence}{}", commands.collect::<String>())
 }
 
 fn next_step(directory: &Directory) -> Option<String> {

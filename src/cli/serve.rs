@@ -131,6 +131,7 @@ impl ServeArgs {
             }
         });
         let watch = Watch::new(terminal);
+        let _keys = watch.without_keys();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()

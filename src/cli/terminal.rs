@@ -10,6 +10,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
+use super::screen::columns;
 use crate::progress::Progress;
 
 /// Options of every command
@@ -60,6 +61,7 @@ struct Phase {
 pub(super) struct Terminal {
     json: bool,
     quiet: bool,
+    verbose: bool,
     bars: bool,
     color_out: bool,
     color_err: bool,
@@ -87,6 +89,7 @@ impl Terminal {
         Self {
             json: args.format == Format::Json,
             quiet: args.quiet,
+            verbose: args.verbose > 0,
             bars: !args.no_progress && !args.quiet && io::stderr().is_terminal(),
             color_out: color(io::stdout().is_terminal()),
             color_err: color(io::stderr().is_terminal()),
@@ -110,6 +113,16 @@ impl Terminal {
     /// Whether nothing but errors is wanted.
     pub(super) fn is_quiet(&self) -> bool {
         self.quiet
+    }
+
+    /// Whether more than usual is wanted.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// Columns that lines of results have at most.
+    pub(super) fn columns(&self) -> usize {
+        columns(io::stdout())
     }
 
     /// Whether results are for machines.

@@ -156,7 +156,8 @@ impl Server {
             .clone()
             .unwrap_or_else(|| format!("{scheme}://{address}"));
         let title = directory.title.clone();
-        let board = Arc::new(Board::new(title, &hosts, options.repeat, events));
+        let board = Board::new(title, url.clone(), &hosts, options.repeat, events);
+        let board = Arc::new(board);
         let shared = Shared {
             directory,
             hosts,
@@ -244,7 +245,10 @@ impl Server {
         let broken = places - room.available_permits();
         let _ = stop.send(Stop::Now);
         let _ = room.acquire_many(all).await;
-        bail!("stopped with {broken} connections still open");
+        match broken {
+            1 => bail!("stopped with 1 connection still open"),
+            _ => bail!("stopped with {broken} connections still open"),
+        }
     }
 }
 

@@ -67,7 +67,7 @@ fn a_second_signal_breaks_them_off() {
     running.signal();
     running.signal();
     let error = running.ended().unwrap_err().to_string();
-    assert_eq!(error, "stopped with 1 connections still open");
+    assert_eq!(error, "stopped with 1 connection still open");
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.len() < content.len());
 }
