@@ -125,8 +125,8 @@ impl Plan {
         if request.formats.iter().any(|format| format.is_live()) {
             let arguments = std::slice::from_ref(&live_kargs);
             let root = Root::Live {
-                iso: request.formats.contains(&Format::Iso)
-                    || request.formats.contains(&Format::MinimalIso),
+                // A minimal ISO is not mounted.
+                iso: request.formats.contains(&Format::Iso),
                 compression: Some(compressor.name()),
             };
             let parts = Parts { arguments, ..parts };
@@ -153,6 +153,22 @@ impl Plan {
         }
 
         check_zipl(&request.formats, &facts.architecture, progress)?;
+        if source.origin_is_local() {
+            // A bootstrap machine whose image is in a registry needs OpenShift in it.
+            let is_base = system.is_openshift()?
+                && matches!(stages::has_openshift(parts.root), Ok(Some(false)));
+            progress.warn(&format!(
+                "installed nodes will have {} for their image, a name that other machines don't know, \
+                 until something gives them another; if the image will be in a registry, bake with {}\
+                 --target-imgref ostree-unverified-registry:NAME@{}",
+                source.origin,
+                match is_base && !request.nodes_only {
+                    true => "--nodes-only and ",
+                    false => "",
+                },
+                source.image.manifest_digest
+            ));
+        }
 
         let prefix = request.prefix.clone().unwrap_or_else(|| facts.prefix());
         if prefix.is_empty() || prefix.contains('/') || prefix.starts_with('.') {

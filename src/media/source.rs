@@ -155,6 +155,12 @@ impl Source {
         })
     }
 
+    /// Whether installed nodes would take an image on the machine that bakes for their own: nobody said what
+    /// the origin shall be, and the image is in no registry.
+    pub fn origin_is_local(&self) -> bool {
+        self.origin.registry_name().is_none() && self.origin == origin_of(&self.image)
+    }
+
     /// When the image was made, as its configuration says it: RFC 3339.
     pub fn created_text(&self) -> String {
         const UNKNOWN: &str = "1970-01-01T00:00:00Z";
@@ -246,16 +252,16 @@ fn origin_of(image: &Image) -> ContainerReference {
 }
 
 /// An image in a file: where it was on this machine says nothing to the installed one, and must
-/// not show in the media.
+/// not show in the media. What is left is its name, which is no path of any machine.
 fn local(transport: Transport, path: &Path, select: &Select) -> ContainerReference {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     ContainerReference {
         signature: Signature::Unverified,
         transport,
         name: match select {
-            Select::Only => format!("/{name}"),
-            Select::Tag(tag) => format!("/{name}:{tag}"),
-            Select::Digest(digest) => format!("/{name}@{digest}"),
+            Select::Only => name.into_owned(),
+            Select::Tag(tag) => format!("{name}:{tag}"),
+            Select::Digest(digest) => format!("{name}@{digest}"),
         },
     }
 }
