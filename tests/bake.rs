@@ -752,5 +752,10 @@ fn xorriso_and_unsquashfs_agree_with_inspect() {
         .filter(|line| line.contains("squashfs-root"))
         .count();
     assert_eq!(facts["root"]["names"].as_u64().unwrap() as usize, count);
-    assert_eq!(inspect(&output)["root"], facts["root"], "ISO and PXE set");
+    // Of a directory, all media are told.
+    let all = inspect(&output);
+    let all = all["media"].as_array().unwrap();
+    let kinds: Vec<_> = all.iter().map(|medium| &medium["kind"]).collect();
+    assert_eq!(kinds, ["iso", "pxe"]);
+    assert_eq!(all[1]["root"], facts["root"], "ISO and PXE set");
 }

@@ -21,7 +21,9 @@ mod hardware;
 mod later;
 mod mounts;
 mod pivot;
+mod rootless;
 mod rpmdb;
+mod several;
 mod verdict;
 
 use anyhow::{Context, Result};
@@ -33,6 +35,8 @@ pub use bootstrap::has_openshift;
 pub use hardware::{Needed, booting_devices, needed};
 pub use later::{Rerun, keep, left_out, repair_kept};
 pub use mounts::{mounts, repair_mounts};
+pub use rootless::check_rootless;
+pub use several::worst_of;
 pub use verdict::{Judged, Mark, Verdict};
 
 use crate::kernel::{self, Boot, Files, Finding, Initramfs, Lookup};

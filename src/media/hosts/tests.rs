@@ -533,12 +533,12 @@ fn bake_directories_that_are_not_what_they_say() {
     fs::write(bake.path("media/bake.json"), "{}").unwrap();
     assert_eq!(
         bake.refusal(&request),
-        "media/bake.json is no record of a bake: it has no schema"
+        "media/bake.json is not the record of a bake: it has no schema"
     );
     fs::remove_file(bake.path("media/bake.json")).unwrap();
     assert_eq!(
         bake.refusal(&request),
-        "media is no bake directory: it has no bake.json"
+        "media is not a bake directory: it has no bake.json"
     );
 }
 
