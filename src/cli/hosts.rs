@@ -69,6 +69,21 @@ enum Medium {
 
 impl HostsArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
+        let (directory, inventory) = (&self.directory, &self.inventory);
+        if directory.is_file() && inventory.is_dir() {
+            return Err(Failure::new(
+                format!(
+                    "{} is a directory, and an inventory is a file",
+                    inventory.display()
+                ),
+                format!(
+                    "the directory comes first: coreos-bake hosts {} {}",
+                    inventory.display(),
+                    directory.display()
+                ),
+            )
+            .into());
+        }
         let pxe = self.media.contains(&Medium::Pxe);
         if pxe && self.url.is_none() {
             return Err(Failure::new(

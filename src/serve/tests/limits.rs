@@ -187,7 +187,7 @@ fn what_cannot_be_served_is_said() {
     fs::remove_file(bake.path().join("bake.json")).unwrap();
     let refusal = Bake::refusal(bake.options());
     assert!(
-        refusal.ends_with("is no bake directory: it has no bake.json"),
+        refusal.ends_with("is not a bake directory: it has no bake.json"),
         "{refusal}"
     );
     let mut options = bake.options();
