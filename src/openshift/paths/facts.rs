@@ -126,7 +126,17 @@ impl RecipeError {
     /// What can be done about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { what, option, .. } => Some(format!("name {what} with {option}")),
+            Self::Missing { option, .. } => Some(
+                match *option {
+                    "--bake" => "give the directory that bake has written with --bake DIR",
+                    "--url" => "say it with --url, as in --url http://192.168.1.5:8080",
+                    "--disk" => {
+                        "say it with --disk, as in --disk /dev/disk/by-id/wwn-0x5000c500a1b2c3d4"
+                    }
+                    other => return Some(format!("give {other}")),
+                }
+                .to_owned(),
+            ),
             Self::NotBaked { medium, .. } => Some(format!("bake it with -f {medium}")),
             Self::NotThere { path, .. } => Some(
                 match path {

@@ -43,6 +43,7 @@ use serde::{Serialize, Serializer};
 
 use draft::Draft;
 pub use facts::{BakedFile, Facts, RecipeError};
+pub(crate) use text::{place, word};
 
 /// A way to install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,7 +8,7 @@ use super::{Recipe, When};
 const COLUMNS: usize = 80;
 
 /// A word as a POSIX shell reads it back.
-pub(super) fn word(text: &str) -> String {
+pub(crate) fn word(text: &str) -> String {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     match !text.is_empty() && text.chars().all(is_safe) {
         true => text.to_owned(),
@@ -23,7 +23,7 @@ pub(super) fn command<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> Stri
 }
 
 /// A path as an argument that is no option, whatever it begins with.
-pub(super) fn place(path: &str) -> String {
+pub(crate) fn place(path: &str) -> String {
     match path.starts_with('-') {
         true => format!("./{path}"),
         false => path.to_owned(),
