@@ -1,6 +1,6 @@
 //! `coreos-bake bake`: write media from an image.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -22,8 +22,9 @@ use crate::kernel::DriverName;
 use crate::media::{
     Archive, Baked, Choice, Customization, Format, IGNITION_AREA_BYTES, Plan, Request, Source,
 };
+use crate::openshift::paths::{place, word};
 use crate::ostree::ContainerReference;
-use crate::stages::Presence;
+use crate::stages::{Presence, System};
 use crate::staging::Staging;
 
 /// Write media that boot from an image
@@ -152,7 +153,8 @@ impl BakeArgs {
         let source = Source::read(&self.image, &options, &scratch, terminal)?;
         let plan = Plan::new(&source, &request, terminal)?;
         let baked = plan.execute(&source, &request, staging, terminal)?;
-        summary(&baked, &self.output, began, terminal)?;
+        let next = next_step(&source, &baked, &self.output)?;
+        summary(&baked, &self.output, &next, began, terminal)?;
         Ok(outcome(baked.drivers.iter().chain(&baked.mounts)))
     }
 }
@@ -206,7 +208,8 @@ fn presences(drivers: &[Presence], mounts: &[Presence], terminal: &Terminal) -> 
 
 fn summary(
     baked: &Baked,
-    output: &std::path::Path,
+    output: &Path,
+    next: &str,
     began: Instant,
     terminal: &Terminal,
 ) -> Result<()> {
@@ -233,5 +236,26 @@ fn summary(
             (found, asked) => format!("; {found} of {asked} blocks of the root were in the cache"),
         },
     );
+    text += next;
     terminal.result(&serde_json::to_value(&baked.record)?, &text)
+}
+
+/// What to do with the media: those of a cluster go to `prepare`, and others are ready.
+fn next_step(source: &Source, baked: &Baked, output: &Path) -> Result<String> {
+    let system = System {
+        root: &source.imported.tree,
+        release: &source.facts.kernel.release,
+        origin: None,
+    };
+    let output = word(&place(&output.display().to_string()));
+    Ok(if system.is_openshift()? {
+        format!(
+            "next: coreos-bake prepare DIR --release RELEASE --bake {output} --path PATH\n      \
+             DIR is openshift-install's, PATH how you install: upi-iso, upi-pxe, ipi, ...\n"
+        )
+    } else if baked.record.network_boot().is_ok() {
+        format!("next: boot them; coreos-bake serve {output} offers them to the network\n")
+    } else {
+        String::new()
+    })
 }

@@ -96,7 +96,7 @@ impl Bake<'_> {
         }
         let phase = match wanted || qemu.is_some() {
             true => "writing disk images",
-            false => "composing disk images",
+            false => "composing what the live system installs",
         };
         self.progress.begin(phase, images * self.plan.content_bytes);
         let disks = thread::scope(|scope| {
