@@ -20,7 +20,7 @@ pub struct Customization {
     /// Options that ISO and PXE share
     #[command(flatten)]
     pub common: CommonCustomizeConfig,
-    /// Kernel argument for each live boot
+    /// Kernel argument for each live boot, such as console=ttyS0,115200n8
     #[arg(long, value_name = "KARG")]
     pub live_karg_append: Vec<String>,
     /// Kernel argument that live boots shall not have

@@ -418,7 +418,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What live systems leave dark: they are without the image's `console=`, as published ISOs are (osbuild
+    /// What ISOs leave dark: they are without the image's `console=`, as published ones are (osbuild
     /// `stages/org.osbuild.coreos.live-artifacts.mono`@a08736b).
     pub(super) fn serial_warning(&mut self) {
         if !self
@@ -428,8 +428,8 @@ impl<'a> Draft<'a> {
             .any(|karg| karg.starts_with("console="))
         {
             self.warn(
-                "The live system shows nothing on a serial port: say --live-karg-append console=ttyS0,115200n8 \
-                 for that.",
+                "The live system shows nothing on a serial port unless console= is among its arguments: say \
+                 --live-karg-append console=ttyS0,115200n8 for that.",
             );
         }
     }
