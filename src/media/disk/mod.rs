@@ -303,6 +303,14 @@ fn root_options(size_bytes: u64, sector_size: u32) -> xfs::Options {
     }
 }
 
+/// What the partitions beside the root file system take, on the architecture where that is least: no disk is
+/// as small.
+pub fn least_disk_bytes() -> u64 {
+    let others = ["x86_64", "aarch64", "ppc64le", "s390x"]
+        .map(|architecture| Disk::new(architecture, 0, false).map_or(u64::MAX, |disk| disk.bytes));
+    others.into_iter().min().unwrap_or(u64::MAX)
+}
+
 /// A disk of exactly `bytes`, whose root takes what the other partitions leave.
 fn fixed_disk(architecture: &str, bytes: u64, wanted: u64, discoverable: bool) -> Result<Disk> {
     let others = Disk::new(architecture, 0, discoverable)?.bytes;
