@@ -151,11 +151,13 @@ impl FromStr for Release {
 
     fn from_str(text: &str) -> Result<Self, ReleaseError> {
         let malformed = || ReleaseError::Malformed(text.to_owned());
+        // As tags of repositories have it.
+        let number_only = text.strip_prefix('v').unwrap_or(text);
         // A candidate has the rules of what it will become: 4.20.0-rc.1, 4.20.0-0.nightly-….
-        let plain = match text.split_once('-') {
+        let plain = match number_only.split_once('-') {
             Some((plain, build)) if !build.is_empty() && plain.matches('.').count() == 2 => plain,
             Some(_) => return Err(malformed()),
-            None => text,
+            None => number_only,
         };
         let numbers = plain
             .split('.')
