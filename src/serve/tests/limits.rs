@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use super::super::{Event, dnsmasq_lines};
+use super::super::{Event, Network, dnsmasq_lines};
 use super::{Bake, KERNEL, ROOTFS, Running, noise, soon, status};
 
 /// Enough that it can't hide in the kernel's buffers.
@@ -169,7 +169,7 @@ fn what_cannot_be_served_is_said() {
 
     let mut options = bake.options();
     options.url = Some("http://h/${x}".to_owned());
-    assert!(Bake::refusal(options).contains("is no URL such as"));
+    assert!(Bake::refusal(options).contains("not all boot loaders take"));
 
     fs::write(bake.path().join(KERNEL), "short").unwrap();
     let refusal = Bake::refusal(bake.options());
@@ -196,15 +196,52 @@ fn what_cannot_be_served_is_said() {
 }
 
 #[test]
-fn dnsmasq_takes_its_lines() {
-    let lines = dnsmasq_lines("http://192.168.1.5:8080/", "192.168.1.0", "/srv/tftp");
-    assert!(
-        lines.contains("\"coreos-bake\",http://192.168.1.5:8080/boot.ipxe\n"),
-        "{lines}"
-    );
-    if !crate::referee::have("dnsmasq") {
-        return;
+fn networks_are_named_as_dnsmasq_takes_them() {
+    for (text, range) in [
+        ("192.168.1.0", "192.168.1.0,proxy"),
+        ("192.168.1.0/24", "192.168.1.0,proxy,255.255.255.0"),
+        ("192.168.1.5/23", "192.168.0.0,proxy,255.255.254.0"),
+        ("10.0.0.0/8", "10.0.0.0,proxy,255.0.0.0"),
+        ("192.168.1.4/30", "192.168.1.4,proxy,255.255.255.252"),
+    ] {
+        let network: Network = text.parse().expect(text);
+        assert_eq!(network.to_string(), range);
     }
+    for text in [
+        "",
+        "eth0",
+        "192.168.1.0/",
+        "192.168.1.0/0",
+        "192.168.1.0/31",
+        "192.168.1/24",
+        "fd00::/64",
+    ] {
+        assert!(text.parse::<Network>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn dnsmasq_takes_its_lines() {
+    for network in ["192.168.1.0", "192.168.1.7/24", "10.0.0.0/8"] {
+        let network = network.parse().unwrap();
+        let lines = dnsmasq_lines("http://192.168.1.5:8080/", &network, "/srv/tftp");
+        assert!(
+            lines.contains("\"coreos-bake\",http://192.168.1.5:8080/boot.ipxe\n"),
+            "{lines}"
+        );
+        if !crate::referee::have("dnsmasq") {
+            return;
+        }
+        assert!(dnsmasq_takes(&lines), "{lines}");
+        // What people also write there.
+        for other in ["192.168.1.0/24,proxy", "eth0,proxy"] {
+            let wrong = lines.replace(&network.to_string(), other);
+            assert!(!dnsmasq_takes(&wrong), "{wrong}");
+        }
+    }
+}
+
+fn dnsmasq_takes(lines: &str) -> bool {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), lines).unwrap();
     let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap());
@@ -214,5 +251,5 @@ fn dnsmasq_takes_its_lines() {
         .env("PATH", path)
         .output()
         .unwrap();
-    assert!(tested.status.success(), "{tested:?}");
+    tested.status.success()
 }
