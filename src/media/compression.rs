@@ -27,6 +27,11 @@ pub enum Choice {
     Exactly(Compressor),
 }
 
+impl Choice {
+    /// What can be said without a level.
+    pub const NAMES: [&'static str; 5] = ["image", "fast", "zstd", "gzip", "xz"];
+}
+
 impl FromStr for Choice {
     type Err = anyhow::Error;
 

@@ -5,14 +5,14 @@ use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::compress::Archive;
 use super::compression::{self, Choice};
 use super::customize::Customization;
 use super::iso;
-use super::names::{CHECKSUMS, Format, Names, STREAM};
+use super::names::{CHECKSUMS, Format, Names, STREAM, check_prefix};
 use super::proof;
 use super::source::Source;
 use crate::cache::Cache;
@@ -31,6 +31,8 @@ use crate::sysroot;
 pub struct Request {
     /// Media to write.
     pub formats: BTreeSet<Format>,
+    /// Besides those, every medium that can be made of the image.
+    pub all_formats: bool,
     /// Drivers that have to be there.
     pub drivers: Vec<String>,
     /// Bake even if one is missing.
@@ -61,6 +63,7 @@ pub struct Request {
 
 /// Everything decided: which files, from what, how.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Plan {
     /// Head of every file name.
     pub prefix: String,
@@ -103,6 +106,7 @@ impl Plan {
     /// Decides everything, and refuses what can't come out right.
     pub fn new(source: &Source, request: &Request, progress: &dyn Progress) -> Result<Self> {
         let facts = &source.facts;
+        let formats = formats(request, &facts.architecture, progress)?;
         let parts = Parts {
             initrd: &facts.kernel.initramfs,
             root: &source.imported.tree,
@@ -122,17 +126,16 @@ impl Plan {
         let (compressor, block_size) = compression::choose(request.compression, &facts.image)?;
         let live_kargs = pxe_kargs(source, &request.customization)?;
         let mut mounts = Vec::new();
-        if request.formats.iter().any(|format| format.is_live()) {
+        if formats.iter().any(|format| format.is_live()) {
             let arguments = std::slice::from_ref(&live_kargs);
             let root = Root::Live {
-                iso: request.formats.contains(&Format::Iso)
-                    || request.formats.contains(&Format::MinimalIso),
+                iso: formats.contains(&Format::Iso) || formats.contains(&Format::MinimalIso),
                 compression: Some(compressor.name()),
             };
             let parts = Parts { arguments, ..parts };
             mounts.extend(stages::mounts(&parts, &initramfs, root)?);
         }
-        if request.formats.iter().any(|format| !format.is_live()) {
+        if formats.iter().any(|format| !format.is_live()) {
             let composefs = sysroot::mounts_composefs(&initramfs)?;
             mounts.extend(stages::mounts(
                 &parts,
@@ -144,30 +147,18 @@ impl Plan {
             refuse_missing(&drivers, "the image")?;
             refuse_unmountable(&mounts, "the image")?;
         }
-        if request.formats.contains(&Format::MinimalIso) && request.rootfs_url.is_none() {
-            return Err(Failure::new(
-                "a minimal ISO has to know where its root file system is",
-                "give the URL of the file that is written beside it with --rootfs-url",
-            )
-            .into());
-        }
-
-        check_zipl(&request.formats, &facts.architecture, progress)?;
-
         let prefix = request.prefix.clone().unwrap_or_else(|| facts.prefix());
-        if prefix.is_empty() || prefix.contains('/') || prefix.starts_with('.') {
-            bail!("{prefix:?} can't be the head of file names");
-        }
+        check_prefix(&prefix)?;
         let names = Names::new(&prefix, &facts.architecture, request.archive);
         let files = names
-            .of(&request.formats)
+            .of(&formats)
             .into_iter()
             .map(|(name, _)| name)
             .chain([CHECKSUMS, STREAM, record::NAME].map(str::to_owned))
             .collect();
         Ok(Self {
             prefix,
-            formats: request.formats.clone(),
+            formats,
             kernel: facts.kernel.release.clone(),
             volume_id: iso::volume_id(facts),
             compressor,
@@ -199,32 +190,56 @@ fn pxe_kargs(source: &Source, customization: &Customization) -> Result<String> {
     customization.edit_kargs(&kargs.join(" "))
 }
 
-/// On s390x the firmware starts a disk by a map of the kernel's blocks, which zipl writes and we don't.
-/// coreos-installer runs zipl on whatever it has installed (`src/install.rs`, 0.27.0), so live media and
-/// what they install don't need one.
-fn check_zipl(
-    formats: &BTreeSet<Format>,
+/// The media to write. Of everything, what can't be made is left out; what was named is refused then.
+fn formats(
+    request: &Request,
     architecture: &str,
     progress: &dyn Progress,
-) -> Result<()> {
-    if architecture != "s390x" {
-        return Ok(());
+) -> Result<BTreeSet<Format>> {
+    let mut formats = BTreeSet::new();
+    for (name, format) in Format::ALL {
+        let is_named = request.formats.contains(&format);
+        if !is_named && !request.all_formats {
+            continue;
+        }
+        match hindrance(format, request, architecture) {
+            None => drop(formats.insert(format)),
+            Some(failure) if is_named => return Err(failure.into()),
+            Some(failure) => {
+                progress.warn(&format!(
+                    "{name} is left out: {failure}; {}",
+                    failure.hint()
+                ));
+            }
+        }
     }
-    if formats.contains(&Format::Qcow2) {
-        return Err(Failure::new(
-            "a qcow2 disk for s390x would not boot: zipl has to write a boot map onto it, on that \
-             architecture",
-            "bake -f iso, pxe or metal, and let coreos-installer install the machine: it runs zipl",
-        )
-        .into());
-    }
-    if formats.iter().any(|format| !format.is_live()) {
+    if architecture == "s390x" && formats.iter().any(|format| !format.is_live()) {
         progress.warn(
             "the raw disks for s390x have no boot map: they boot only where coreos-installer writes \
              them, which runs zipl afterwards, and not from a plain copy",
         );
     }
-    Ok(())
+    Ok(formats)
+}
+
+/// Why a medium can't be made.
+///
+/// On s390x the firmware starts a disk by a map of the kernel's blocks, which zipl writes and we don't.
+/// coreos-installer runs zipl on whatever it has installed (`src/install.rs`, 0.27.0), so live media and
+/// what they install don't need one.
+fn hindrance(format: Format, request: &Request, architecture: &str) -> Option<Failure> {
+    match format {
+        Format::MinimalIso if request.rootfs_url.is_none() => Some(Failure::new(
+            "a minimal ISO has to know where its root file system is",
+            "give the URL of the file that is written beside it with --rootfs-url",
+        )),
+        Format::Qcow2 if architecture == "s390x" => Some(Failure::new(
+            "a qcow2 disk for s390x would not boot: zipl has to write a boot map onto it, on that \
+             architecture",
+            "bake -f iso, pxe or metal, and let coreos-installer install the machine: it runs zipl",
+        )),
+        _ => None,
+    }
 }
 
 /// An error that names every driver and stage where it is missing, or says why no bootstrap machine
