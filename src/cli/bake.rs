@@ -5,24 +5,29 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::Outcome;
 use super::cache_args::CacheArgs;
+use super::completion::Images;
 use super::driver_names::each_once;
 use super::image_args::ImageArgs;
 use super::report::{presence_table, proofs, shown};
 use super::size::size;
 use super::table::Table;
 use super::terminal::Terminal;
+use super::values::{checked_rootfs_url, named};
 use crate::format::qcow2;
 use crate::image::ImageRef;
 use crate::kernel::DriverName;
 use crate::media::{
     Archive, Baked, Choice, Customization, Format, IGNITION_AREA_BYTES, Plan, Request, Source,
+    Wanted, check_prefix, least_disk_bytes,
 };
 use crate::ostree::ContainerReference;
+use crate::progress::Progress;
 use crate::stages::Presence;
 use crate::staging::Staging;
 
@@ -37,26 +42,34 @@ pub(super) struct BakeArgs {
     ///
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker://NAME[:TAG|@DIGEST],
     /// containers-storage:NAME
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", add = ArgValueCompleter::new(Images::SOURCE))]
     image: ImageRef,
     /// Directory to write to; made if missing
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Media to write
+    /// Media to write: iso, minimal-iso, pxe, metal, metal4k, qcow2, or all
     ///
     /// iso, minimal-iso, pxe: boot a live system, which can install itself
-    /// without a network. metal, metal4k: raw disks with sectors of 512 and 4096
-    /// bytes. qcow2: a disk for QEMU.
+    /// without a network. metal (or raw), metal4k: raw disks with sectors of 512 and
+    /// 4096 bytes. qcow2: a disk for QEMU. all: what can be made of this image; a
+    /// minimal ISO only with --rootfs-url.
     #[arg(
         short = 'f',
         long = "media",
         value_name = "LIST",
         value_delimiter = ',',
-        default_value = "iso,pxe"
+        default_value = "iso,pxe",
+        value_parser = named::<Wanted>(Wanted::names()),
+        hide_possible_values = true
     )]
-    media: Vec<Format>,
+    media: Vec<Wanted>,
     /// Kernel modules that must be there at every stage of the media
-    #[arg(long = "driver", value_name = "LIST", value_delimiter = ',')]
+    #[arg(
+        long = "driver",
+        value_name = "LIST",
+        value_delimiter = ',',
+        env = "COREOS_BAKE_DRIVER"
+    )]
     drivers: Vec<DriverName>,
     /// Bake even if a driver is missing, and exit with 3
     #[arg(long)]
@@ -68,20 +81,38 @@ pub(super) struct BakeArgs {
     #[arg(long, value_name = "REF")]
     target_imgref: Option<ContainerReference>,
     /// Live root: image, fast, zstd[:N], gzip[:N], xz
-    #[arg(long, value_name = "HOW", default_value = "image")]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "image",
+        value_parser = named::<Choice>(Choice::NAMES),
+        hide_possible_values = true
+    )]
     compression: Choice,
     /// Metal images: none, gzip, xz, zstd
-    #[arg(long, value_name = "HOW", default_value = "none")]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "none",
+        value_parser = named::<Archive>(Archive::ALL.map(Archive::name)),
+        hide_possible_values = true
+    )]
     compress: Archive,
     /// Clusters of qcow2 images: none, zlib, zstd
-    #[arg(long, value_name = "HOW", default_value = "none")]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "none",
+        value_parser = named::<qcow2::Compression>(qcow2::Compression::ALL.map(|(name, _)| name)),
+        hide_possible_values = true
+    )]
     qcow2_compression: qcow2::Compression,
     /// Length of disk images, such as 16G or 4096M
     ///
     /// Without it, metal images have two fifths to spare, and the qcow2 image is
     /// as long as the OS image says. The first boot grows the root file system
     /// to the disk it finds.
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = disk_size)]
     disk_size: Option<u64>,
     /// Room for Ignition configs and network settings in the ISO
     ///
@@ -90,7 +121,7 @@ pub(super) struct BakeArgs {
     #[arg(long, value_name = "SIZE", value_parser = ignition_area, default_value = "256K")]
     ignition_area: u64,
     /// Head of file names instead of OS name and version
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = prefix)]
     prefix: Option<String>,
     /// Where PXE clients fetch the root file system
     #[arg(long, value_name = "URL")]
@@ -112,16 +143,28 @@ pub(super) struct BakeArgs {
 impl BakeArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         let began = Instant::now();
-        if self
-            .rootfs_url
-            .as_deref()
-            .is_some_and(|url| url.contains(char::is_whitespace))
-        {
-            bail!("--rootfs-url becomes a kernel argument and can't have spaces");
+        if let Some(url) = &self.rootfs_url {
+            checked_rootfs_url(url)?;
+        }
+        let drivers = each_once(&self.drivers)?;
+        let has_iso = self.media.iter().any(|wanted| {
+            matches!(
+                wanted,
+                Wanted::All | Wanted::One(Format::Iso | Format::MinimalIso)
+            )
+        });
+        let area = Some(self.ignition_area).filter(|_| has_iso);
+        for sentence in self.customization.check(area)? {
+            terminal.warn(&sentence);
         }
         let request = Request {
-            formats: self.media.iter().copied().collect(),
-            drivers: each_once(&self.drivers)?,
+            formats: self
+                .media
+                .iter()
+                .filter_map(|wanted| wanted.one())
+                .collect(),
+            all_formats: self.media.contains(&Wanted::All),
+            drivers,
             allow_missing_driver: self.allow_missing_driver,
             nodes_only: self.nodes_only,
             compression: self.compression,
@@ -163,6 +206,23 @@ fn outcome<'a>(mut found: impl Iterator<Item = &'a Presence>) -> Outcome {
         true => Outcome::Doubtful,
         false => Outcome::Done,
     }
+}
+
+/// Length of a disk, in bytes. How much the image needs is seen when it is read.
+fn disk_size(text: &str) -> Result<u64> {
+    let (bytes, least) = (size(text)?, least_disk_bytes());
+    if bytes <= least {
+        let mib = least >> 20;
+        bail!(
+            "a disk of {bytes} bytes is too small: {mib} MiB go to other partitions than the root"
+        );
+    }
+    Ok(bytes)
+}
+
+fn prefix(text: &str) -> Result<String> {
+    check_prefix(text)?;
+    Ok(text.to_owned())
 }
 
 /// Room in the ISO, in bytes.

@@ -6,9 +6,12 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 use serde_json::json;
 
+use super::completion::{Images, file_behind_at};
 use super::consumers::{self, ConsumerArgs};
 use super::driver_names::each_once;
 use super::image_args::ImageArgs;
@@ -43,13 +46,18 @@ const DEVICES_READ_BYTES: u64 = 32 << 20;
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// Image or medium to look into
-    #[arg(value_name = "IMAGE|MEDIUM", required_unless_present = "containerfile")]
+    #[arg(
+        value_name = "IMAGE|MEDIUM",
+        required_unless_present = "containerfile",
+        add = ArgValueCompleter::new(Images::SUBJECT)
+    )]
     subject: Option<String>,
     /// Kernel modules to look for
     #[arg(
         long = "driver",
         value_name = "LIST",
         value_delimiter = ',',
+        env = "COREOS_BAKE_DRIVER",
         required_unless_present_any = ["containerfile", "devices", "consumers"]
     )]
     drivers: Vec<DriverName>,
@@ -60,7 +68,12 @@ pub(super) struct CheckArgs {
     /// target machine: of those, storage and network count. Vendor and device find
     /// drivers that name both; those of a whole class (AHCI, NVMe) take a modalias
     /// or a line of lspci -nn.
-    #[arg(long = "device", value_name = "DEVICE", requires = "subject")]
+    #[arg(
+        long = "device",
+        value_name = "DEVICE",
+        requires = "subject",
+        add = ArgValueCompleter::new(file_behind_at)
+    )]
     devices: Vec<Devices>,
     /// Containerfile of the pool that the node will be in
     #[arg(long, value_name = "FILE")]
@@ -69,7 +82,12 @@ pub(super) struct CheckArgs {
     ///
     /// If it is not the one that boots, it is looked into as well: nodes pivot to
     /// it on their first boot in the cluster.
-    #[arg(long, value_name = "IMAGE", requires = "subject")]
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        requires = "subject",
+        add = ArgValueCompleter::new(Images::SOURCE)
+    )]
     os_image: Option<ImageRef>,
     /// Manifests of the pool that the node will be in
     ///
@@ -79,7 +97,11 @@ pub(super) struct CheckArgs {
     #[arg(long = "manifest", value_name = "FILE|DIR", requires = "subject")]
     manifests: Vec<PathBuf>,
     /// Tell what a stage is, and the facts behind its verdicts
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    #[arg(
+        long,
+        value_name = "STAGE",
+        value_parser = PossibleValuesParser::new(Stage::ALL.map(Stage::name)).try_map(|name| stage(&name))
+    )]
     explain: Vec<Stage>,
     /// Write the verdicts as a JUnit report
     #[arg(long, value_name = "FILE")]

@@ -10,6 +10,7 @@ use super::Outcome;
 use super::baked::BakedArgs;
 use super::table::Table;
 use super::terminal::Terminal;
+use super::values::checked_url;
 use crate::failure::Failure;
 use crate::hosts::Inventory;
 use crate::kernel::some_of;
@@ -33,7 +34,7 @@ pub(super) struct HostsArgs {
     /// Inventory of machines: .yaml or .csv
     #[arg(value_name = "FILE")]
     inventory: PathBuf,
-    /// What to make
+    /// What to make: iso, pxe, or all
     ///
     /// iso: NAME.iso for each machine. pxe: one tree for web and TFTP servers, with
     /// files for iPXE, GRUB and PXELINUX.
@@ -42,7 +43,9 @@ pub(super) struct HostsArgs {
         long = "media",
         value_name = "LIST",
         value_delimiter = ',',
-        default_value = "pxe"
+        ignore_case = true,
+        default_value = "pxe",
+        hide_possible_values = true
     )]
     media: Vec<Medium>,
     /// Where machines will find the tree: http://… or https://…
@@ -63,13 +66,15 @@ pub(super) struct HostsArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Medium {
+    All,
     Iso,
     Pxe,
 }
 
 impl HostsArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
-        let pxe = self.media.contains(&Medium::Pxe);
+        let wants = |medium| self.media.contains(&medium) || self.media.contains(&Medium::All);
+        let (iso, pxe) = (wants(Medium::Iso), wants(Medium::Pxe));
         if pxe && self.url.is_none() {
             return Err(Failure::new(
                 "a tree for network boot needs --url: machines fetch files by it",
@@ -77,11 +82,14 @@ impl HostsArgs {
             )
             .into());
         }
+        if let Some(url) = &self.url {
+            checked_url(url)?;
+        }
         let output = self.output.unwrap_or_else(|| self.directory.clone());
         let request = HostsRequest {
             directory: self.directory,
             inventory: Inventory::read(&self.inventory)?,
-            iso: self.media.contains(&Medium::Iso),
+            iso,
             pxe_url: self.url.filter(|_| pxe),
         };
         let hosts = &request.inventory.hosts;

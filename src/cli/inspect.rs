@@ -4,11 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Outcome;
+use super::completion::Images;
 use super::image_args::ImageArgs;
 use super::terminal::Terminal;
 use crate::format::iso9660;
@@ -22,7 +24,7 @@ use crate::media::{Installed, LiveRoot, Medium, Source, System};
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     /// Image or medium to look into
-    #[arg(value_name = "IMAGE|MEDIUM")]
+    #[arg(value_name = "IMAGE|MEDIUM", add = ArgValueCompleter::new(Images::SUBJECT))]
     subject: String,
     #[command(flatten)]
     access: ImageArgs,

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clap_complete::{ArgValueCompleter, PathCompleter};
 use indicatif::HumanBytes;
 use serde_json::json;
 
+use super::completion::Images;
 use super::driver_names::each_once;
 use super::image_args::ImageArgs;
 use super::report::presence_table;
 use super::terminal::Terminal;
-use super::{Outcome, read_up_to};
+use super::{Outcome, Usage, read_up_to};
 use crate::image::{self, ImageRef, Target};
 use crate::kernel::{DriverName, FILE_MAX_BYTES};
 use crate::layer::{self, Added, Layer, Request};
@@ -29,29 +31,34 @@ use crate::progress::Progress;
 #[derive(Debug, Args)]
 pub(super) struct LayerArgs {
     /// Image to build on, as for bake
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", add = ArgValueCompleter::new(Images::SOURCE))]
     image: ImageRef,
     /// Where to store the new image
     ///
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker://NAME[:TAG]. A directory that is
     /// a layout keeps its other images.
-    #[arg(short, long, value_name = "TARGET")]
+    #[arg(short, long, value_name = "TARGET", add = ArgValueCompleter::new(Images::TARGET))]
     output: Target,
     /// Kernel module to add
-    #[arg(
-        long = "add-driver",
-        value_name = "FILE",
-        required_unless_present = "repair"
-    )]
+    #[arg(long = "add-driver", value_name = "FILE")]
     add: Vec<PathBuf>,
     /// Firmware to add; NAME is what the driver asks for
-    #[arg(long = "add-firmware", value_name = "FILE[:NAME]")]
+    #[arg(
+        long = "add-firmware",
+        value_name = "FILE[:NAME]",
+        add = ArgValueCompleter::new(PathCompleter::file())
+    )]
     firmware: Vec<String>,
     /// Put drivers of the image where they are missing
     #[arg(long, requires = "drivers")]
     repair: bool,
     /// Drivers that shall be there at every boot
-    #[arg(long = "driver", value_name = "LIST", value_delimiter = ',')]
+    #[arg(
+        long = "driver",
+        value_name = "LIST",
+        value_delimiter = ',',
+        env = "COREOS_BAKE_DRIVER"
+    )]
     drivers: Vec<DriverName>,
     /// Load the drivers at boot, whatever the hardware
     #[arg(long)]
@@ -69,6 +76,15 @@ pub(super) struct LayerArgs {
 impl LayerArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         let drivers = each_once(&self.drivers)?;
+        if self.add.is_empty() && !self.repair {
+            let sentence = match drivers.is_empty() {
+                true => "nothing is to be put into the image",
+                false => "--driver alone puts nothing into the image",
+            };
+            let hint = "--repair puts drivers of the image (--driver NAME) where they are missing, \
+                        --add-driver FILE adds a module";
+            return Err(Usage::new(sentence).with_hint(hint).into());
+        }
         let request = Request {
             modules: self
                 .add

@@ -1,9 +1,12 @@
 //! The command line: one file per subcommand, and the terminal. The only room that prints.
 
+mod arguments;
 mod bake;
 mod baked;
+mod cache;
 mod cache_args;
 mod check;
+mod completion;
 mod consumers;
 mod driver_names;
 mod generate;
@@ -11,12 +14,14 @@ mod hosts;
 mod image_args;
 mod inspect;
 mod layer;
+mod manual;
 mod prepare;
 mod report;
 mod serve;
 mod size;
 mod table;
 mod terminal;
+mod values;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -33,6 +38,13 @@ use crate::failure::Failure;
 use crate::{image, staging};
 use terminal::{Terminal, TerminalArgs};
 
+/// What the program is called.
+const PROGRAM: &str = "coreos-bake";
+
+/// Which program it is, to its commit where that is known. No output has it: media of two commits that bake
+/// alike are the same.
+const VERSION: &str = env!("COREOS_BAKE_VERSION");
+
 /// How a command ended, apart from errors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
@@ -44,10 +56,27 @@ enum Outcome {
     Doubtful,
 }
 
-/// Options that are each right, but not together. Ends the program as what clap finds does.
+/// Something is wrong with the options that clap does not see. Ends the program as what clap finds does.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
+#[error("{sentence}")]
+struct Usage {
+    sentence: String,
+    hint: Option<String>,
+}
+
+impl Usage {
+    fn new(sentence: impl Into<String>) -> Self {
+        Self {
+            sentence: sentence.into(),
+            hint: None,
+        }
+    }
+
+    fn with_hint(self, hint: impl Into<String>) -> Self {
+        let hint = Some(hint.into());
+        Self { hint, ..self }
+    }
+}
 
 /// Turn a layered CoreOS container image into media that boot
 ///
@@ -56,8 +85,8 @@ struct Usage(String);
 /// root, without loop devices, without a container engine.
 #[derive(Debug, Parser)]
 #[command(
-    name = "coreos-bake",
-    version,
+    name = PROGRAM,
+    version = VERSION,
     max_term_width = 80,
     propagate_version = true
 )]
@@ -77,13 +106,15 @@ enum Command {
     Prepare(Box<prepare::PrepareArgs>),
     Hosts(hosts::HostsArgs),
     Serve(serve::ServeArgs),
+    Cache(cache::CacheCommand),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
 }
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    completion::answer_shell();
+    let cli = arguments::parse();
     let terminal = Terminal::new(&cli.terminal);
     // A server ends in its own time.
     let watched = match cli.command {
@@ -113,6 +144,7 @@ impl Command {
             Self::Prepare(args) => args.run(terminal),
             Self::Hosts(args) => args.run(terminal),
             Self::Serve(args) => args.run(terminal),
+            Self::Cache(args) => args.run(terminal),
             Self::Completions(args) => args.run(),
             Self::Man(args) => args.run(),
         }
@@ -149,6 +181,9 @@ fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 /// The first advice that any error in the chain has.
 fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(usage) = error.downcast_ref::<Usage>() {
+        return usage.hint.clone();
+    }
     error
         .chain()
         .find_map(|cause| cause.downcast_ref::<Failure>())

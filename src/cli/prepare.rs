@@ -16,6 +16,7 @@ use super::baked::BakedArgs;
 use super::driver_names::each_once;
 use super::table::Table;
 use super::terminal::Terminal;
+use super::values::named;
 use super::{Outcome, read_up_to};
 use crate::failure::Failure;
 use crate::kernel::DriverName;
@@ -48,8 +49,16 @@ pub(super) struct PrepareArgs {
     /// Install directory
     #[arg(value_name = "DIR")]
     directory: PathBuf,
+    /// What openshift-install is told it by
+    #[arg(long = "dir", hide = true, value_parser = no_dir)]
+    _dir: Option<PathBuf>,
     /// Release of OpenShift, such as 4.19 or 4.19.3
-    #[arg(long, required_unless_present = "undo")]
+    #[arg(
+        long,
+        value_name = "RELEASE",
+        required_unless_present = "undo",
+        env = "COREOS_BAKE_RELEASE"
+    )]
     release: Option<Release>,
     /// What bake has written: its directory, or bake.json
     ///
@@ -68,7 +77,11 @@ pub(super) struct PrepareArgs {
     #[command(flatten)]
     baked: BakedArgs,
     /// Machines that boot the media [default: all of DIR]
-    #[arg(long = "role", value_name = "ROLE")]
+    #[arg(
+        long = "role",
+        value_name = "ROLE",
+        value_parser = named::<Role>(Role::ALL.map(Role::as_str))
+    )]
     roles: Vec<Role>,
     /// Kernel argument of the nodes
     #[arg(long = "karg-append", value_name = "ARG")]
@@ -99,7 +112,12 @@ pub(super) struct PrepareArgs {
 #[derive(Debug, Args)]
 struct DriverArgs {
     /// Drivers to look for at every boot [default: those of --bake]
-    #[arg(long = "driver", value_name = "LIST", value_delimiter = ',')]
+    #[arg(
+        long = "driver",
+        value_name = "LIST",
+        value_delimiter = ',',
+        env = "COREOS_BAKE_DRIVER"
+    )]
     names: Vec<DriverName>,
     /// Drivers to load by name, as no hardware asks for them
     #[arg(long = "load", value_name = "LIST", value_delimiter = ',')]
@@ -152,14 +170,16 @@ impl PrepareArgs {
         let objects = self.objects(&request, record.is_some())?;
         let outcome = self.check_baked(record.as_ref(), &request, terminal)?;
         let plan = Plan::new(&directory, &objects)?;
+        let mut written = false;
         if !self.dry_run {
             let staged = self.stage_day_two(&objects.day_two)?;
             plan.execute()?;
+            written = !plan.edits().is_empty() || staged.is_some();
             if let Some((staging, names)) = staged {
                 staging.publish(&names)?;
             }
         }
-        let value = self.value(&directory, &plan, &objects);
+        let value = self.value(&directory, &plan, &objects, written);
         let text = self.text(&directory, &plan, &objects);
         terminal.result(&value, &text)?;
         Ok(outcome)
@@ -289,7 +309,7 @@ impl PrepareArgs {
         staged(output, self.force, files).map(Some)
     }
 
-    fn value(&self, directory: &Directory, plan: &Plan, objects: &Objects) -> Value {
+    fn value(&self, directory: &Directory, plan: &Plan, objects: &Objects, written: bool) -> Value {
         let edits = plan.edits().iter().map(|edit| {
             json!({
                 "path": edit.path,
@@ -305,7 +325,7 @@ impl PrepareArgs {
             "schema": "coreos-bake/prepare/v1",
             "directory": self.directory,
             "state": directory.state(),
-            "written": !self.dry_run,
+            "written": written,
             "already-done": plan.is_done(),
             "edits": edits.collect::<Vec<_>>(),
             "diff": self.dry_run.then(|| plan.diff()),
@@ -406,6 +426,13 @@ fn refused(error: RequestError) -> anyhow::Error {
         Some(hint) => Failure::new(error.to_string(), hint).into(),
         None => error.into(),
     }
+}
+
+/// Whoever comes from openshift-install names the directory as it wants to have it.
+fn no_dir(directory: &str) -> Result<PathBuf, String> {
+    Err(format!(
+        "the directory is named without an option: coreos-bake prepare {directory} …"
+    ))
 }
 
 fn action(edit: &Edit) -> &'static str {

@@ -23,7 +23,13 @@ pub(super) struct TerminalArgs {
     #[arg(short, long, global = true)]
     quiet: bool,
     /// Form of results on standard output
-    #[arg(long, value_name = "FORM", default_value = "text", global = true)]
+    #[arg(
+        long,
+        value_name = "FORM",
+        default_value = "text",
+        global = true,
+        env = "COREOS_BAKE_FORMAT"
+    )]
     format: Format,
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]

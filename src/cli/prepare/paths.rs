@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::super::Outcome;
 use super::super::terminal::Terminal;
+use super::super::values::{checked_url, named};
 use super::{DriverArgs, PrepareArgs, refused, staged};
 use crate::failure::Failure;
 use crate::kernel::DriverName;
@@ -25,7 +26,13 @@ pub(super) struct PathArgs {
     /// node, bootstrapped in place. scale-up: machines for a cluster that is there.
     /// Takes the media of --bake; with --output, its files are written there, and its
     /// commands are run there.
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["undo", "dry_run", "containerfile"])]
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with_all = ["undo", "dry_run", "containerfile"],
+        value_parser = named::<Path>(Path::ALL.map(Path::as_str)),
+        hide_possible_values = true
+    )]
     path: Option<Path>,
     /// With --path: where machines will find the media
     #[arg(long, value_name = "URL", requires = "path")]
@@ -54,6 +61,9 @@ impl PathArgs {
 impl PrepareArgs {
     /// Prints the recipe of a path, and writes its files if there is a place for them.
     pub(super) fn tell(&self, path: Path, terminal: &Terminal) -> Result<Outcome> {
+        if let Some(url) = &self.path.url {
+            checked_url(url)?;
+        }
         let record = self.record(path)?;
         let outcome = self.check_path(path, &record, terminal)?;
         let recipe = recipe(path, &self.facts(record)?).map_err(with_hint)?;
