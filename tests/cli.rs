@@ -362,6 +362,11 @@ fn options_are_looked_at_before_the_image() {
         (["--ignition-area", "1K"], 2, "from 256K"),
         (["--compression", "lz4"], 2, "zstd[:LEVEL]"),
         (["--threads", "0"], 2, "--threads"),
+        (
+            ["-f", "minimal-iso"],
+            1,
+            "has to know where its root file system is",
+        ),
     ] {
         for dry in [&[][..], &["--dry-run"]] {
             let mut program = program();
@@ -535,6 +540,18 @@ fn habits_of_other_programs_are_understood_or_told() {
             &["bake", "oci:/nonexistent", "-o", "x", "-f", "floppy"],
             2,
             &["\"floppy\" is not a medium", "iso"],
+        ),
+        (
+            &[
+                "check",
+                "oci:/nonexistent",
+                "--driver",
+                "a",
+                "--junit",
+                "/nonexistent/r.xml",
+            ],
+            2,
+            &["--junit /nonexistent/r.xml: there is no directory"],
         ),
         (
             &["bake", "oci:/nonexistent", "-o", "x", "--force", "--force"],

@@ -117,7 +117,7 @@ impl Place {
             .unwrap();
         let mut screen = Screen::of(&mut child);
         screen.send(&format!(" . {}\r", rc.display()));
-        screen.wait(&format!("{PROMPT}"));
+        screen.wait(PROMPT);
         // To the front of the line, so that it is echoed instead of run; in quotes it would be one word.
         screen.send(&format!("{line}{all}\x01printf '{MARK}%s{MARK}\\n' \r"));
         screen.wait(&format!("\n{MARK}"));

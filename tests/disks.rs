@@ -496,13 +496,16 @@ fn what_cannot_be_is_refused_in_one_sentence() {
         assert!(said.contains(words), "{arguments:?}: {said}");
         assert_eq!(names(&output), [""; 0], "{arguments:?}");
     };
-    refuse(
-        &["-f", "metal", "--disk-size", "100M"],
-        "has no room for a root file system",
-    );
-    refuse(&["-f", "metal", "--disk-size", "900M"], "MiB");
+    refuse(&["-f", "metal", "--disk-size", "100M"], "is too small");
+    for more in [&[][..], &["--dry-run"]] {
+        let short = ["-f", "metal", "--disk-size", "600M"];
+        refuse(
+            &[&short, more].concat(),
+            "has no room for a root file system of",
+        );
+    }
     refuse(&["-f", "minimal-iso"], "--rootfs-url");
-    refuse(&["-f", "vmdk"], "is no medium");
+    refuse(&["-f", "vmdk"], "is not a medium");
     refuse(&["-f", "metal", "--compress", "rar"], "is no way to pack");
 
     let media = bake(&workshop, "media", &["-f", "metal,qcow2"]);

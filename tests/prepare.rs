@@ -83,6 +83,7 @@ fn every_directory_gets_what_it_needs_and_comes_back() {
                 }
                 let again = json_of(site.prepare(&name).args(wanted(&name)));
                 assert_eq!(again["already-done"], true, "{name}");
+                assert_eq!(again["written"], false, "{name}");
                 site.undo(&name);
                 assert_eq!(seen(&directory), before, "{name}");
             }

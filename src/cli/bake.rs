@@ -181,11 +181,13 @@ impl BakeArgs {
                 false => self.cache.open()?,
             },
         };
+        request.check()?;
         if self.dry_run {
             let scratch = std::env::temp_dir();
             let options = self.access.read_options(&scratch, self.target_imgref);
             let source = Source::read(&self.image, &options, &scratch, terminal)?;
             let plan = Plan::new(&source, &request, terminal)?;
+            plan.check_disk(&source, &request)?;
             print_plan(&plan, terminal)?;
             return Ok(outcome(plan.drivers.iter().chain(&plan.mounts)));
         }

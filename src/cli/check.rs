@@ -17,7 +17,7 @@ use super::driver_names::each_once;
 use super::image_args::ImageArgs;
 use super::report::{Whole, explanation, junit, presence_table, shown};
 use super::terminal::Terminal;
-use super::{Outcome, read_up_to};
+use super::{Outcome, Usage, read_up_to};
 use crate::containerfile::{self, Remark, Severity, Wanted};
 use crate::image::ImageRef;
 use crate::kernel::{self, Device, DriverName, Files, Root};
@@ -171,6 +171,17 @@ struct Lint {
 impl CheckArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         let named = each_once(&self.drivers)?;
+        if let Some(path) = &self.junit {
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+                let (path, parent) = (path.display(), parent.display());
+                return Err(
+                    Usage::new(format!("--junit {path}: there is no directory {parent}")).into(),
+                );
+            }
+        }
         let containerfile = match &self.containerfile {
             Some(path) => Some(read_up_to(path, CONTAINERFILE_READ_BYTES)?),
             None => None,

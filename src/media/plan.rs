@@ -61,6 +61,20 @@ pub struct Request {
     pub cache: Option<Arc<Cache>>,
 }
 
+impl Request {
+    /// Refuses what no image could be made into.
+    ///
+    /// # Errors
+    /// One that says what is missing.
+    pub fn check(&self) -> Result<()> {
+        let named = self.formats.iter();
+        let mut hindrances = named.filter_map(|format| hindrance(*format, self, None));
+        hindrances
+            .next()
+            .map_or(Ok(()), |failure| Err(failure.into()))
+    }
+}
+
 /// Everything decided: which files, from what, how.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -202,7 +216,7 @@ fn formats(
         if !is_named && !request.all_formats {
             continue;
         }
-        match hindrance(format, request, architecture) {
+        match hindrance(format, request, Some(architecture)) {
             None => drop(formats.insert(format)),
             Some(failure) if is_named => return Err(failure.into()),
             Some(failure) => {
@@ -222,18 +236,18 @@ fn formats(
     Ok(formats)
 }
 
-/// Why a medium can't be made.
+/// Why a medium can't be made; of an architecture, where that is known already.
 ///
 /// On s390x the firmware starts a disk by a map of the kernel's blocks, which zipl writes and we don't.
 /// coreos-installer runs zipl on whatever it has installed (`src/install.rs`, 0.27.0), so live media and
 /// what they install don't need one.
-fn hindrance(format: Format, request: &Request, architecture: &str) -> Option<Failure> {
+fn hindrance(format: Format, request: &Request, architecture: Option<&str>) -> Option<Failure> {
     match format {
         Format::MinimalIso if request.rootfs_url.is_none() => Some(Failure::new(
             "a minimal ISO has to know where its root file system is",
             "give the URL of the file that is written beside it with --rootfs-url",
         )),
-        Format::Qcow2 if architecture == "s390x" => Some(Failure::new(
+        Format::Qcow2 if architecture == Some("s390x") => Some(Failure::new(
             "a qcow2 disk for s390x would not boot: zipl has to write a boot map onto it, on that \
              architecture",
             "bake -f iso, pxe or metal, and let coreos-installer install the machine: it runs zipl",

@@ -106,14 +106,12 @@ impl Contents {
         root.inode_mut(boot_id).node = Node::Directory(BTreeMap::new());
         let discoverable = merged.lookup(DESCRIBES_PARTITIONS).is_some();
         let wanted = size::root_bytes(&root);
+        // Upstream's rule forgets the log, which is large for small systems.
+        let least = xfs::Layout::minimum_bytes(&root, &root_options(wanted, 512))?;
+        let least = least.next_multiple_of(MIB);
         let disk = match disk_bytes {
-            None => {
-                // Upstream's rule forgets the log, which is large for small systems.
-                let least = xfs::Layout::minimum_bytes(&root, &root_options(wanted, 512))?;
-                let least = least.next_multiple_of(MIB);
-                Disk::new(architecture, wanted.max(least), discoverable)?
-            }
-            Some(bytes) => fixed_disk(architecture, bytes, wanted, discoverable)?,
+            None => Disk::new(architecture, wanted.max(least), discoverable)?,
+            Some(bytes) => fixed_disk(architecture, bytes, least, discoverable)?,
         };
         Ok(Self {
             disk,
@@ -311,18 +309,19 @@ pub fn least_disk_bytes() -> u64 {
     others.into_iter().min().unwrap_or(u64::MAX)
 }
 
-/// A disk of exactly `bytes`, whose root takes what the other partitions leave.
-fn fixed_disk(architecture: &str, bytes: u64, wanted: u64, discoverable: bool) -> Result<Disk> {
+/// A disk of exactly `bytes`, whose root takes what the other partitions leave: at least `least` bytes.
+fn fixed_disk(architecture: &str, bytes: u64, least: u64, discoverable: bool) -> Result<Disk> {
     let others = Disk::new(architecture, 0, discoverable)?.bytes;
     let bytes = bytes / MIB * MIB;
-    match bytes.checked_sub(others).filter(|root| *root > 0) {
+    match bytes.checked_sub(others).filter(|root| *root >= least) {
         Some(root) => Disk::new(architecture, root, discoverable),
         None => Err(Failure::new(
             format!(
-                "a disk of {} MiB has no room for a root file system",
-                bytes / MIB
+                "a disk of {} MiB has no room for a root file system of {} MiB",
+                bytes / MIB,
+                least / MIB
             ),
-            format!("give --disk-size {}M or more", (others + wanted) / MIB),
+            format!("give --disk-size {}M or more", (others + least) / MIB),
         )
         .into()),
     }

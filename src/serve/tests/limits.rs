@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
-use super::super::{Event, Network, dnsmasq_lines};
+use super::super::{Event, Network, Server, dnsmasq_lines};
 use super::{Bake, KERNEL, ROOTFS, Running, noise, soon, status};
 
 /// Enough that it can't hide in the kernel's buffers.
@@ -193,6 +193,30 @@ fn what_cannot_be_served_is_said() {
     let mut options = bake.options();
     options.directory = bake.path().join("nowhere");
     assert!(Bake::refusal(options).starts_with("opening directory "));
+}
+
+#[test]
+fn the_address_that_is_shown_is_one_to_type() {
+    let bake = Bake::new();
+    let mut options = bake.options();
+    options.listen = "0.0.0.0:0".parse().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = runtime
+        .block_on(Server::bind(options, std::sync::Arc::new(|_| ())))
+        .unwrap();
+    let shown: SocketAddr = server
+        .url()
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(shown.port(), server.address().port());
+    // Without a network there is nothing to show.
+    let is_alone = UdpSocket::bind("0.0.0.0:0")
+        .unwrap()
+        .connect("192.0.2.1:9")
+        .is_err();
+    assert!(is_alone || !shown.ip().is_unspecified(), "{shown}");
 }
 
 #[test]
