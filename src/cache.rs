@@ -25,6 +25,8 @@ use xxhash_rust::xxh3::Xxh3;
 const LAYOUT: &str = "v1";
 /// What the names of entries begin with until they are whole.
 const UNFINISHED: &str = ".new-";
+/// Digits of a key that name its shelf; the rest is the entry's name.
+const SHELF_DIGITS: usize = 2;
 /// After this an unfinished entry is taken for what a killed run has left.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of the checksum behind an entry.
@@ -34,6 +36,48 @@ const SHARE_OF_FREE: u64 = 4;
 
 /// SHA-256 of everything that an entry's bytes depend on.
 pub type Key = [u8; 32];
+
+/// How many entries, and how large they are together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Entries, and what is becoming one.
+    pub entries: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+}
+
+/// What the cache in `directory` holds; nothing if there is none.
+///
+/// # Errors
+/// A directory that can't be read.
+pub fn look(directory: &Path) -> Result<Amount> {
+    Ok(Amount::of(&entries(&shelves(directory)?)))
+}
+
+/// Removes what was not used for longest from the cache in `directory`, until the entries are within
+/// `limit` bytes, and what killed runs have left. Tells what was removed.
+///
+/// # Errors
+/// A directory that can't be read, an entry that can't be removed.
+pub fn prune(directory: &Path, limit: u64) -> Result<Amount> {
+    let surplus = surplus(entries(&shelves(directory)?), limit);
+    remove(surplus).with_context(|| format!("pruning cache {}", directory.display()))
+}
+
+/// Removes everything from the cache in `directory`, also what another run is writing: it does without.
+///
+/// # Errors
+/// As [`prune`].
+pub fn clear(directory: &Path) -> Result<Amount> {
+    let shelves = shelves(directory)?;
+    let removed = remove(entries(&shelves))
+        .with_context(|| format!("clearing cache {}", directory.display()))?;
+    for shelf in shelves {
+        // Another run may have put something there.
+        let _ = fs::remove_dir(shelf);
+    }
+    Ok(removed)
+}
 
 /// A directory of entries.
 #[derive(Debug)]
@@ -165,43 +209,9 @@ impl Cache {
         if !self.added.load(Ordering::Relaxed) {
             return;
         }
-        let mut entries = self.entries();
-        let mut total: u64 = entries.iter().map(|entry| entry.len).sum();
-        entries.sort_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));
-        let now = SystemTime::now();
-        for entry in entries {
-            let abandoned = entry.unfinished
-                && now
-                    .duration_since(entry.used)
-                    .is_ok_and(|age| age > ABANDONED);
-            if (total > self.limit || abandoned) && fs::remove_file(&entry.path).is_ok() {
-                total -= entry.len;
-            }
-        }
-    }
-
-    /// What is there; what can't be looked at is left alone.
-    fn entries(&self) -> Vec<Entry> {
-        let shelves = fs::read_dir(&self.directory).into_iter().flatten();
-        let files = shelves
-            .flatten()
-            .filter_map(|shelf| fs::read_dir(shelf.path()).ok())
-            .flatten()
-            .flatten();
-        files
-            .filter_map(|file| {
-                let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
-                Some(Entry {
-                    unfinished: file
-                        .file_name()
-                        .as_encoded_bytes()
-                        .starts_with(UNFINISHED.as_bytes()),
-                    path: file.path(),
-                    len: metadata.len(),
-                    used: metadata.modified().ok()?,
-                })
-            })
-            .collect()
+        let shelves = shelves_in(&self.directory).unwrap_or_default();
+        // What can't be removed takes room, and does no other harm.
+        let _ = remove(surplus(entries(&shelves), self.limit));
     }
 
     /// How many entries were found, and how many asked for.
@@ -214,7 +224,7 @@ impl Cache {
 
     fn path(&self, key: &Key) -> PathBuf {
         let name = hex::encode(key);
-        let (shelf, name) = name.split_at(2);
+        let (shelf, name) = name.split_at(SHELF_DIGITS);
         self.directory.join(shelf).join(name)
     }
 }
@@ -225,6 +235,96 @@ struct Entry {
     len: u64,
     used: SystemTime,
     unfinished: bool,
+}
+
+impl Amount {
+    fn of(entries: &[Entry]) -> Self {
+        Self {
+            entries: entries.len() as u64,
+            bytes: entries.iter().map(|entry| entry.len).sum(),
+        }
+    }
+}
+
+/// The directories that the cache in `directory` has its entries in.
+fn shelves(directory: &Path) -> Result<Vec<PathBuf>> {
+    match shelves_in(&directory.join(LAYOUT)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        shelves => shelves.with_context(|| format!("reading cache {}", directory.display())),
+    }
+}
+
+fn shelves_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut shelves = Vec::new();
+    for shelf in fs::read_dir(directory)? {
+        let shelf = shelf?;
+        // Nothing else is touched, wherever somebody says that a cache is.
+        if is_hex(shelf.file_name().as_encoded_bytes(), SHELF_DIGITS) {
+            shelves.push(shelf.path());
+        }
+    }
+    Ok(shelves)
+}
+
+/// What is on the shelves; what can't be looked at is left alone.
+fn entries(shelves: &[PathBuf]) -> Vec<Entry> {
+    let files = shelves.iter().filter_map(|shelf| fs::read_dir(shelf).ok());
+    let entry = |file: fs::DirEntry| {
+        let name = file.file_name();
+        let name = name.as_encoded_bytes();
+        let unfinished = name.starts_with(UNFINISHED.as_bytes());
+        if !unfinished && !is_hex(name, 2 * size_of::<Key>() - SHELF_DIGITS) {
+            return None;
+        }
+        let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
+        Some(Entry {
+            unfinished,
+            path: file.path(),
+            len: metadata.len(),
+            used: metadata.modified().ok()?,
+        })
+    };
+    files.flatten().flatten().filter_map(entry).collect()
+}
+
+fn is_hex(name: &[u8], digits: usize) -> bool {
+    name.len() == digits && name.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// What has to go for the rest to be within `limit` bytes: what was not used for longest, and what killed
+/// runs have left.
+fn surplus(mut entries: Vec<Entry>, limit: u64) -> Vec<Entry> {
+    let mut total = Amount::of(&entries).bytes;
+    entries.sort_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));
+    let now = SystemTime::now();
+    entries.retain(|entry| {
+        let age = now.duration_since(entry.used);
+        let abandoned = entry.unfinished && age.is_ok_and(|age| age > ABANDONED);
+        let goes = total > limit || abandoned;
+        if goes {
+            total -= entry.len;
+        }
+        goes
+    });
+    entries
+}
+
+/// Removes entries as far as that is possible; the first error, if there is one.
+fn remove(entries: Vec<Entry>) -> io::Result<Amount> {
+    let mut removed = Amount::default();
+    let mut fault = None;
+    for entry in entries {
+        match fs::remove_file(&entry.path) {
+            Ok(()) => {
+                removed.entries += 1;
+                removed.bytes += entry.len;
+            }
+            // Another run has.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => fault = fault.or(Some(error)),
+        }
+    }
+    fault.map_or(Ok(removed), Err)
 }
 
 fn checksum(key: &Key, bytes: &[u8]) -> [u8; CHECKSUM] {
@@ -325,6 +425,49 @@ mod tests {
         cache.trim();
         assert!(!left.exists());
         assert!(cache.path(&[1; 32]).exists());
+    }
+
+    #[test]
+    fn pruning_leaves_what_was_used_last_and_what_is_not_ours() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(look(directory.path()).unwrap(), Amount::default());
+        assert_eq!(clear(directory.path()).unwrap(), Amount::default());
+        let entry = 10 + CHECKSUM as u64;
+        let cache = Cache::open(directory.path(), 1 << 20).unwrap();
+        for number in 0..4 {
+            cache.put(&[number; 32], b"0123456789");
+            let age = Duration::from_secs(3600 * (5 - u64::from(number)));
+            let file = File::options().write(true).open(cache.path(&[number; 32]));
+            file.unwrap().set_modified(SystemTime::now() - age).unwrap();
+        }
+        let held = |entries| Amount {
+            entries,
+            bytes: entries * entry,
+        };
+        let others = ["mine", "00/mine", "xy/mine"].map(|name| cache.directory.join(name));
+        for other in &others {
+            fs::create_dir_all(other.parent().unwrap()).unwrap();
+            fs::write(other, "").unwrap();
+        }
+        assert_eq!(look(directory.path()).unwrap(), held(4));
+        assert_eq!(prune(directory.path(), 4 * entry).unwrap(), held(0));
+        assert_eq!(prune(directory.path(), 2 * entry).unwrap(), held(2));
+        assert_eq!(look(directory.path()).unwrap(), held(2));
+        assert!(got(&cache, &[0; 32]).is_none() && got(&cache, &[3; 32]).is_some());
+        fs::write(
+            cache
+                .path(&[3; 32])
+                .with_file_name(format!("{UNFINISHED}x")),
+            "",
+        )
+        .unwrap();
+        assert_eq!(clear(directory.path()).unwrap().entries, 3);
+        assert_eq!(look(directory.path()).unwrap(), held(0));
+        assert!(others.iter().all(|other| other.exists()));
+        assert!(!cache.directory.join("03").exists());
+        // A bake that goes on makes what it needs.
+        cache.put(&[9; 32], b"0123456789");
+        assert_eq!(look(directory.path()).unwrap(), held(1));
     }
 
     #[test]

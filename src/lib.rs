@@ -20,7 +20,8 @@
 //! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs, and
 //! `openshift` prepares what the installer and the cluster are told. `consumers` tells whether the
 //! programs that take a medium would take one. `cache` keeps compressed blocks for the
-//! next bake, and `record` is what one leaves for all who go on from it: `bake.json`.
+//! next bake, and `record` is what one leaves for all who go on from it: `bake.json`. `url` knows which URLs
+//! machines can fetch from while they boot, and `paragraph` breaks lines for people.
 
 pub mod cache;
 pub mod cli;
@@ -36,6 +37,7 @@ pub mod layer;
 pub mod media;
 pub mod openshift;
 pub mod ostree;
+pub mod paragraph;
 pub mod progress;
 pub mod record;
 #[cfg(test)]
@@ -46,3 +48,4 @@ pub mod stages;
 pub mod staging;
 pub mod sysroot;
 pub mod tree;
+pub mod url;

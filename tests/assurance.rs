@@ -707,7 +707,7 @@ fn initramfs_that_cannot_be_read_are_errors() {
     let refuses = |machine: &Machine, words: &str| {
         let (_, error) = check(machine, &nothing);
         assert!(
-            error.starts_with("error: ") && error.contains(words),
+            error.contains(r#""kind":"error""#) && error.contains(words),
             "{error}"
         );
         assert!(error.contains("initramfs"), "{error}");

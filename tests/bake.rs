@@ -12,6 +12,7 @@ use std::process::Command;
 
 use base64::Engine;
 use coreos_bake::record::Record;
+use serde_json::{Value, json};
 use support::{Workshop, contents, find, have, names, run, run_to_fail, sample, text};
 
 /// Bakes one of the sample's images at low compression.
@@ -104,10 +105,11 @@ fn a_second_bake_compresses_nothing_again_and_writes_the_same() {
     let said = bake(&first, &[]);
     assert!(!said.contains("in the cache"), "{said}");
     let said = bake(&second, &["--threads", "3"]);
-    let (found, asked) = said
-        .trim_end()
-        .strip_suffix(" blocks of the root were in the cache")
-        .and_then(|said| said.rsplit_once("; ")?.1.split_once(" of "))
+    // Lines break between words.
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (found, asked) = words
+        .split_once(" blocks of the root were in the cache")
+        .and_then(|(said, _)| said.rsplit_once("; ")?.1.split_once(" of "))
         .unwrap_or_else(|| panic!("{said}"));
     assert_eq!(found, asked, "{said}");
     assert!(contents(&first) == contents(&second));
@@ -422,7 +424,7 @@ fn check_says_the_same_of_image_iso_and_pxe_set() {
             .unwrap();
         let mut report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         // What was looked into, and what of it was not.
-        for key in ["subject", "notes"] {
+        for key in ["subject", "media", "notes"] {
             report.as_object_mut().unwrap().remove(key);
         }
         // No ISO is mounted where there is none.
@@ -752,5 +754,45 @@ fn xorriso_and_unsquashfs_agree_with_inspect() {
         .filter(|line| line.contains("squashfs-root"))
         .count();
     assert_eq!(facts["root"]["names"].as_u64().unwrap() as usize, count);
-    assert_eq!(inspect(&output)["root"], facts["root"], "ISO and PXE set");
+    // Of a directory, all media are told.
+    let all = inspect(&output);
+    let all = all["media"].as_array().unwrap();
+    let kinds: Vec<_> = all.iter().map(|medium| &medium["kind"]).collect();
+    assert_eq!(kinds, ["iso", "pxe"]);
+    assert_eq!(all[1]["root"], facts["root"], "ISO and PXE set");
+}
+
+/// Everything is what can be made, also where room and free names are looked at before.
+#[test]
+fn all_media_are_those_that_can_be_made() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let output = workshop.output("out");
+    for (more, has_minimal) in [
+        (&[][..], false),
+        (&["--rootfs-url", "http://h/r.img"], true),
+    ] {
+        let mut command = workshop.bake_as_nobody();
+        command.args(["bake", &workshop.image("layered"), "-f", "all", "--dry-run"]);
+        command
+            .args(["--format", "json", "-o"])
+            .arg(&output)
+            .args(more);
+        let done = run(&mut command);
+        let plan: Value = serde_json::from_slice(&done.stdout).unwrap();
+        let mut expected = vec!["iso", "minimal-iso", "pxe", "metal", "metal4k", "qcow2"];
+        expected.retain(|format| has_minimal || *format != "minimal-iso");
+        assert_eq!(plan["formats"], json!(expected));
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(
+            said.contains("minimal-iso is left out: "),
+            !has_minimal,
+            "{said}"
+        );
+        // All that is estimated is written, and the other way round but for the descriptions.
+        let files = plan["files"].as_array().unwrap();
+        let estimated = plan["estimate"]["files"].as_array().unwrap();
+        assert_eq!(estimated.len() + 3, files.len(), "{plan}");
+    }
 }

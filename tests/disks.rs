@@ -114,12 +114,43 @@ fn assert_partitions_clean(workshop: &Workshop, image: &Path) {
     fs::remove_dir_all(&scratch).unwrap();
 }
 
+/// `/boot/grub2` as bootupd and grub2-install leave it: GRUB's core image beside its modules is that of the
+/// partition, but for where it lies on the disk.
+fn assert_grub_is_as_installed(workshop: &Workshop, metal: &Path) {
+    let facts = inspect(workshop, metal);
+    let boot = cut(metal, &facts, "boot", &workshop.path("grub-boot"));
+    let core = cut(metal, &facts, "BIOS-BOOT", &workshop.path("grub-core"));
+    let debugfs = |request: &str| {
+        text(&run(Command::new("debugfs")
+            .args(["-R", request])
+            .arg(&boot)))
+    };
+    assert!(debugfs("stat /grub2").contains("Mode:  0700"));
+    let dumped = workshop.path("dumped");
+    let dump = |name: &str| {
+        debugfs(&format!("dump /grub2/i386-pc/{name} {}", dumped.display()));
+        fs::read(&dumped).unwrap()
+    };
+    let (left, installed) = (dump("core.img"), fs::read(&core).unwrap());
+    // The first sector ends with the list of blocks: start, length and segment of the rest.
+    const LIST: std::ops::Range<usize> = 500..512;
+    assert!(left.len() > 512 && left.len() < installed.len());
+    assert_eq!(left[..LIST.start], installed[..LIST.start]);
+    assert_ne!(left[LIST], installed[LIST]);
+    assert!(left[LIST.end..] == installed[LIST.end..left.len()]);
+    let boot_code = fs::read("/usr/lib/grub/i386-pc/boot.img").unwrap();
+    assert!(dump("boot.img") == boot_code, "Debian's, as in the sample");
+    for name in ["modinfo.sh", "moddep.lst", "normal.mod"] {
+        assert!(!dump(name).is_empty(), "{name}");
+    }
+}
+
 #[test]
 fn every_image_is_clean_and_has_the_driver() {
     let Some(workshop) = Workshop::new() else {
         return;
     };
-    if !["sgdisk", "xfs_repair", "e2fsck", "qemu-img"]
+    if !["sgdisk", "xfs_repair", "e2fsck", "qemu-img", "debugfs"]
         .iter()
         .all(|tool| have(tool))
     {
@@ -138,6 +169,14 @@ fn every_image_is_clean_and_has_the_driver() {
     let said = text(&run(Command::new("sgdisk").arg("-v").arg(&metal)));
     assert!(said.contains("No problems found"), "{said}");
     assert_partitions_clean(&workshop, &metal);
+    // As coreos-assembler has it since 2025-12: gdisk's names of the types.
+    for (number, name) in [(3, "XBOOTLDR partition"), (4, "Linux x86-64 root (/)")] {
+        let said = text(&run(Command::new("sgdisk")
+            .arg(format!("--info={number}"))
+            .arg(&metal)));
+        assert!(said.contains(name), "{said}");
+    }
+    assert_grub_is_as_installed(&workshop, &metal);
 
     let metal4k = find(&media, "-metal4k.");
     let listed = text(&run(Command::new("fdisk")
@@ -355,14 +394,17 @@ fn the_installed_root_is_the_live_root_and_first_boot_can_change_it() {
         let list = run(Command::new(tool("ostree-ext-cli"))
             .args(["container", "image", "list", "--repo"])
             .arg(&repo));
-        assert!(text(&list).contains("oci:/layered.oci"), "{}", text(&list));
+        assert!(text(&list).contains("oci:layered.oci"), "{}", text(&list));
         drop(boot);
     }
     {
         let mounted = Mounted::new(&boot, "ext4", "ro,noload");
-        // On disks the ESP is mounted over efi.
+        // On disks the ESP is mounted over efi, and GRUB was installed.
+        let installed = ["grub2/i386-pc/core.img", "grub2/i386-pc/boot.img"];
         let other = |path: &Path| {
-            path == Path::new("lost+found") || path.starts_with("efi") && path != Path::new("efi")
+            path == Path::new("lost+found")
+                || path.starts_with("efi") && path != Path::new("efi")
+                || installed.iter().any(|left| path == Path::new(left))
         };
         // By itself, where links to it are not taken for the repository's.
         let of_live = media.join("live-boot");
@@ -496,14 +538,20 @@ fn what_cannot_be_is_refused_in_one_sentence() {
         assert!(said.contains(words), "{arguments:?}: {said}");
         assert_eq!(names(&output), [""; 0], "{arguments:?}");
     };
-    refuse(
-        &["-f", "metal", "--disk-size", "100M"],
-        "has no room for a root file system",
-    );
-    refuse(&["-f", "metal", "--disk-size", "900M"], "MiB");
+    refuse(&["-f", "metal", "--disk-size", "100M"], "is too small");
+    for more in [&[][..], &["--dry-run"]] {
+        let short = ["-f", "metal", "--disk-size", "600M"];
+        refuse(
+            &[&short, more].concat(),
+            "has no room for a root file system of",
+        );
+    }
     refuse(&["-f", "minimal-iso"], "--rootfs-url");
-    refuse(&["-f", "vmdk"], "is no medium");
-    refuse(&["-f", "metal", "--compress", "rar"], "is no way to pack");
+    refuse(&["-f", "vmdk"], "is not a medium");
+    refuse(
+        &["-f", "metal", "--compress", "rar"],
+        "is not a way to pack",
+    );
 
     let media = bake(&workshop, "media", &["-f", "metal,qcow2"]);
     let metal = find(&media, "-metal.");

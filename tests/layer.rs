@@ -155,7 +155,7 @@ fn added_drivers_are_indexed_as_a_builder_indexes_them() {
         assert_eq!(said["missing"], serde_json::json!([]), "{said:#}");
         // Nothing is left to do for a second layer.
         let more = ["--repair", "--driver", driver, "--dry-run"];
-        let second = layer(&workshop, &target, &target, &more);
+        let second = layer(&workshop, &target, &format!("{target}-2"), &more);
         assert_eq!(second["files"], serde_json::json!([]));
     }
     // The layered image has the same modules, copied and indexed by depmod in a Containerfile.
@@ -298,7 +298,7 @@ fn real_dracut_takes_what_the_layer_names_to_it() {
     );
     let conf = "usr/lib/dracut/dracut.conf.d/90-megaraid_sas.conf";
     let containerfile = said["containerfile"].as_str().unwrap();
-    let command = format!("echo 'add_drivers+=\" megaraid_sas \"' > /{conf}");
+    let command = format!("echo 'add_drivers+=\" megaraid_sas \"' \\\n    > /{conf}");
     assert!(containerfile.contains(&command), "{containerfile}");
     let tree = read(&target).imported.tree;
     let text = tree.file(conf).expect("the layer has it");
@@ -479,7 +479,7 @@ fn firmware_and_an_order_to_load_come_along() {
             &workshop.image("forgot"),
             "--dry-run",
             "-o",
-            &target,
+            &format!("{target}-2"),
         ])
         .args(more)));
     assert!(human.contains("before") && human.contains(load), "{human}");

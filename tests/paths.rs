@@ -236,13 +236,13 @@ fn what_is_missing_is_said_with_a_hint() {
     assert_eq!(
         error,
         "error: install path agent needs what bake has written\n\
-         hint: name what bake has written with --bake\n"
+         hint: give the directory that bake has written with --bake DIR\n"
     );
     let error = bare(&["--path", "agent", "--bake", media.path().to_str().unwrap()]);
     assert_eq!(
         error,
         "error: install path agent needs the URL that the media are served at\n\
-         hint: name the URL that the media are served at with --url\n"
+         hint: say it with --url, as in --url http://192.168.1.5:8080\n"
     );
     fs::write(
         media.path().join("bake.json"),
@@ -342,12 +342,12 @@ fn the_page_has_every_path() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-bake"));
     let error = run_to_fail(command.args(["prepare", "x", "--release", "4.21", "--path", "?"]));
     let known = error
-        .split_once("install path: ")
+        .split_once("install path; there are ")
         .unwrap()
         .1
-        .split_once(" are")
-        .unwrap()
-        .0;
+        .lines()
+        .next()
+        .unwrap();
     let known = known.replace(" and ", ", ");
     assert_eq!(known.split(", ").collect::<Vec<_>>(), PATHS);
 }
@@ -391,7 +391,7 @@ impl Rack {
             symlink(stand_ins.join(stand_in), bin.join(name)).unwrap();
         }
         // What the steps before the first command ask for.
-        let install = rack.path("my rack/install");
+        let install = rack.path(PLACE).join("install");
         fs::create_dir_all(install.parent().unwrap()).unwrap();
         let input = match kind {
             "agent" => "agent-input",
@@ -408,7 +408,7 @@ impl Rack {
 
     /// Media as small as they can be for `serve` and `hosts`.
     fn bake(&self) {
-        let media = self.path("my rack/media");
+        let media = self.path(PLACE).join("media");
         fs::create_dir_all(&media).unwrap();
         let mut initramfs = Initrd::default();
         initramfs.add("etc/coreos-live-initramfs", b"1\n".to_vec());
@@ -436,24 +436,25 @@ impl Rack {
         record::write(&media, &record);
     }
 
-    /// The recipe of a path, asked for with the names that are at hand.
-    fn recipe(&self, path: &str) -> Value {
+    /// The recipe of a path as it is printed, asked for with the names that are at hand.
+    fn recipe(&self, path: &str) -> String {
         let mut command = Command::new(self.path("bin/coreos-bake"));
-        command.current_dir(self.path("my rack"));
+        command.current_dir(self.path(PLACE));
         command.args(["prepare", "install", "--release", self.release, "--bake"]);
         command.args([
             "media", "--path", path, "--disk", "/dev/sda", "-o", "recipe",
         ]);
         command.args(["--cluster", "rack", "--url"]);
         command.arg(format!("http://127.0.0.1:{}", self.port));
-        json_of(&mut command)
+        text(&run(&mut command))
     }
 
-    /// Runs a command as somebody would who has pasted it.
-    fn paste(&self, place: &Path, kind: &str, command: &str) {
+    /// Runs a command as somebody would who has pasted `enter` and it, somewhere.
+    fn paste(&self, enter: &str, kind: &str, command: &str) {
         let path = std::env::var("PATH").unwrap();
         let mut bash = Command::new("bash");
-        bash.args(["-euc", command]).current_dir(place);
+        let script = format!("{enter}\n{command}");
+        bash.args(["-euc", &script]).current_dir("/");
         bash.env("PATH", format!("{}:{path}", self.path("bin").display()));
         bash.env("FIXTURES", self.path(self.release))
             .env("KIND", kind);
@@ -485,9 +486,22 @@ impl Rack {
     }
 }
 
-/// Every command of every recipe finds its files, from the one directory that the recipe names.
+/// Where the rack's files are. A shell makes something else of each part of it that is not quoted.
+const PLACE: &str = "mein Gerät ~1";
+
+/// The commands that a recipe prints, in their order: first the one that enters the directory.
+fn commands(recipe: &str) -> Vec<&str> {
+    let steps = recipe.split("== files ==").next().unwrap();
+    let steps = steps.split("== mind ==").next().unwrap();
+    // Sentences begin with a number, and paragraphs of commands do not.
+    let paragraphs = steps.split("\n\n").filter(|text| text.starts_with("    "));
+    let lines = paragraphs.flat_map(str::lines);
+    lines.map(|line| line.trim_start()).collect()
+}
+
+/// Every command of every recipe finds its files, wherever it is pasted.
 #[test]
-fn recipes_can_be_pasted_in_the_directory_that_they_name() {
+fn recipes_can_be_pasted_as_they_are_printed() {
     for release in ["4.21", "5.0"] {
         for path in PATHS {
             let kind = match path {
@@ -496,19 +510,21 @@ fn recipes_can_be_pasted_in_the_directory_that_they_name() {
             };
             let rack = Rack::new(release, kind);
             let recipe = rack.recipe(path);
-            let place = PathBuf::from(recipe["working-directory"].as_str().unwrap());
-            assert!(place.is_absolute() && place.is_dir(), "{path}: {place:?}");
+            let commands = commands(&recipe);
+            let (enter, commands) = commands.split_first().unwrap();
+            assert!(enter.starts_with("cd -- '/"), "{path}: {enter}");
             if path == "assisted" {
                 // An AgentClusterInstall, for which the recipe makes a directory, is the user's.
-                let objects = rack.path("my rack/install/cluster-manifests");
-                fs::remove_dir_all(rack.path("my rack/install")).unwrap();
+                let install = rack.path(PLACE).join("install");
+                let objects = install.join("cluster-manifests");
+                fs::remove_dir_all(install).unwrap();
                 fs::create_dir_all(&objects).unwrap();
                 let object = "apiVersion: extensions.hive.openshift.io/v1beta1\nkind: AgentClusterInstall\n\
                               metadata:\n  name: rack\n";
                 fs::write(objects.join("agent-cluster-install.yaml"), object).unwrap();
             }
             if path == "upi-pxe" {
-                let hosts = place.join("hosts.yaml");
+                let hosts = rack.path(PLACE).join("recipe/hosts.yaml");
                 let mut told = fs::read_to_string(&hosts).unwrap();
                 for number in 1..=3 {
                     let mac = format!("52:54:00:00:00:0{number}");
@@ -517,18 +533,15 @@ fn recipes_can_be_pasted_in_the_directory_that_they_name() {
                 fs::write(&hosts, told).unwrap();
             }
             let mut pasted = 0;
-            for step in recipe["steps"].as_array().unwrap() {
-                for command in step["commands"].as_array().unwrap() {
-                    let command = command.as_str().unwrap();
-                    if command.starts_with("sudo ") {
-                        // What is typed in the live system.
-                        continue;
-                    }
-                    rack.paste(&place, kind, command);
-                    pasted += 1;
+            for command in commands {
+                if command.starts_with("sudo ") {
+                    // What is typed in the live system.
+                    continue;
                 }
+                rack.paste(enter, kind, command);
+                pasted += 1;
             }
-            assert!(pasted > 2, "{path}");
+            assert!(pasted > 2, "{path}: {recipe}");
         }
     }
 }

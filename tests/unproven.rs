@@ -310,7 +310,7 @@ fn records_that_are_none_are_refused_by_all_who_read_them() {
     fs::remove_file(media.join("bake.json")).unwrap();
     for error in all(&media) {
         assert!(
-            error.contains("is no bake directory: it has no bake.json"),
+            error.contains("is not a bake directory: it has no bake.json"),
             "{error}"
         );
     }

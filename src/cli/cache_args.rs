@@ -13,20 +13,45 @@ use crate::cache::Cache;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cache options")]
 pub(super) struct CacheArgs {
-    /// Keep compressed blocks here for the next bake
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Compress everything anew, and keep nothing
+    #[arg(long, conflicts_with = "cache")]
+    no_cache: bool,
+    #[command(flatten)]
+    size: SizeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Where compressed blocks are kept for the next bake
     ///
     /// Without it, in $XDG_CACHE_HOME/coreos-bake/blocks or
     /// ~/.cache/coreos-bake/blocks. What is written doesn't depend on it. Whoever
     /// can write there can change what the next bake writes. Levels that compress
     /// quickly, such as --compression fast, use no cache.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "COREOS_BAKE_CACHE")]
     cache: Option<PathBuf>,
-    /// Compress everything anew, and keep nothing
-    #[arg(long, conflicts_with = "cache")]
-    no_cache: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SizeArgs {
     /// What the cache may hold; what was not used for longest goes first
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "8G")]
-    cache_size: u64,
+    #[arg(
+        long = "cache-size",
+        value_name = "SIZE",
+        value_parser = size,
+        default_value = "8G",
+        env = "COREOS_BAKE_CACHE_SIZE"
+    )]
+    pub(super) bytes: u64,
+}
+
+impl PlaceArgs {
+    /// The directory, if there is a home for one.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        self.cache.clone().or_else(default_directory)
+    }
 }
 
 impl CacheArgs {
@@ -35,14 +60,19 @@ impl CacheArgs {
         if self.no_cache {
             return Ok(None);
         }
-        if let Some(directory) = &self.cache {
-            return Ok(Some(Arc::new(Cache::open(directory, self.cache_size)?)));
-        }
-        let Some(directory) = default_directory() else {
+        let Some(directory) = self.place.directory() else {
             return Ok(None);
         };
-        match Cache::open_own(&directory, self.cache_size) {
-            Ok(cache) => Ok(Some(Arc::new(cache))),
+        let opened = match &self.place.cache {
+            Some(named) => Cache::open(named, self.size.bytes),
+            None => Cache::open_own(&directory, self.size.bytes),
+        };
+        match opened {
+            Ok(cache) => {
+                tracing::info!("the cache is in {}", directory.display());
+                Ok(Some(Arc::new(cache)))
+            }
+            Err(error) if self.place.cache.is_some() => Err(error),
             Err(error) => {
                 tracing::info!("baking without a cache: {error:#}");
                 Ok(None)

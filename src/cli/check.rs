@@ -6,23 +6,31 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 use serde_json::json;
 
+use super::completion::{Images, file_behind_at};
 use super::consumers::{self, ConsumerArgs};
 use super::driver_names::each_once;
 use super::image_args::ImageArgs;
-use super::report::{Whole, explanation, junit, presence_table, shown};
+use super::report::{Whole, explanation, junit, presences, shown};
 use super::terminal::Terminal;
-use super::{Outcome, read_up_to};
+use super::{Outcome, Usage, read_up_to};
 use crate::containerfile::{self, Remark, Severity, Wanted};
+use crate::failure::Failure;
 use crate::image::{self, ImageRef};
 use crate::kernel::{self, Device, DriverName, Files, Root};
-use crate::media::{Glance, Medium, Soundness, live_root};
+use crate::media::{
+    Found, Glance, Medium, Opened, Place, Rootless, Soundness, live_root, unmatched,
+};
 use crate::openshift::directory::read_objects;
 use crate::openshift::reruns;
 use crate::ostree::ContainerReference;
+use crate::paragraph::{Paragraph, hanging};
 use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Parts, Presence, Rerun, Stage, System};
+use crate::staging::Room;
 use crate::sysroot;
 
 /// How much of a Containerfile is read: more than is taken, so that it is refused for its size.
@@ -34,7 +42,9 @@ const DEVICES_READ_BYTES: u64 = 32 << 20;
 /// Tell whether drivers are there, at each stage from the first boot to day 2
 ///
 /// IMAGE is an image as for bake, or a medium: an ISO, a raw or qcow2 disk
-/// image, or a directory with a PXE set. A Containerfile is read as on-cluster
+/// image, or a directory of media, all of which are looked into. A minimal ISO
+/// is judged with the root file system that it fetches, if that lies beside it
+/// or is given. A Containerfile is read as on-cluster
 /// layering would build it (spec.containerFile of a MachineOSConfig): what in
 /// it loses drivers or breaks the build. Exits with 1 where a driver is missing
 /// or a medium would not boot. Exits with 0 if nothing is known to be missing;
@@ -43,13 +53,18 @@ const DEVICES_READ_BYTES: u64 = 32 << 20;
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// Image or medium to look into
-    #[arg(value_name = "IMAGE|MEDIUM", required_unless_present = "containerfile")]
+    #[arg(
+        value_name = "IMAGE|MEDIUM",
+        required_unless_present = "containerfile",
+        add = ArgValueCompleter::new(Images::SUBJECT)
+    )]
     subject: Option<String>,
     /// Kernel modules to look for
     #[arg(
         long = "driver",
         value_name = "LIST",
         value_delimiter = ',',
+        env = "COREOS_BAKE_DRIVER",
         required_unless_present_any = ["containerfile", "devices", "consumers"]
     )]
     drivers: Vec<DriverName>,
@@ -60,7 +75,12 @@ pub(super) struct CheckArgs {
     /// target machine: of those, storage and network count. Vendor and device find
     /// drivers that name both; those of a whole class (AHCI, NVMe) take a modalias
     /// or a line of lspci -nn.
-    #[arg(long = "device", value_name = "DEVICE", requires = "subject")]
+    #[arg(
+        long = "device",
+        value_name = "DEVICE",
+        requires = "subject",
+        add = ArgValueCompleter::new(file_behind_at)
+    )]
     devices: Vec<Devices>,
     /// Containerfile of the pool that the node will be in
     #[arg(long, value_name = "FILE")]
@@ -69,7 +89,13 @@ pub(super) struct CheckArgs {
     ///
     /// If it is not the one that boots, it is looked into as well: nodes pivot to
     /// it on their first boot in the cluster.
-    #[arg(long, value_name = "IMAGE", requires = "subject", value_parser = ImageRef::named)]
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        requires = "subject",
+        value_parser = ImageRef::named,
+        add = ArgValueCompleter::new(Images::SOURCE)
+    )]
     os_image: Option<ImageRef>,
     /// Manifests of the pool that the node will be in
     ///
@@ -79,11 +105,18 @@ pub(super) struct CheckArgs {
     #[arg(long = "manifest", value_name = "FILE|DIR", requires = "subject")]
     manifests: Vec<PathBuf>,
     /// Tell what a stage is, and the facts behind its verdicts
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    #[arg(
+        long,
+        value_name = "STAGE",
+        value_parser = PossibleValuesParser::new(Stage::ALL.map(Stage::name)).try_map(|name| stage(&name))
+    )]
     explain: Vec<Stage>,
     /// Write the verdicts as a JUnit report
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Root file system that a minimal ISO fetches
+    #[arg(long, value_name = "FILE", requires = "subject")]
+    rootfs: Option<PathBuf>,
     #[command(flatten)]
     consumers: ConsumerArgs,
     #[command(flatten)]
@@ -126,8 +159,29 @@ struct Boot {
     left_out: Vec<String>,
     /// Of a medium as a whole; an image has no parts that could be of another one.
     soundness: Option<Soundness>,
-    /// What would be known if more were known of the devices.
+    /// What was not looked into, or would be known if more were known of the devices.
     notes: Vec<String>,
+    /// The media, one by one; none of an image.
+    media: Vec<Looked>,
+}
+
+/// A medium that was looked into.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Looked {
+    /// What it is called beside others.
+    medium: String,
+    /// What it is, as `bake -f` names it, or `disk`.
+    kind: &'static str,
+    path: PathBuf,
+    kernel: String,
+    /// The file with the root that a minimal ISO fetches.
+    rootfs: Option<PathBuf>,
+    /// Why it does not boot.
+    faults: Vec<String>,
+    /// Stages of its boots at which a driver is missing, and those that are open.
+    missing: Vec<Stage>,
+    open: Vec<Stage>,
 }
 
 /// What is asked for, and what is known besides the subject.
@@ -137,6 +191,110 @@ struct Known<'a> {
     containerfile: Option<&'a [u8]>,
     /// What has initramfs made anew on nodes.
     reruns: Vec<Rerun>,
+}
+
+/// Looks into a minimal ISO by itself.
+fn look_into_rootless(rootless: &Rootless, wanted: &[String]) -> Result<Boot> {
+    let initramfs = rootless.read_initramfs()?;
+    let release = rootless.release(&initramfs)?;
+    let arguments = rootless.arguments()?;
+    let parts = Parts {
+        initrd: rootless.initrd(),
+        root: &initramfs,
+        release: &release,
+        arguments: &arguments,
+    };
+    let why =
+        "the root file system that the ISO fetches was not looked into: give it with --rootfs FILE";
+    let drivers = stages::check_rootless(&parts, &initramfs, wanted, why)?;
+    let root = Root::Live {
+        iso: false,
+        compression: None,
+    };
+    let mounts = stages::mounts(&parts, &initramfs, root)?;
+    let soundness = rootless.soundness(&release, &initramfs)?;
+    Ok(Boot {
+        boots: drivers.clone(),
+        drivers,
+        mounts,
+        left_out: Vec::new(),
+        soundness: Some(soundness),
+        notes: Vec::new(),
+        media: Vec::new(),
+        release,
+    })
+}
+
+/// What was seen of several media as of one. There is at least one.
+fn merged(boots: Vec<(&Found, Boot)>) -> Boot {
+    let are_several = boots.len() > 1;
+    let named = |name: &str, text: &String| match are_several {
+        true => format!("{name}: {text}"),
+        false => text.clone(),
+    };
+    let table = |of: fn(&Boot) -> &Vec<Presence>| {
+        let tables: Vec<_> = boots
+            .iter()
+            .map(|(opened, boot)| (opened.name(), of(boot).clone()))
+            .collect();
+        stages::worst_of(&tables)
+    };
+    let mut soundness = Soundness::default();
+    let mut media = Vec::new();
+    let mut left_out = Vec::new();
+    for (opened, boot) in &boots {
+        let name = opened.name();
+        let found = boot.soundness.iter();
+        for found in found {
+            let faults = found.faults.iter().map(|fault| named(&name, fault));
+            soundness.faults.extend(faults);
+            let notes = found.notes.iter().map(|note| named(&name, note));
+            soundness.notes.extend(notes);
+        }
+        left_out.extend(boot.left_out.iter().cloned());
+        media.push(Looked {
+            medium: name,
+            kind: opened.kind(),
+            path: opened.path().to_owned(),
+            kernel: boot.release.clone(),
+            rootfs: opened.fetched_root().map(Path::to_owned),
+            faults: boot
+                .soundness
+                .iter()
+                .flat_map(|s| s.faults.clone())
+                .collect(),
+            missing: stages_where(&boot.boots, Presence::fails),
+            open: stages_where(&boot.boots, |presence| presence.verdict.is_open()),
+        });
+    }
+    left_out.sort_unstable();
+    left_out.dedup();
+    let release = media[0].kernel.clone();
+    if let Some(other) = media.iter().find(|medium| medium.kernel != release) {
+        soundness.faults.push(format!(
+            "the media are not of one bake: {} has kernel {release}, and {} has {}",
+            media[0].medium, other.medium, other.kernel
+        ));
+    }
+    let looked_into = media.iter().map(|medium| match &medium.rootfs {
+        Some(rootfs) => format!("{} with {}", medium.medium, rootfs.display()),
+        None => medium.medium.clone(),
+    });
+    let looked_into: Vec<String> = looked_into.collect();
+    let mut notes = Vec::new();
+    if are_several || media.iter().any(|medium| medium.rootfs.is_some()) {
+        notes.push(format!("what was looked into: {}", looked_into.join(", ")));
+    }
+    Boot {
+        drivers: table(|boot| &boot.drivers),
+        boots: table(|boot| &boot.boots),
+        mounts: table(|boot| &boot.mounts),
+        release,
+        left_out,
+        soundness: Some(soundness),
+        notes,
+        media,
+    }
 }
 
 /// What is wrong with a Containerfile.
@@ -149,6 +307,17 @@ struct Lint {
 impl CheckArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         let named = each_once(&self.drivers)?;
+        if let Some(path) = &self.junit {
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+                let (path, parent) = (path.display(), parent.display());
+                return Err(
+                    Usage::new(format!("--junit {path}: there is no directory {parent}")).into(),
+                );
+            }
+        }
         let containerfile = match &self.containerfile {
             Some(path) => Some(read_up_to(path, CONTAINERFILE_READ_BYTES)?),
             None => None,
@@ -232,32 +401,34 @@ impl CheckArgs {
             "hint": hint,
             "containerfile": lint,
             "for": verdicts,
+            "media": boot.map_or(&[][..], |boot| &boot.media),
         });
         let mut parts = Vec::new();
-        if let Some(release) = release {
-            let mut text = format!("kernel {release}\n");
-            let rows = shown(drivers, mounts);
-            if !rows.is_empty() {
-                text += &format!("\n{}", presence_table(&rows, terminal));
-            }
-            parts.push(text);
-        }
+        parts.extend(release.map(|release| format!("kernel {release}\n")));
+        let mut rows = shown(drivers, mounts);
+        // What is explained below is not told here as well.
+        rows.retain(|row| !self.explain.contains(&row.stage));
+        parts.extend(Some(presences(&rows, terminal)).filter(|rows| !rows.is_empty()));
         let mut rest = String::new();
+        let mut tell = |first: &str, text: &str| rest += &hanging(first, text, terminal.columns());
         for fault in faults {
             let subject = self.subject.as_deref().unwrap_or_default();
-            rest += &format!("{} {subject}: {fault}\n", terminal.bad("✗"));
+            tell(
+                &format!("{} ", terminal.bad("✗")),
+                &format!("{subject}: {fault}"),
+            );
         }
         if !open.is_empty() {
             let names: Vec<&str> = open.iter().map(|stage| stage.name()).collect();
-            rest += &format!("open, so not known to be right: {}\n", names.join(", "));
+            tell("open, so not known to be right: ", &names.join(", "));
         }
-        rest.extend(notes.iter().map(|note| format!("note: {note}\n")));
-        rest.extend(hint.map(|hint| format!("hint: {hint}\n")));
+        notes.iter().for_each(|note| tell("note: ", note));
+        hint.iter().for_each(|hint| tell("hint: ", hint));
         parts.extend(Some(rest).filter(|rest| !rest.is_empty()));
         parts.extend(lint.map(|lint| lint.text(terminal)));
         parts.extend(consumers::text(&verdicts, terminal));
         let explained = self.explain.iter();
-        parts.extend(explained.map(|stage| explanation(*stage, &all)));
+        parts.extend(explained.map(|stage| explanation(*stage, &all, terminal)));
         terminal.result(&value, &parts.join("\n"))?;
         Ok(match fails {
             true => Outcome::Failed,
@@ -271,8 +442,16 @@ impl CheckArgs {
             return Err(error.into());
         }
         if Medium::is_medium(path) {
-            return self.look_into_medium(&Medium::open(path)?, known, terminal);
+            let place = Place::open(path, self.rootfs.as_deref())?;
+            return self.look_into_media(place, known, terminal);
         }
+        if let Some(mistake) = unmatched(subject) {
+            return Err(mistake.into());
+        }
+        ensure!(
+            self.rootfs.is_none(),
+            "{subject} is not a minimal ISO, which --rootfs is for"
+        );
         let reference = subject
             .parse()
             .with_context(|| format!("{subject} is neither a medium nor an image"))?;
@@ -311,6 +490,7 @@ impl CheckArgs {
             left_out,
             soundness: None,
             notes: Vec::new(),
+            media: Vec::new(),
         };
         let system = System {
             root: &source.tree,
@@ -320,21 +500,73 @@ impl CheckArgs {
         self.finish(&system, boot, &wanted, needed, known, terminal)
     }
 
+    /// Looks into all media of a place. The cluster is asked about once, by what they have in common.
+    fn look_into_media(
+        &self,
+        place: Place,
+        known: &Known<'_>,
+        terminal: &Terminal,
+    ) -> Result<Boot> {
+        let whole = place.media.iter().find_map(|opened| match opened {
+            Found::Whole(medium) => Some(&**medium),
+            Found::Rootless(_) => None,
+        });
+        let (wanted, needed) = match whole {
+            Some(medium) => {
+                let release = kernel::release_in(medium.root())?;
+                self.wanted(&known.named, medium.root(), &release)?
+            }
+            None if self.devices.is_empty() => (known.named.clone(), Needed::default()),
+            None => {
+                return Err(Failure::new(
+                    "which drivers devices need is told by the root file system, and a minimal ISO has none",
+                    "give the root file system that it fetches with --rootfs FILE",
+                )
+                .into());
+            }
+        };
+        let mut boots = Vec::new();
+        for opened in &place.media {
+            let boot = match opened {
+                Found::Whole(medium) => {
+                    self.look_into_medium(medium, &wanted, &needed, known, terminal)
+                }
+                Found::Rootless(rootless) => look_into_rootless(rootless, &wanted),
+            };
+            let boot = boot.with_context(|| format!("looking into {}", opened.name()))?;
+            boots.push((opened, boot));
+        }
+        let mut boot = merged(boots);
+        boot.notes.extend(place.notes);
+        let Some(medium) = whole else {
+            return Ok(boot);
+        };
+        let origin = medium.origin()?;
+        let release = boot.release.clone();
+        let system = System {
+            root: medium.root(),
+            release: &release,
+            origin: origin.as_ref(),
+        };
+        self.finish(&system, boot, &wanted, needed, known, terminal)
+    }
+
     fn look_into_medium(
         &self,
         medium: &Medium,
+        wanted: &[String],
+        needed: &Needed,
         known: &Known<'_>,
         terminal: &Terminal,
     ) -> Result<Boot> {
         let root = medium.root();
         let release = kernel::release_in(root)?;
-        let (wanted, needed) = self.wanted(&known.named, root, &release)?;
         let arguments = medium.arguments()?;
         let parts = medium.parts(&release, &arguments);
         let initramfs = parts.read_initramfs()?;
         let threads = self.access.threads().get();
         let soundness = Soundness::of(medium, &release, &initramfs, threads, terminal)?;
-        let mut drivers = stages::check(&parts, &initramfs, &wanted, medium.stages())?;
+        let mut drivers = stages::check(&parts, &initramfs, wanted, medium.stages())?;
         let mut mounts = stages::mounts(&parts, &initramfs, medium.boot_root(&initramfs)?)?;
         drivers.extend(needed.missing(medium.stages()));
         let mut installed = initramfs;
@@ -346,29 +578,23 @@ impl CheckArgs {
                 ..parts
             };
             installed = parts.read_initramfs()?;
-            drivers.extend(stages::check(&parts, &installed, &wanted, &INSTALL)?);
+            drivers.extend(stages::check(&parts, &installed, wanted, &INSTALL)?);
             let composefs = sysroot::mounts_composefs(&installed)?;
             let root = Root::Disk { composefs };
             mounts.extend(stages::mounts(&parts, &installed, root)?);
         }
         let boots = drivers.clone();
         let left_out = stages::keep(&mut drivers, root, &installed, &release, &known.reruns)?;
-        let origin = medium.origin()?;
-        let system = System {
-            root,
-            release: &release,
-            origin: origin.as_ref(),
-        };
-        let boot = Boot {
-            release: release.clone(),
+        Ok(Boot {
+            release,
             drivers,
             boots,
             mounts,
             left_out,
             soundness: Some(soundness),
             notes: Vec::new(),
-        };
-        self.finish(&system, boot, &wanted, needed, known, terminal)
+            media: Vec::new(),
+        })
     }
 
     /// Adds to the verdicts on the boots those on the cluster.
@@ -385,14 +611,19 @@ impl CheckArgs {
         boot.drivers.extend(in_cluster);
         needed.doubt(&mut boot.drivers);
         sort(&mut boot.drivers, wanted);
-        boot.notes = needed.notes;
+        boot.notes.extend(needed.notes);
         Ok(boot)
     }
 
     fn read_image(&self, reference: &ImageRef, terminal: &Terminal) -> Result<Glance> {
         let scratch = std::env::temp_dir();
         let options = self.access.read_options(&scratch, None);
-        Glance::read(reference, &options, &scratch, terminal)
+        let room = Room::of(&scratch);
+        let opened = Opened::new(reference, &options, &scratch)?;
+        let needed = opened.glance_bytes();
+        opened
+            .glance(&options, terminal)
+            .map_err(|error| room.explain(error, needed))
     }
 
     /// The drivers that are `named`, and those that devices ask for; what else is known of devices.
@@ -531,8 +762,9 @@ impl Lint {
         self.remarks.iter().all(|r| r.severity != Severity::Error)
     }
 
-    /// A line for each remark, as compilers print them.
+    /// A paragraph for each remark, which begins as those of compilers do.
     fn text(&self, terminal: &Terminal) -> String {
+        let columns = terminal.columns();
         let path = self.path.display();
         let mut text = String::new();
         for remark in &self.remarks {
@@ -545,18 +777,25 @@ impl Lint {
                 .line
                 .map_or_else(String::new, |line| format!(":{line}"));
             let Remark { message, rule, .. } = remark;
-            text += &format!("{path}{line}: {severity}: {message} ({rule})\n");
+            let paragraph = Paragraph {
+                first: &format!("{path}{line}: {severity}: "),
+                rest: "    ",
+                columns,
+            };
+            text += &paragraph.of(&format!("{message} ({rule})"));
             if let Some(hint) = &remark.hint {
-                text += &format!("  hint: {hint}\n");
+                text += &hanging("  hint: ", hint, columns);
             }
         }
         let warnings = self.sentences(Severity::Warning).len();
         if self.is_harmless() && warnings == 0 {
-            let good = terminal.good("✓");
-            text += &format!("{good} {path}: nothing keeps the cluster from building it\n");
+            let first = format!("{} ", terminal.good("✓"));
+            let sentence = format!("{path}: nothing keeps the cluster from building it");
+            text += &hanging(&first, &sentence, columns);
         } else if self.is_harmless() {
-            let doubtful = terminal.doubtful("!");
-            text += &format!("{doubtful} {path}: whether it does what it should is not sure\n");
+            let first = format!("{} ", terminal.doubtful("!"));
+            let sentence = format!("{path}: whether it does what it should is not sure");
+            text += &hanging(&first, &sentence, columns);
         }
         text
     }

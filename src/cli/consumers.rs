@@ -6,11 +6,12 @@ use anyhow::Result;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::report::{Whole, wrapped};
+use super::report::Whole;
 use super::terminal::Terminal;
 use crate::consumers::{Consumer, Verdict, judge};
 use crate::failure::Failure;
 use crate::media::Medium;
+use crate::paragraph::hanging;
 
 /// Programs that shall take a medium.
 #[derive(Debug, Args)]
@@ -78,7 +79,12 @@ fn paragraph(verdict: &Verdict, terminal: &Terminal) -> String {
         (true, false) => (terminal.doubtful("!"), "is expected to take it, but"),
         (true, true) => (terminal.good("✓"), "is expected to take it"),
     };
-    let mut text = format!("{mark} {name}: {program} {head}\n");
+    let columns = terminal.columns();
+    let mut text = hanging(
+        &format!("{mark} "),
+        &format!("{name}: {program} {head}"),
+        columns,
+    );
     for objection in &verdict.objections {
         let mut lines = vec![objection.reason.clone()];
         lines.extend(objection.when.map(|when| format!("matters if {when}")));
@@ -90,10 +96,8 @@ fn paragraph(verdict: &Verdict, terminal: &Terminal) -> String {
         );
         lines.push(format!("by {}", objection.source));
         for (number, line) in lines.iter().enumerate() {
-            for (part, line) in wrapped(line).iter().enumerate() {
-                let bullet = if (number, part) == (0, 0) { "-" } else { " " };
-                text += &format!("  {bullet} {line}\n");
-            }
+            let first = if number == 0 { "  - " } else { "    " };
+            text += &hanging(first, line, columns);
         }
     }
     text

@@ -12,7 +12,7 @@ pub(super) fn each_once(names: &[DriverName]) -> Result<Vec<String>> {
     let mut seen = BTreeSet::new();
     for name in names {
         if !seen.insert(name) {
-            return Err(Usage(format!("driver {name} is named twice")).into());
+            return Err(Usage::new(format!("driver {name} is named twice")).into());
         }
     }
     Ok(names.iter().map(ToString::to_string).collect())

@@ -5,23 +5,29 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
-use clap_complete::Shell;
+use clap::{Args, Command};
+use clap_complete::env::EnvCompleter;
 
-use super::{Cli, Outcome};
+use super::completion::{self, SHELLS};
+use super::{Outcome, PROGRAM, arguments, manual};
 
 /// Print a completion script for a shell
+///
+/// The script asks coreos-bake, which has to be on the PATH, for options, values and
+/// file names. bash has to be 4 or newer.
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
     /// Shell to complete in
-    #[arg(value_name = "SHELL")]
-    shell: Shell,
+    #[arg(value_name = "SHELL", value_parser = SHELLS.names().collect::<Vec<_>>())]
+    shell: String,
 }
 
 impl CompletionsArgs {
     pub(super) fn run(self) -> Result<Outcome> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "coreos-bake", &mut script);
+        let shell: &dyn EnvCompleter = SHELLS
+            .completer(&self.shell)
+            .context("a shell of the list has a script")?;
+        let script = completion::script(shell, PROGRAM)?;
         io::stdout().write_all(&script)?;
         Ok(Outcome::Done)
     }
@@ -30,32 +36,29 @@ impl CompletionsArgs {
 /// Write manual pages into a directory
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
-    /// Directory to write to; must exist
+    /// Directory to write to; made if missing
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
 
 impl ManArgs {
     pub(super) fn run(self) -> Result<Outcome> {
-        let mut command = Cli::command();
+        let shown = self.directory.display();
+        fs::create_dir_all(&self.directory).with_context(|| format!("making directory {shown}"))?;
+        let mut command = arguments::command().disable_help_subcommand(true);
         command.build();
-        self.page(&command, "coreos-bake")?;
-        for sub in command.get_subcommands() {
-            if sub.get_name() != "help" {
-                self.page(sub, &format!("coreos-bake-{}", sub.get_name()))?;
-            }
-        }
+        self.pages(&command, PROGRAM, &command)?;
         Ok(Outcome::Done)
     }
 
-    fn page(&self, command: &clap::Command, name: &str) -> Result<()> {
-        let mut page = Vec::new();
-        // clap_mangen would date the page with today; pages are the same every day.
-        clap_mangen::Man::new(command.clone().display_name(name))
-            .title(name)
-            .date("")
-            .render(&mut page)?;
-        let path = self.directory.join(format!("{name}.1"));
-        fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
+    /// The page of a command, and those of its subcommands.
+    fn pages(&self, command: &Command, title: &str, whole: &Command) -> Result<()> {
+        let path = self.directory.join(format!("{title}.1"));
+        let page = manual::page(command, title, whole)?;
+        fs::write(&path, page).with_context(|| format!("writing {}", path.display()))?;
+        for sub in command.get_subcommands() {
+            self.pages(sub, &format!("{title}-{}", sub.get_name()), whole)?;
+        }
+        Ok(())
     }
 }

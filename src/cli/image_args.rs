@@ -14,16 +14,16 @@ use crate::ostree::ContainerReference;
 #[command(next_help_heading = "Image options")]
 pub(super) struct ImageArgs {
     /// Architecture to take from an image index
-    #[arg(long, value_name = "ARCH")]
+    #[arg(long, value_name = "ARCH", env = "COREOS_BAKE_ARCH")]
     arch: Option<String>,
     /// Registry credentials; a pull secret works
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "COREOS_BAKE_AUTHFILE")]
     authfile: Option<PathBuf>,
     /// Check the registry's certificate
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     tls_verify: bool,
     /// Threads to work with
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", env = "COREOS_BAKE_THREADS")]
     threads: Option<NonZeroUsize>,
 }
 

@@ -1,30 +1,42 @@
 //! `coreos-bake inspect`: what an image or a medium is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
-use indicatif::HumanBytes;
+use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Outcome;
+use super::completion::Images;
 use super::image_args::ImageArgs;
+use super::sheet::sheet;
 use super::terminal::Terminal;
 use crate::format::iso9660;
 use crate::image;
 use crate::kernel;
-use crate::media::{Installed, LiveRoot, Medium, Source, System};
+use crate::media::{
+    Beside, Found, Installed, LiveRoot, Medium, Opened, Place, Source, System, unmatched,
+};
+use crate::paragraph::hanging;
+use crate::progress::Progress;
+use crate::staging::Room;
 
 /// Tell what an image or a medium is
 ///
 /// IMAGE is an image as for bake, or a medium: an ISO, a raw or qcow2 disk
-/// image, or a directory with a PXE set.
+/// image, or a directory of media. What bake.json says of it, such as the
+/// drivers that were proven, is told if the medium is byte for byte the one
+/// that was baked.
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     /// Image or medium to look into
-    #[arg(value_name = "IMAGE|MEDIUM")]
+    #[arg(value_name = "IMAGE|MEDIUM", add = ArgValueCompleter::new(Images::SUBJECT))]
     subject: String,
+    /// Root file system that a minimal ISO fetches
+    #[arg(long, value_name = "FILE")]
+    rootfs: Option<PathBuf>,
     #[command(flatten)]
     access: ImageArgs,
 }
@@ -35,22 +47,68 @@ impl InspectArgs {
         if let Some(error) = image::without_prefix(&self.subject) {
             return Err(error.into());
         }
-        let facts = if Medium::is_medium(path) {
-            medium_facts(&Medium::open(path)?)?
-        } else {
-            let reference = self
-                .subject
-                .parse()
-                .with_context(|| format!("{} is neither a medium nor an image", self.subject))?;
-            let scratch = std::env::temp_dir();
-            let options = self.access.read_options(&scratch, None);
-            image_facts(&Source::read(&reference, &options, &scratch, terminal)?)
-        };
-        let mut text = String::new();
-        render(&facts, "", &mut text);
-        terminal.result(&facts, &text)?;
+        if Medium::is_medium(path) {
+            let place = Place::open(path, self.rootfs.as_deref())?;
+            return tell_of_media(path, &place, terminal);
+        }
+        if let Some(mistake) = unmatched(&self.subject) {
+            return Err(mistake.into());
+        }
+        ensure!(
+            self.rootfs.is_none(),
+            "{} is not a minimal ISO, which --rootfs is for",
+            self.subject
+        );
+        let reference = self
+            .subject
+            .parse()
+            .with_context(|| format!("{} is neither a medium nor an image", self.subject))?;
+        let scratch = std::env::temp_dir();
+        let options = self.access.read_options(&scratch, None);
+        let room = Room::of(&scratch);
+        let opened = Opened::new(&reference, &options, &scratch)?;
+        let needed = opened.read_bytes();
+        let source = opened.read(&options, terminal);
+        let facts = image_facts(&source.map_err(|error| room.explain(error, needed))?);
+        terminal.result(&facts, &sheet(&facts, terminal.columns()))?;
         Ok(Outcome::Done)
     }
+}
+
+/// The facts of one medium, or those of all media of a directory.
+fn tell_of_media(path: &Path, place: &Place, terminal: &Terminal) -> Result<Outcome> {
+    let mut notes = place.notes.clone();
+    let mut all = Vec::new();
+    for opened in &place.media {
+        let facts = medium_facts(opened, &mut notes, terminal);
+        all.push(facts.with_context(|| format!("looking into {}", opened.name()))?);
+    }
+    let columns = terminal.columns();
+    let mut text = String::new();
+    for facts in &all {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text += &sheet(facts, columns);
+    }
+    if !notes.is_empty() {
+        text.push('\n');
+    }
+    text.extend(notes.iter().map(|note| hanging("note: ", note, columns)));
+    let value = match <[Value; 1]>::try_from(all) {
+        Ok([mut one]) => {
+            one["notes"] = json!(notes);
+            one
+        }
+        Err(all) => json!({
+            "schema": "coreos-bake/inspect-media/v1",
+            "path": path.display().to_string(),
+            "media": all,
+            "notes": notes,
+        }),
+    };
+    terminal.result(&value, &text)?;
+    Ok(Outcome::Done)
 }
 
 fn image_facts(source: &Source) -> Value {
@@ -79,25 +137,66 @@ fn image_facts(source: &Source) -> Value {
     })
 }
 
-fn medium_facts(medium: &Medium) -> Result<Value> {
+fn medium_facts(opened: &Found, notes: &mut Vec<String>, terminal: &Terminal) -> Result<Value> {
     let mut facts = json!({
         "schema": "coreos-bake/inspect-medium/v1",
-        "path": medium.path.display().to_string(),
-        "kernel": kernel::release_in(medium.root())?,
+        "path": opened.path().display().to_string(),
+        "kind": opened.kind(),
+        "kernel-arguments": opened.arguments()?,
+        "ignition": opened.ignition()?,
     });
-    match &medium.system {
-        System::Live(live) => {
-            let (iso, root) = (&live.iso, &live.root);
-            facts["kind"] = json!(if iso.is_some() { "iso" } else { "pxe" });
-            facts["deployment"] = json!(root.deployment);
-            facts["root"] = root_facts(root)?;
-            if let Some(iso) = iso {
-                iso_facts(iso, &mut facts)?;
-            }
+    match opened {
+        Found::Whole(medium) => whole_facts(medium, &mut facts)?,
+        Found::Rootless(rootless) => {
+            let initramfs = rootless.read_initramfs()?;
+            facts["kernel"] = json!(rootless.release(&initramfs)?);
+            notes.push(format!(
+                "the root file system that {} fetches was not looked into: give it with --rootfs FILE",
+                opened.path().display()
+            ));
+            iso_facts(&rootless.iso, &mut facts)?;
         }
-        System::Installed(installed) => disk_facts(installed, &mut facts),
+    }
+    terminal.begin("comparing with bake.json", 0);
+    let beside = opened.record_beside();
+    terminal.end();
+    match beside? {
+        Beside::Nothing => {}
+        Beside::Other(note) => notes.push(note),
+        Beside::Of(path, record) => {
+            facts["bake"] = json!({
+                "record": path.display().to_string(),
+                "tool-version": record.tool.version,
+                "image": record.image.reference,
+                "manifest-digest": record.image.manifest_digest,
+                "nodes-only": record.options.nodes_only,
+            });
+            facts["drivers"] = json!(record.drivers);
+        }
     }
     Ok(facts)
+}
+
+fn whole_facts(medium: &Medium, facts: &mut Value) -> Result<()> {
+    facts["kernel"] = json!(kernel::release_in(medium.root())?);
+    facts["image"] = json!(medium.made_of()?);
+    // The name by which installed nodes look for updates.
+    facts["origin"] = json!(medium.origin()?.map(|origin| origin.to_string()));
+    match &medium.system {
+        System::Live(live) => {
+            facts["installed-kernel-arguments"] = json!(medium.installed_arguments()?);
+            facts["deployment"] = json!(live.root.deployment);
+            facts["root"] = root_facts(&live.root)?;
+            if let Some(rootfs) = &live.fetched {
+                facts["rootfs"] = json!(rootfs.display().to_string());
+            }
+            if let Some(iso) = &live.iso {
+                iso_facts(iso, facts)?;
+            }
+        }
+        System::Installed(installed) => disk_facts(installed, facts),
+    }
+    Ok(())
 }
 
 fn iso_facts(iso: &iso9660::Reader, facts: &mut Value) -> Result<()> {
@@ -115,7 +214,6 @@ fn iso_facts(iso: &iso9660::Reader, facts: &mut Value) -> Result<()> {
 fn disk_facts(installed: &Installed, facts: &mut Value) {
     let table = &installed.table;
     let sector = table.sector_size.bytes();
-    facts["kind"] = json!("disk");
     facts["disk-bytes"] = json!(table.disk_bytes);
     facts["sector-bytes"] = json!(sector);
     facts["disk-guid"] = json!(table.disk_guid.to_string());
@@ -166,54 +264,4 @@ fn root_facts(root: &LiveRoot) -> Result<Value> {
         "image-bytes": facts.bytes_used,
         "extended-attributes": facts.has_xattrs,
     }))
-}
-
-/// Key and value a line, nested ones indented; byte counts are shown for people.
-fn render(value: &Value, indent: &str, text: &mut String) {
-    let Value::Object(fields) = value else {
-        return;
-    };
-    let wide = fields.keys().map(String::len).max().unwrap_or(0);
-    for (key, value) in fields.iter().filter(|(key, _)| *key != "schema") {
-        let deeper = format!("{indent}  ");
-        match value {
-            Value::Object(_) => {
-                text.push_str(&format!("{indent}{key}\n"));
-                render(value, &deeper, text);
-            }
-            Value::Array(items) if items.iter().any(Value::is_object) => {
-                text.push_str(&format!("{indent}{key} ({})\n", items.len()));
-                for item in items {
-                    text.push_str(&format!("{deeper}{}\n", one_line(item)));
-                }
-            }
-            Value::Number(number) if key.ends_with("bytes") => {
-                let bytes = number.as_u64().unwrap_or(0);
-                text.push_str(&format!("{indent}{key:wide$}  {}\n", HumanBytes(bytes)));
-            }
-            other => text.push_str(&format!("{indent}{key:wide$}  {}\n", plain(other))),
-        }
-    }
-}
-
-fn one_line(item: &Value) -> String {
-    match item {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(key, value)| match value.as_u64() {
-                Some(bytes) if key == "size" => HumanBytes(bytes).to_string(),
-                _ => plain(value),
-            })
-            .collect::<Vec<_>>()
-            .join("  "),
-        other => plain(other),
-    }
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.replace('\n', "\\n"),
-        Value::Null => "none".to_owned(),
-        other => other.to_string(),
-    }
 }

@@ -1,22 +1,27 @@
 //! `coreos-bake layer`: put drivers into an image, or repair what keeps them from loading.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clap_complete::{ArgValueCompleter, PathCompleter};
 use indicatif::HumanBytes;
 use serde_json::json;
 
+use super::completion::Images;
 use super::driver_names::each_once;
 use super::image_args::ImageArgs;
-use super::report::presence_table;
+use super::report::presences;
 use super::terminal::Terminal;
-use super::{Outcome, read_up_to};
+use super::{Outcome, Usage, read_up_to};
 use crate::image::{self, ImageRef, Target};
 use crate::kernel::{DriverName, FILE_MAX_BYTES};
 use crate::layer::{self, Added, Layer, Request};
-use crate::media::Glance;
+use crate::media::{Glance, Opened};
+use crate::paragraph::{Paragraph, hanging};
 use crate::progress::Progress;
+use crate::staging::{Room, clear_leftovers};
 
 /// Put drivers into an image with one more layer
 ///
@@ -29,29 +34,34 @@ use crate::progress::Progress;
 #[derive(Debug, Args)]
 pub(super) struct LayerArgs {
     /// Image to build on, as for bake
-    #[arg(value_name = "IMAGE", value_parser = ImageRef::named)]
+    #[arg(value_name = "IMAGE", value_parser = ImageRef::named, add = ArgValueCompleter::new(Images::SOURCE))]
     image: ImageRef,
     /// Where to store the new image
     ///
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker://NAME[:TAG]. A directory that is
     /// a layout keeps its other images.
-    #[arg(short, long, value_name = "TARGET", value_parser = Target::named)]
+    #[arg(short, long, value_name = "TARGET", value_parser = Target::named, add = ArgValueCompleter::new(Images::TARGET))]
     output: Target,
     /// Kernel module to add
-    #[arg(
-        long = "add-driver",
-        value_name = "FILE",
-        required_unless_present = "repair"
-    )]
+    #[arg(long = "add-driver", value_name = "FILE")]
     add: Vec<PathBuf>,
     /// Firmware to add; NAME is what the driver asks for
-    #[arg(long = "add-firmware", value_name = "FILE[:NAME]")]
+    #[arg(
+        long = "add-firmware",
+        value_name = "FILE[:NAME]",
+        add = ArgValueCompleter::new(PathCompleter::file())
+    )]
     firmware: Vec<String>,
     /// Put drivers of the image where they are missing
     #[arg(long, requires = "drivers")]
     repair: bool,
     /// Drivers that shall be there at every boot
-    #[arg(long = "driver", value_name = "LIST", value_delimiter = ',')]
+    #[arg(
+        long = "driver",
+        value_name = "LIST",
+        value_delimiter = ',',
+        env = "COREOS_BAKE_DRIVER"
+    )]
     drivers: Vec<DriverName>,
     /// Load the drivers at boot, whatever the hardware
     #[arg(long)]
@@ -69,6 +79,15 @@ pub(super) struct LayerArgs {
 impl LayerArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         let drivers = each_once(&self.drivers)?;
+        if self.add.is_empty() && !self.repair {
+            let sentence = match drivers.is_empty() {
+                true => "nothing is to be put into the image",
+                false => "--driver alone puts nothing into the image",
+            };
+            let hint = "--repair puts drivers of the image (--driver NAME) where they are missing, \
+                        --add-driver FILE adds a module";
+            return Err(Usage::new(sentence).with_hint(hint).into());
+        }
         let request = Request {
             modules: self
                 .add
@@ -83,9 +102,25 @@ impl LayerArgs {
             drivers,
             load: self.load,
         };
+        if let Some(directory) = self.output.directory()?.filter(|_| !self.dry_run) {
+            clear_leftovers(directory)?;
+        }
+        self.output.check(self.force)?;
         let scratch = std::env::temp_dir();
+        let scratch_room = Room::of(&scratch);
         let options = self.access.read_options(&scratch, None);
-        let source = Glance::read(&self.image, &options, &scratch, terminal)?;
+        let opened = Opened::new(&self.image, &options, &scratch)?;
+        let place = self.output.room(&opened.image)?;
+        if let Some((room, needed)) = &place {
+            room.require(*needed, *needed)?;
+        }
+        let unpacked = opened.glance_bytes();
+        if let Some(doubt) = scratch_room.doubt(unpacked) {
+            terminal.warn(&doubt);
+        }
+        let source = opened
+            .glance(&options, terminal)
+            .map_err(|error| scratch_room.explain(error, unpacked))?;
         let (tree, facts) = (&source.tree, &source.facts);
         let layer = layer::compose(tree, facts, &request, terminal)?;
         for warning in &layer.warnings {
@@ -97,7 +132,8 @@ impl LayerArgs {
             let file = tempfile::tempfile_in(&scratch)
                 .with_context(|| format!("making a scratch file in {}", scratch.display()))?;
             let time = source.image.created.unwrap_or(0);
-            let new = layer::write_archive(&layer, tree, time, &self.created_by(), file, terminal)?;
+            let new = layer::write_archive(&layer, tree, time, &self.created_by(), file, terminal)
+                .map_err(|error| scratch_room.explain(error, unpacked))?;
             let derived = source.image.derive(new)?;
             let name = image::write(
                 &source.image,
@@ -118,28 +154,38 @@ impl LayerArgs {
             "before": layer.before,
             "drivers": layer.after,
             "containerfile": containerfile,
+            "needed-bytes": place.as_ref().map(|(_, needed)| needed),
+            "free-bytes": place.as_ref().and_then(|(room, _)| room.free_bytes()),
             "stored": stored.as_ref().map(|(name, derived)| json!({
                 "reference": name,
                 "digest": derived.digest,
                 "layer": { "digest": derived.layer.digest, "size": derived.layer.blob.len() },
             })),
         });
-        let mut text = summary(&layer, terminal);
-        match &stored {
-            Some((name, derived)) => {
-                text += &format!(
-                    "\nlayer   {} ({})\ndigest  {}\nstored  {name}\n",
-                    derived.layer.digest,
-                    HumanBytes(derived.layer.blob.len()),
-                    derived.digest,
-                );
-                text += "\nA Containerfile that would have done the same:\n\n";
-                text += &containerfile;
+        let mut text = match layer.is_empty() {
+            true => format!(
+                "nothing to do: the drivers are in initramfs and root already\n\n{}",
+                presences(&layer.after, terminal)
+            ),
+            false => summary(&layer, terminal),
+        };
+        if let Some((name, derived)) = &stored {
+            let size = HumanBytes(derived.layer.blob.len());
+            text += "\n";
+            for (label, value) in [
+                ("layer   ", format!("{} ({size})", derived.layer.digest)),
+                ("digest  ", derived.digest.to_string()),
+                ("stored  ", name.clone()),
+            ] {
+                text += &hanging(label, &value, terminal.columns());
             }
-            None if layer.is_empty() => {
-                text += "\nnothing to do: the drivers are in initramfs and root already\n"
-            }
-            None => {}
+            text += "\nA Containerfile that would have done the same:\n\n";
+            text += &containerfile;
+        } else if !layer.is_empty()
+            && let Some((room, needed)) = &place
+        {
+            let told = room.told(*needed, "and the new layer");
+            text += &format!("\n{}", hanging("", &told, terminal.columns()));
         }
         terminal.result(&value, &text)?;
         Ok(Outcome::Done)
@@ -235,20 +281,50 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn summary(layer: &Layer, terminal: &Terminal) -> String {
-    let mut text = String::from("before\n\n");
-    text += &presence_table(&layer.before, terminal);
-    text += "\nwith the new layer\n\n";
-    text += &presence_table(&layer.after, terminal);
-    let initramfs = layer
-        .initramfs
-        .iter()
-        .map(|path| format!("  initramfs: {path}\n"));
-    let files = layer.files.keys().map(|path| format!("  {path}\n"));
-    let removed = layer
-        .removed
-        .iter()
-        .map(|path| format!("  {path} (removed)\n"));
-    text += "\nchanges\n";
-    text.extend(files.chain(removed).chain(initramfs));
+    let columns = terminal.columns();
+    let mut text = format!("before\n\n{}", presences(&layer.before, terminal));
+    text += &format!(
+        "\nwith the new layer\n\n{}",
+        presences(&layer.after, terminal)
+    );
+    for (head, paths) in [
+        ("files", layer.files.keys().map(String::as_str).collect()),
+        ("removed", strs(&layer.removed)),
+        ("in the initramfs", strs(&layer.initramfs)),
+    ] {
+        text += &by_directory(head, paths, columns);
+    }
+    text
+}
+
+fn strs<'a, T: AsRef<str> + 'a>(texts: impl IntoIterator<Item = &'a T>) -> Vec<&'a str> {
+    texts.into_iter().map(AsRef::as_ref).collect()
+}
+
+/// Paths below a head; those of a directory with several are named in one paragraph.
+fn by_directory(head: &str, paths: Vec<&str>, columns: usize) -> String {
+    let mut directories: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for path in &paths {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        directories.entry(directory).or_default().push(name);
+    }
+    let mut text = match paths.is_empty() {
+        true => String::new(),
+        false => format!("\n{head}\n"),
+    };
+    for (directory, names) in directories {
+        text += &match (directory, &names[..]) {
+            ("", names) => hanging("  ", &names.join(", "), columns),
+            (_, [name]) => hanging("  ", &format!("{directory}/{name}"), columns),
+            (_, names) => {
+                let paragraph = Paragraph {
+                    first: "  ",
+                    rest: "    ",
+                    columns,
+                };
+                paragraph.of(&format!("{directory}/: {}", names.join(", ")))
+            }
+        };
+    }
     text
 }

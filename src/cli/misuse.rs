@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::terminal::{When, error_line, harmless, paint};
+use super::terminal::{When, error_line, harmless, headed};
 use super::{USAGE, hint};
 use crate::failure::sentence;
 
@@ -50,11 +50,9 @@ impl Told {
     }
 
     fn text(&self, color: bool) -> String {
-        let head = paint(color, "31;1", "error:");
-        let mut text = format!("{head} {}\n", harmless(&self.sentence));
+        let mut text = headed("error", "31;1", color, &self.sentence);
         if let Some(hint) = &self.hint {
-            let head = paint(color, "36", "hint:");
-            text += &format!("{head} {}\n", harmless(hint));
+            text += &headed("hint", "36", color, hint);
         }
         text + "\n" + &harmless(&self.rest)
     }
@@ -111,7 +109,9 @@ impl Manners {
         };
         let when = value("--color").and_then(|text| When::from_str(&text, false).ok());
         Self {
-            json: value("--format").is_some_and(|form| form == "json"),
+            json: value("--format")
+                .or_else(|| std::env::var("COREOS_BAKE_FORMAT").ok())
+                .is_some_and(|form| form == "json"),
             color: when
                 .unwrap_or(When::Auto)
                 .colors(io::stderr().is_terminal()),

@@ -1,9 +1,12 @@
 //! The command line: one file per subcommand, and the terminal. The only room that prints.
 
+mod arguments;
 mod bake;
 mod baked;
+mod cache;
 mod cache_args;
 mod check;
+mod completion;
 mod consumers;
 mod driver_names;
 mod generate;
@@ -11,13 +14,17 @@ mod hosts;
 mod image_args;
 mod inspect;
 mod layer;
+mod manual;
 mod misuse;
 mod prepare;
 mod report;
+mod screen;
 mod serve;
+mod sheet;
 mod size;
 mod table;
 mod terminal;
+mod values;
 
 use std::error::Error;
 use std::fs::File;
@@ -37,6 +44,12 @@ use terminal::{Terminal, TerminalArgs};
 
 /// Exit code for arguments that are wrong, as clap has it.
 const USAGE: u8 = 2;
+/// What the program is called.
+const PROGRAM: &str = "coreos-bake";
+
+/// Which program it is, to its commit where that is known. No output has it: media of two commits that bake
+/// alike are the same.
+const VERSION: &str = env!("COREOS_BAKE_VERSION");
 
 /// How a command ended, apart from errors.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,10 +62,27 @@ enum Outcome {
     Doubtful,
 }
 
-/// Options that are each right, but not together. Ends the program as what clap finds does.
+/// Something is wrong with the options that clap does not see. Ends the program as what clap finds does.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
+#[error("{sentence}")]
+struct Usage {
+    sentence: String,
+    hint: Option<String>,
+}
+
+impl Usage {
+    fn new(sentence: impl Into<String>) -> Self {
+        Self {
+            sentence: sentence.into(),
+            hint: None,
+        }
+    }
+
+    fn with_hint(self, hint: impl Into<String>) -> Self {
+        let hint = Some(hint.into());
+        Self { hint, ..self }
+    }
+}
 
 /// Turn a layered CoreOS container image into media that boot
 ///
@@ -61,8 +91,8 @@ struct Usage(String);
 /// root, without loop devices, without a container engine.
 #[derive(Debug, Parser)]
 #[command(
-    name = "coreos-bake",
-    version,
+    name = PROGRAM,
+    version = VERSION,
     max_term_width = 80,
     propagate_version = true
 )]
@@ -82,13 +112,15 @@ enum Command {
     Prepare(Box<prepare::PrepareArgs>),
     Hosts(hosts::HostsArgs),
     Serve(serve::ServeArgs),
+    Cache(cache::CacheCommand),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
 }
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    completion::answer_shell();
+    let cli = match arguments::parse() {
         Ok(cli) => cli,
         Err(error) => return misuse::end(&error),
     };
@@ -125,6 +157,7 @@ impl Command {
             Self::Prepare(args) => args.run(terminal),
             Self::Hosts(args) => args.run(terminal),
             Self::Serve(args) => args.run(terminal),
+            Self::Cache(args) => args.run(terminal),
             Self::Completions(args) => args.run(),
             Self::Man(args) => args.run(),
         }
@@ -166,9 +199,11 @@ fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// The first advice that any error in the chain has.
 fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     std::iter::successors(Some(error), |error| (*error).source()).find_map(|cause| {
+        let usage = cause.downcast_ref::<Usage>();
         let failure = cause.downcast_ref::<Failure>();
-        failure
-            .map(|failure| failure.hint().to_owned())
+        usage
+            .and_then(|usage| usage.hint.clone())
+            .or_else(|| failure.map(|failure| failure.hint().to_owned()))
             .or_else(|| image::hint(cause))
     })
 }

@@ -5,6 +5,8 @@ mod commands;
 mod paths;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -16,6 +18,7 @@ use super::baked::BakedArgs;
 use super::driver_names::each_once;
 use super::table::Table;
 use super::terminal::Terminal;
+use super::values::named;
 use super::{Outcome, read_up_to};
 use crate::failure::Failure;
 use crate::kernel::DriverName;
@@ -24,8 +27,9 @@ use crate::openshift::{
     BootImages, DayTwo, Derivation, Driver, FIRMWARE_MAX_BYTES, Firmware, Media, Note, Objects,
     PushSecret, PushSpec, Release, Request, RequestError, Role, Seed, objects,
 };
+use crate::paragraph::{hanging, width};
 use crate::record::Record;
-use crate::staging::Staging;
+use crate::staging::{Staged, Staging, clear_leftovers, publish};
 use paths::PathArgs;
 
 /// Takes what an option says of a driver.
@@ -48,8 +52,16 @@ pub(super) struct PrepareArgs {
     /// Install directory
     #[arg(value_name = "DIR")]
     directory: PathBuf,
+    /// What openshift-install is told it by
+    #[arg(long = "dir", hide = true, value_parser = no_dir)]
+    _dir: Option<PathBuf>,
     /// Release of OpenShift, such as 4.19 or 4.19.3
-    #[arg(long, required_unless_present = "undo")]
+    #[arg(
+        long,
+        value_name = "RELEASE",
+        required_unless_present = "undo",
+        env = "COREOS_BAKE_RELEASE"
+    )]
     release: Option<Release>,
     /// What bake has written: its directory, or bake.json
     ///
@@ -68,7 +80,11 @@ pub(super) struct PrepareArgs {
     #[command(flatten)]
     baked: BakedArgs,
     /// Machines that boot the media [default: all of DIR]
-    #[arg(long = "role", value_name = "ROLE")]
+    #[arg(
+        long = "role",
+        value_name = "ROLE",
+        value_parser = named::<Role>(Role::ALL.map(Role::as_str))
+    )]
     roles: Vec<Role>,
     /// Kernel argument of the nodes
     #[arg(long = "karg-append", value_name = "ARG")]
@@ -99,7 +115,12 @@ pub(super) struct PrepareArgs {
 #[derive(Debug, Args)]
 struct DriverArgs {
     /// Drivers to look for at every boot [default: those of --bake]
-    #[arg(long = "driver", value_name = "LIST", value_delimiter = ',')]
+    #[arg(
+        long = "driver",
+        value_name = "LIST",
+        value_delimiter = ',',
+        env = "COREOS_BAKE_DRIVER"
+    )]
     names: Vec<DriverName>,
     /// Drivers to load by name, as no hardware asks for them
     #[arg(long = "load", value_name = "LIST", value_delimiter = ',')]
@@ -146,21 +167,23 @@ impl PrepareArgs {
         if let Some(path) = self.path.path() {
             return self.tell(path, terminal);
         }
+        if !self.dry_run {
+            clear_leftovers(&self.directory)?;
+        }
         let directory = Directory::read(&self.directory, SystemTime::now())?;
         let record = self.bake.as_deref().map(Record::read).transpose()?;
         let request = self.request(Some(&directory), record.as_ref(), directory.roles())?;
         let objects = self.objects(&request, record.is_some())?;
         let outcome = self.check_baked(record.as_ref(), &request, terminal)?;
         let plan = Plan::new(&directory, &objects)?;
+        let mut written = false;
         if !self.dry_run {
-            let staged = self.stage_day_two(&objects.day_two)?;
-            plan.execute()?;
-            if let Some((staging, names)) = staged {
-                staging.publish(&names)?;
-            }
+            let day_two = self.stage_day_two(&objects.day_two)?;
+            written = !plan.edits().is_empty() || day_two.is_some();
+            publish(plan.stage()?.into_iter().chain(day_two).collect())?;
         }
-        let value = self.value(&directory, &plan, &objects);
-        let text = self.text(&directory, &plan, &objects);
+        let value = self.value(&directory, &plan, &objects, written);
+        let text = self.text(&directory, &plan, &objects, terminal.columns());
         terminal.result(&value, &text)?;
         Ok(outcome)
     }
@@ -183,12 +206,13 @@ impl PrepareArgs {
             .map(|(what, path)| format!("{what:8} {path}\n"))
             .collect();
         let place = self.directory.display();
-        text += &match undone.consumed {
+        let end = match undone.consumed {
             true => format!(
-                "the record is removed; what openshift-install has consumed in {place} is not restored\n"
+                "the record is removed; what openshift-install has consumed in {place} is not restored"
             ),
-            false => format!("{place} is as it was\n"),
+            false => format!("{place} is as it was"),
         };
+        text += &hanging("", &end, terminal.columns());
         terminal.result(&value, &text)?;
         Ok(Outcome::Done)
     }
@@ -281,7 +305,7 @@ impl PrepareArgs {
         Ok(objects)
     }
 
-    fn stage_day_two(&self, files: &[DayTwo]) -> Result<Option<(Staging, Vec<String>)>> {
+    fn stage_day_two(&self, files: &[DayTwo]) -> Result<Option<Staged>> {
         let Some(output) = self.output.as_ref().filter(|_| !files.is_empty()) else {
             return Ok(None);
         };
@@ -289,7 +313,7 @@ impl PrepareArgs {
         staged(output, self.force, files).map(Some)
     }
 
-    fn value(&self, directory: &Directory, plan: &Plan, objects: &Objects) -> Value {
+    fn value(&self, directory: &Directory, plan: &Plan, objects: &Objects, written: bool) -> Value {
         let edits = plan.edits().iter().map(|edit| {
             json!({
                 "path": edit.path,
@@ -305,16 +329,22 @@ impl PrepareArgs {
             "schema": "coreos-bake/prepare/v1",
             "directory": self.directory,
             "state": directory.state(),
-            "written": !self.dry_run,
+            "written": written,
             "already-done": plan.is_done(),
             "edits": edits.collect::<Vec<_>>(),
-            "diff": self.dry_run.then(|| plan.diff()),
+            "diff": self.dry_run.then(|| plan.patch()),
             "day-two": objects.day_two.iter().map(|f| &f.name).collect::<Vec<_>>(),
             "notes": notes.collect::<Vec<_>>(),
         })
     }
 
-    fn text(&self, directory: &Directory, plan: &Plan, objects: &Objects) -> String {
+    fn text(
+        &self,
+        directory: &Directory,
+        plan: &Plan,
+        objects: &Objects,
+        columns: usize,
+    ) -> String {
         let mut text = String::new();
         if self.dry_run {
             text += &plan.diff();
@@ -327,10 +357,10 @@ impl PrepareArgs {
                     edit.after.len().to_string(),
                 ]);
             }
-            text += &table.render();
+            text += &table.render(columns);
         }
         for note in objects.notes.iter().chain(plan.notes()) {
-            text += &told(note);
+            text += &told(note, columns);
         }
         let place = self.directory.display();
         let files = match plan.edits().len() {
@@ -339,15 +369,20 @@ impl PrepareArgs {
         };
         let stage = directory.state().about();
         text += "\n";
-        text += &match (plan.is_done(), self.dry_run, plan.edits().len()) {
-            (true, ..) => format!("{place} is prepared already\n"),
-            (_, _, 0) => format!("{place} ({stage}) needs nothing\n"),
-            (_, true, _) => format!("{files} of {place} ({stage}) would change\n"),
-            (_, false, _) => format!("{files} of {place} ({stage}) changed; --undo restores\n"),
-        };
-        text += &self.day_two_text(objects);
+        let mut tell = |sentence: &str| text += &hanging("", sentence, columns);
+        tell(&match (plan.is_done(), self.dry_run, plan.edits().len()) {
+            (true, ..) => format!("{place} is prepared already"),
+            (_, _, 0) => format!("{place} ({stage}) needs nothing"),
+            (_, true, _) => format!("{files} of {place} ({stage}) would change"),
+            (_, false, _) => format!("{files} of {place} ({stage}) changed; --undo restores"),
+        });
+        tell(&self.day_two_text(objects));
         if let Some(next) = next_step(directory) {
-            text += &format!("next: {next}\n");
+            // In one piece, to be pasted.
+            text += &match width("next: ") + width(&next) > columns {
+                true => format!("next:\n    {next}\n"),
+                false => format!("next: {next}\n"),
+            };
         }
         text
     }
@@ -359,14 +394,14 @@ impl PrepareArgs {
         let Some(output) = &self.output else {
             return match objects.day_two.is_empty() {
                 true => String::new(),
-                false => "the files named day2-… are written with --output\n".to_owned(),
+                false => "the files named day2-… are written with --output".to_owned(),
             };
         };
         let output = output.display();
         match (objects.day_two.is_empty(), self.dry_run) {
-            (true, _) => format!("there are no files for day 2, so {output} is not written\n"),
-            (false, true) => format!("the files named day2-… would go to {output}\n"),
-            (false, false) => format!("the files named day2-… are in {output}\n"),
+            (true, _) => format!("there are no files for day 2, so {output} is not written"),
+            (false, true) => format!("the files named day2-… would go to {output}"),
+            (false, false) => format!("the files named day2-… are in {output}"),
         }
     }
 }
@@ -389,15 +424,20 @@ fn staged<T: AsRef<[u8]>>(
     output: &Path,
     force: bool,
     files: impl IntoIterator<Item = (String, T)>,
-) -> Result<(Staging, Vec<String>)> {
+) -> Result<Staged> {
     let staging = Staging::new(output, force)?;
     let (names, contents): (Vec<String>, Vec<T>) = files.into_iter().unzip();
     staging.check_free(names.iter().map(String::as_str))?;
+    let bytes = contents.iter().map(|content| content.as_ref().len() as u64);
+    let bytes = bytes.sum();
     for (name, content) in names.iter().zip(contents) {
-        let written = std::io::Write::write_all(&mut staging.create(name)?, content.as_ref());
-        written.with_context(|| format!("writing {name}"))?;
+        let write = |mut file: File| Ok(file.write_all(content.as_ref())?);
+        let written = staging.create(name).and_then(write);
+        written
+            .with_context(|| format!("writing {name}"))
+            .map_err(|error| staging.room().explain(error, bytes))?;
     }
-    Ok((staging, names))
+    Ok(Staged { staging, names })
 }
 
 /// An error with its advice.
@@ -408,6 +448,13 @@ fn refused(error: RequestError) -> anyhow::Error {
     }
 }
 
+/// Whoever comes from openshift-install names the directory as it wants to have it.
+fn no_dir(directory: &str) -> Result<PathBuf, String> {
+    Err(format!(
+        "the directory is named without an option: coreos-bake prepare {directory} …"
+    ))
+}
+
 fn action(edit: &Edit) -> &'static str {
     match edit.before {
         Some(_) => "replace",
@@ -415,13 +462,10 @@ fn action(edit: &Edit) -> &'static str {
     }
 }
 
-fn told(note: &Note) -> String {
+fn told(note: &Note, columns: usize) -> String {
     let commands = note.commands.iter().map(|c| format!("    {c}\n"));
-    format!(
-        "\nnote: {}\n{}",
-        note.sentence,
-        commands.collect::<String>()
-    )
+    let sentence = hanging("note: ", &note.sentence, columns);
+    format!("\n{sentence}{}", commands.collect::<String>())
 }
 
 fn next_step(directory: &Directory) -> Option<String> {

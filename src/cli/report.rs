@@ -1,28 +1,89 @@
-//! Drivers by stages: as a table, with the facts behind it, and for machines that run tests.
+//! Drivers by stages: in blocks, with the facts behind it, and for machines that run tests.
 
-use super::table::Table;
 use super::terminal::Terminal;
-use crate::kernel::{Finding, Module};
+use crate::kernel::{Finding, Module, Present};
+use crate::paragraph::hanging;
 use crate::record::{Proof, Record};
 use crate::stages::{Mark, Presence, Stage, Verdict};
 
-/// Drivers by stages, with what was found.
-pub(super) fn presence_table(table: &[Presence], terminal: &Terminal) -> String {
-    let mut lines = Table::new(["DRIVER", "STAGE", "", "FOUND"]);
+/// A block for each driver: its verdicts, and the stages at which each is so. What was found of those
+/// that are there is shown with `-v`.
+pub(super) fn presences(table: &[Presence], terminal: &Terminal) -> String {
+    let columns = terminal.columns();
+    let mut drivers: Vec<&str> = Vec::new();
     for presence in table {
-        let mark = match presence.verdict.mark() {
-            Mark::Yes => terminal.good("✓"),
-            Mark::Doubt => terminal.doubtful("!"),
-            Mark::No => terminal.bad("✗"),
-        };
-        lines.row([
-            presence.driver.clone(),
-            presence.stage.name().to_owned(),
-            mark,
-            presence.verdict.to_string(),
-        ]);
+        if !drivers.contains(&presence.driver.as_str()) {
+            drivers.push(&presence.driver);
+        }
     }
-    lines.render()
+    let mut text = String::new();
+    for driver in drivers {
+        text += &format!("{driver}\n");
+        for (mark, sentence, stages) in folded(table, driver, terminal.is_verbose()) {
+            let first = format!("  {} ", shown_mark(mark, terminal));
+            text += &hanging(
+                &first,
+                &format!("{}: {sentence}", stages.join(", ")),
+                columns,
+            );
+        }
+    }
+    text
+}
+
+/// The verdicts on a driver, each with the stages for which it is the same word for word.
+fn folded(
+    table: &[Presence],
+    driver: &str,
+    is_verbose: bool,
+) -> Vec<(Mark, String, Vec<&'static str>)> {
+    let mut rows: Vec<(Mark, String, Vec<&'static str>)> = Vec::new();
+    for presence in table.iter().filter(|presence| presence.driver == driver) {
+        let (mark, stage) = (presence.verdict.mark(), presence.stage.name());
+        let sentence = match &presence.verdict {
+            Verdict::Found(Finding::Present(present)) if !is_verbose => brief(present),
+            verdict => verdict.to_string(),
+        };
+        match rows
+            .iter_mut()
+            .find(|row| (row.0, &row.1) == (mark, &sentence))
+        {
+            Some((_, _, stages)) => stages.push(stage),
+            None => rows.push((mark, sentence, vec![stage])),
+        }
+    }
+    rows
+}
+
+/// Where a driver is, and what may be wrong with it.
+fn brief(present: &Present) -> String {
+    let path = present.module.path.as_deref();
+    let mut text = match path {
+        None => "built into the kernel".to_owned(),
+        // What comes before is the same for all: the directory of the kernel's release.
+        Some(path) => match path.split_once("lib/modules/") {
+            Some((_, rest)) => rest
+                .split_once('/')
+                .map_or(path, |(_, file)| file)
+                .to_owned(),
+            None => path.to_owned(),
+        },
+    };
+    for note in &present.notes {
+        text += &format!("; {note}");
+    }
+    for warning in &present.warnings {
+        text += &format!("; warning: {warning}");
+    }
+    text
+}
+
+fn shown_mark(mark: Mark, terminal: &Terminal) -> String {
+    match mark {
+        Mark::Yes => terminal.good("✓"),
+        Mark::Doubt => terminal.doubtful("!"),
+        Mark::No => terminal.bad("✗"),
+    }
 }
 
 /// The rows for people: of what roots are mounted with, only what is not as it should be.
@@ -33,30 +94,41 @@ pub(super) fn shown(drivers: &[Presence], mounts: &[Presence]) -> Vec<Presence> 
 }
 
 /// What a stage is, and everything known of the drivers at it.
-pub(super) fn explanation(stage: Stage, table: &[Presence]) -> String {
-    let mut text = format!("{}\n\n", stage.name());
-    for line in wrapped(stage.story()) {
-        text += &format!("  {line}\n");
-    }
+pub(super) fn explanation(stage: Stage, table: &[Presence], terminal: &Terminal) -> String {
+    let columns = terminal.columns();
+    let mut text = format!(
+        "{}\n\n{}",
+        stage.name(),
+        hanging("  ", stage.story(), columns)
+    );
     for presence in table.iter().filter(|presence| presence.stage == stage) {
-        text += &format!("\n  {}: {}\n", presence.driver, presence.verdict);
-        if let Verdict::Found(Finding::Present(present)) = &presence.verdict {
-            if !present.loaded_by.is_empty() {
-                text += &format!("    loaded by {}\n", present.loaded_by.join(", "));
-            }
-            for module in std::iter::once(&present.module).chain(&present.dependencies) {
-                text += &facts(module);
-            }
+        let mark = shown_mark(presence.verdict.mark(), terminal);
+        let first = format!("  {mark} ");
+        let driver = &presence.driver;
+        let Verdict::Found(Finding::Present(present)) = &presence.verdict else {
+            let sentence = format!("{driver}: {}", presence.verdict);
+            text += &format!("\n{}", hanging(&first, &sentence, columns));
+            continue;
+        };
+        text += &format!(
+            "\n{}",
+            hanging(&first, &format!("{driver}: {}", brief(present)), columns)
+        );
+        if !present.loaded_by.is_empty() {
+            text += &hanging("    loaded by ", &present.loaded_by.join(", "), columns);
+        }
+        for module in std::iter::once(&present.module).chain(&present.dependencies) {
+            text += &facts(module, columns);
         }
     }
     text
 }
 
-fn facts(module: &Module) -> String {
+fn facts(module: &Module, columns: usize) -> String {
     let mut text = format!("    {}\n", module.name);
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            text += &format!("      {name:<9} {value}\n");
+            text += &hanging(&format!("      {name:<9} "), &value, columns);
         }
     };
     fact("built in", module.built_in.then(|| "yes".to_owned()));
@@ -72,27 +144,10 @@ fn facts(module: &Module) -> String {
     text
 }
 
-/// Lines of a paragraph that fit a terminal.
-pub(super) fn wrapped(text: &str) -> Vec<String> {
-    const COLUMNS: usize = 76;
-    let mut lines = vec![String::new()];
-    for word in text.split_ascii_whitespace() {
-        let line = lines.last_mut().expect("there is always one");
-        if !line.is_empty() && line.len() + 1 + word.len() > COLUMNS {
-            lines.push(word.to_owned());
-        } else {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
 /// At which stages the drivers of a bake were proven, and what would prove them at the others.
-pub(super) fn proofs(record: &Record) -> String {
+pub(super) fn proofs(record: &Record, columns: usize) -> String {
     let all = &record.stages;
+    let indented = |text: &str| hanging("  ", text, columns);
     let lost = |proof: &&Proof| {
         let mut all = record.drivers.iter().chain(&record.mounts);
         all.any(|row| row.stage == proof.stage && row.fails())
@@ -121,7 +176,7 @@ pub(super) fn proofs(record: &Record) -> String {
             true => "any stage".to_owned(),
             false => names(&same),
         };
-        text += &format!("not judged at {stages}\n");
+        text += &hanging("", &format!("not judged at {stages}"), columns);
         for sentence in same[0].why.iter().chain(&same[0].how) {
             text += &indented(sentence);
         }
@@ -132,11 +187,6 @@ pub(super) fn proofs(record: &Record) -> String {
 fn names(proofs: &[&Proof]) -> String {
     let names: Vec<&str> = proofs.iter().map(|proof| proof.stage.name()).collect();
     names.join(", ")
-}
-
-fn indented(text: &str) -> String {
-    let lines = wrapped(text).into_iter().filter(|line| !line.is_empty());
-    lines.map(|line| format!("  {line}\n")).collect()
 }
 
 /// Something that is judged as a whole, such as a Containerfile.

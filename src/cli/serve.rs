@@ -2,7 +2,7 @@
 
 mod watch;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,12 +17,15 @@ use self::watch::Watch;
 use super::Outcome;
 use super::baked::BakedArgs;
 use super::terminal::Terminal;
+use super::values::checked_url;
 use crate::failure::Failure;
 use crate::hosts::Inventory;
 use crate::media;
-use crate::progress::Progress;
 use crate::record::Record;
-use crate::serve::{self, Host, Ignition, Options, Server};
+use crate::serve::{self, Host, Ignition, Network, Options, Server};
+
+/// Where to listen if no port is named.
+const PORT: u16 = 8080;
 
 /// Serve a bake directory to machines that boot over the network
 ///
@@ -49,7 +52,7 @@ pub(super) struct ServeArgs {
     #[arg(long, requires = "hosts")]
     repeat: bool,
     /// Address and port to listen at
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS[:PORT]", default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: SocketAddr,
     /// How machines reach the server, where that is another name
     #[arg(long, value_name = "URL")]
@@ -64,8 +67,11 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 60)]
     grace: u64,
     /// Print dnsmasq's configuration for this network and stop
-    #[arg(long, value_name = "NETWORK")]
-    dnsmasq: Option<String>,
+    ///
+    /// The network that machines get addresses in: 192.168.1.0/24, or 192.168.1.0 if
+    /// dnsmasq's machine has an address in it.
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    dnsmasq: Option<Network>,
     /// Where dnsmasq finds iPXE
     #[arg(long, value_name = "DIR", default_value = "/srv/tftp")]
     tftp_root: String,
@@ -73,28 +79,19 @@ pub(super) struct ServeArgs {
 
 impl ServeArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
+        if let Some(url) = &self.url {
+            checked_url(url)?;
+        }
         let record = Record::read(&self.directory)?;
-        let boots = record.network_boot().is_ok();
+        if record.network_boot().is_err() {
+            return Err(Failure::new(
+                format!("{} has no PXE set to boot", self.directory.display()),
+                "bake with `-f pxe`",
+            )
+            .into());
+        }
         if let Some(network) = &self.dnsmasq {
-            if !boots {
-                return Err(Failure::new(
-                    format!("{} has no PXE set to boot", self.directory.display()),
-                    "bake with `-f pxe`",
-                )
-                .into());
-            }
-            let url = match self.url {
-                Some(url) => url,
-                None if self.listen.ip().is_loopback() || self.listen.ip().is_unspecified() => {
-                    return Err(Failure::new(
-                        format!("machines can't reach a server at http://{}", self.listen),
-                        "say with --url or --listen where they can: http://192.168.1.5:8080",
-                    )
-                    .into());
-                }
-                None => format!("http://{}", self.listen),
-            };
-            let lines = serve::dnsmasq_lines(&url, network, &self.tftp_root);
+            let lines = serve::dnsmasq_lines(&self.reachable_url()?, network, &self.tftp_root);
             let value = json!({ "schema": "coreos-bake/dnsmasq/v1", "configuration": lines });
             terminal.result(&value, &lines)?;
             return Ok(Outcome::Done);
@@ -102,9 +99,6 @@ impl ServeArgs {
         let inventory = self.hosts.as_deref().map(Inventory::read).transpose()?;
         let machines = inventory.as_ref().map_or(&[][..], |i| &i.hosts);
         let outcome = self.baked.check_hosts(&record, machines, terminal)?;
-        if !boots {
-            terminal.warn("there is no PXE set: files are handed out, and nothing is booted");
-        }
         let (hosts, withheld) = match (&self.hosts, inventory) {
             (Some(path), Some(inventory)) => known(path, inventory, &self.directory)?,
             _ => (Vec::new(), Vec::new()),
@@ -131,6 +125,7 @@ impl ServeArgs {
             }
         });
         let watch = Watch::new(terminal);
+        let _keys = watch.without_keys();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -146,6 +141,70 @@ impl ServeArgs {
         served?;
         Ok(outcome)
     }
+}
+
+impl ServeArgs {
+    /// Where machines reach the server.
+    fn reachable_url(&self) -> Result<String> {
+        let scheme = if self.tls_cert.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let url = self
+            .url
+            .clone()
+            .unwrap_or_else(|| format!("{scheme}://{}", self.listen));
+        let (_, rest) = url.split_once("://").unwrap_or_default();
+        if is_own(rest.split('/').next().unwrap_or_default()) {
+            return Err(Failure::new(
+                format!("machines can't reach a server at {url}"),
+                "say with --url or --listen where they can: http://192.168.1.5:8080",
+            )
+            .into());
+        }
+        Ok(url)
+    }
+}
+
+/// Whether only this machine reaches itself there.
+fn is_own(authority: &str) -> bool {
+    let address: Option<IpAddr> = match authority.parse::<SocketAddr>() {
+        Ok(address) => Some(address.ip()),
+        Err(_) => authority.trim_matches(['[', ']']).parse().ok(),
+    };
+    match address {
+        Some(address) => address.is_loopback() || address.is_unspecified(),
+        None => authority.split(':').next() == Some("localhost"),
+    }
+}
+
+/// Where to listen: an address, with a port or without.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse() {
+        return Ok(SocketAddr::new(address, PORT));
+    }
+    text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        let port = port.unwrap_or(PORT);
+        format!(
+            "it has no IP address; 127.0.0.1:{port} is for this machine only, 0.0.0.0:{port} for all that reach it"
+        )
+    })
+}
+
+/// A network, or why dnsmasq would not take it.
+fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error| {
+        let interface = Path::new("/sys/class/net").join(text);
+        match !text.is_empty() && interface.exists() {
+            true => format!(
+                "it is an interface, and dnsmasq takes the network there: `ip -4 -brief address show {text}` has it"
+            ),
+            false => format!("{error}"),
+        }
+    })
 }
 
 /// The machines of the inventory at `path` as the server knows them, and the files that are not for

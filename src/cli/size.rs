@@ -11,13 +11,13 @@ pub(super) fn size(text: &str) -> Result<u64> {
         "M" | "MiB" => 20,
         "G" | "GiB" => 30,
         "T" | "TiB" => 40,
-        other => bail!("{other:?} is no unit; there are K, M, G and T"),
+        other => bail!("{other:?} is not a unit; there are K, M, G and T"),
     };
     digits
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(1 << shift))
-        .with_context(|| format!("{text:?} is no size like 16G"))
+        .with_context(|| format!("{text:?} is not a size such as 16G"))
 }
 
 #[cfg(test)]

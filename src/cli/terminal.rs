@@ -15,6 +15,8 @@ use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::screen::columns;
+use crate::paragraph::hanging;
 use crate::progress::Progress;
 
 /// Schema of lines on standard error with `--format json`.
@@ -31,7 +33,13 @@ pub(super) struct TerminalArgs {
     #[arg(short, long, global = true)]
     quiet: bool,
     /// Form of results on standard output
-    #[arg(long, value_name = "FORM", default_value = "text", global = true)]
+    #[arg(
+        long,
+        value_name = "FORM",
+        default_value = "text",
+        global = true,
+        env = "COREOS_BAKE_FORMAT"
+    )]
     format: Format,
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
@@ -92,6 +100,7 @@ pub(super) struct Terminal {
 struct Voice {
     json: bool,
     quiet: bool,
+    verbose: bool,
     /// Whether lines may be written over.
     live: bool,
     /// Whether the ends of phases are told.
@@ -117,6 +126,7 @@ impl Terminal {
             voice: Arc::new(Voice {
                 json,
                 quiet: args.quiet,
+                verbose: args.verbose > 0,
                 live: live && !args.no_progress,
                 phases: !args.quiet && !args.no_progress,
                 color: args.color.colors(is_terminal),
@@ -147,6 +157,16 @@ impl Terminal {
         self.voice.quiet
     }
 
+    /// Whether more than usual is wanted.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.voice.verbose
+    }
+
+    /// Columns that lines of results have at most.
+    pub(super) fn columns(&self) -> usize {
+        columns(io::stdout())
+    }
+
     /// Whether results are for machines.
     pub(super) fn is_json(&self) -> bool {
         self.voice.json
@@ -155,6 +175,11 @@ impl Terminal {
     /// Whether there is a terminal on which things may move.
     pub(super) fn is_live(&self) -> bool {
         self.voice.live
+    }
+
+    /// A line that moves, in one place with all others that do.
+    pub(super) fn moving(&self, bar: ProgressBar) -> ProgressBar {
+        self.voice.screen.add(bar)
     }
 
     /// Tells why the program ends with `code`, and what to do about it.
@@ -208,11 +233,21 @@ pub(super) fn error_line(
     value.to_string()
 }
 
-pub(super) fn paint(color: bool, code: &str, text: &str) -> String {
+fn paint(color: bool, code: &str, text: &str) -> String {
     if color {
         format!("\x1b[{code}m{text}\x1b[0m")
     } else {
         text.to_owned()
+    }
+}
+
+/// A sentence behind a coloured word: in lines that fit a terminal, in one for a pipe.
+pub(super) fn headed(word: &str, code: &str, color: bool, sentence: &str) -> String {
+    let head = format!("{} ", paint(color, code, &format!("{word}:")));
+    let sentence = harmless(sentence);
+    match io::stderr().is_terminal() {
+        true => hanging(&head, &sentence, columns(io::stderr())),
+        false => head + &sentence + "\n",
     }
 }
 
@@ -257,8 +292,7 @@ impl Voice {
             }
             return self.line(&value.to_string());
         }
-        let head = paint(self.color, code, &format!("{kind}:"));
-        self.line(&format!("{head} {}", harmless(sentence)));
+        self.line(headed(kind, code, self.color, sentence).trim_end());
     }
 
     fn error(&self, sentence: &str, hint: Option<&str>, facts: Option<&Value>, code: u8) {
@@ -268,11 +302,9 @@ impl Voice {
         if self.json {
             return self.line(&error_line(sentence, hint, facts, code));
         }
-        let head = paint(self.color, "31;1", "error:");
-        self.line(&format!("{head} {}", harmless(sentence)));
+        self.line(headed("error", "31;1", self.color, sentence).trim_end());
         if let Some(hint) = hint {
-            let head = paint(self.color, "36", "hint:");
-            self.line(&format!("{head} {}", harmless(hint)));
+            self.line(headed("hint", "36", self.color, hint).trim_end());
         }
     }
 

@@ -209,11 +209,7 @@ fn check_name(name: &str) -> Result<(), Wrong> {
 }
 
 fn check_disk(disk: &str) -> Result<(), Wrong> {
-    let odd = |letter: char| letter.is_whitespace() || letter.is_control();
-    let name = disk.strip_prefix("/dev/");
-    let plain =
-        name.is_some_and(|name| name.split('/').all(|part| !["", ".", ".."].contains(&part)));
-    if !plain || disk.contains(odd) {
+    if !kargs::is_device(disk) {
         return Err(wrong(format!("disk {disk:?} is no path of a device"))
             .with_hint("give a path such as /dev/disk/by-id/…"));
     }

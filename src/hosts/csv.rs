@@ -15,6 +15,10 @@ pub(super) fn rows(text: &str) -> Result<Vec<Row>, Wrong> {
         .from_reader(text.as_bytes());
     let header = reader.headers().map_err(unreadable)?.clone();
     let head_line = line_of(&header, text);
+    if header.len() == 1 && header.iter().any(|cell| cell.contains(';')) {
+        let sentence = "the columns are separated by semicolons";
+        return Err(Wrong::at(head_line, sentence).with_hint("separate them by commas"));
+    }
     let mut columns = BTreeMap::new();
     for (column, key) in header.iter().enumerate() {
         if !KEYS.contains(&key) {

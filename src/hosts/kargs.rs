@@ -21,6 +21,15 @@ const LIVE_IGNITION: &str = "ignition.config.url";
 /// Without both, a live system asks for no Ignition config, neither at a URL nor in its initramfs.
 const RUN_IGNITION: [&str; 2] = ["ignition.firstboot", "ignition.platform.id=metal"];
 
+/// Whether it is a path below `/dev` that can be a word of a kernel's command line.
+pub fn is_device(path: &str) -> bool {
+    let odd = |letter: char| letter.is_whitespace() || letter.is_control();
+    let name = path.strip_prefix("/dev/");
+    let plain =
+        name.is_some_and(|name| name.split('/').all(|part| !["", ".", ".."].contains(&part)));
+    plain && !path.contains(odd)
+}
+
 /// A boot over the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Boot<'a> {

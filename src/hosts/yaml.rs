@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_saphyr::{Spanned, budget, options};
 
 use super::MAX_HOSTS;
@@ -87,10 +87,16 @@ pub(super) fn rows(text: &str) -> Result<Vec<Row>, Wrong> {
         },
         with_snippet: false,
     };
-    let file: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let line = error.location().map_or(0, |place| place.line());
-        Wrong::at(line, one_line(&error.to_string()))
-    })?;
+    let file: File =
+        serde_saphyr::from_str_with_options(text, options.clone()).map_err(|error| {
+            let line = error.location().map_or(0, |place| place.line());
+            let list = serde_saphyr::from_str_with_options::<Vec<IgnoredAny>>(text, options);
+            match list.is_ok() {
+                true => Wrong::at(line, "the file is a list, and the hosts have no key")
+                    .with_hint("put `hosts:` in a line of its own in front of the list"),
+                false => Wrong::at(line, one_line(&error.to_string())),
+            }
+        })?;
     if file.hosts.len() > MAX_HOSTS {
         return Err(Wrong::at(
             0,

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 
 use super::error::ImageError;
+use crate::staging::Scratch;
 
 /// How much of a failed program's messages is quoted, in bytes.
 const QUOTED_MAX: usize = 1000;
@@ -58,9 +59,7 @@ pub(super) fn export(name: &str, scratch: &Path, path: Option<OsString>) -> anyh
             name: name.to_owned(),
         })?;
     // Both insist on a path that does not exist yet.
-    let directory = tempfile::Builder::new()
-        .prefix("coreos-bake-")
-        .tempdir_in(scratch)
+    let directory = Scratch::new_in(scratch)
         .with_context(|| format!("making a directory in {}", scratch.display()))?;
     let file = directory.path().join("image");
     let mut command = Command::new(program);

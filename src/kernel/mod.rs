@@ -81,6 +81,7 @@ pub use modinfo::ModuleInfo;
 pub use modules::{Dependencies, canonical_name, module_name};
 pub use mount::{Mount, Root, mounts};
 pub use presence::{Boot, Lookup, look_up, look_up_at};
+pub(crate) use search::releases as module_releases;
 pub use signature::Signature;
 
 /// Where modules lie, each kernel's in a directory called like its release. The second one is that

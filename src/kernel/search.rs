@@ -66,7 +66,7 @@ pub(super) fn directory(files: &dyn Files, release: &str) -> Result<Option<Strin
 }
 
 /// Kernel releases that have a directory of modules, sorted.
-pub(super) fn releases(files: &dyn Files) -> Result<Vec<String>> {
+pub(crate) fn releases(files: &dyn Files) -> Result<Vec<String>> {
     let mut releases = Vec::new();
     for directory in MODULE_DIRECTORIES {
         releases.extend(files.list(directory)?);

@@ -63,6 +63,10 @@ impl Plan {
         progress: &dyn Progress,
     ) -> Result<Baked> {
         staging.check_free(self.files.iter().map(String::as_str))?;
+        let estimate = &self.estimate;
+        staging
+            .room()
+            .require(estimate.least_bytes, estimate.needed_bytes())?;
         let bake = Bake {
             plan: &self,
             source,
@@ -79,13 +83,43 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Refuses a disk that is too short for the image, as [`Plan::execute`] would.
+    ///
+    /// # Errors
+    /// One that says how long it has to be.
+    pub fn check_disk(&self, source: &Source, request: &Request) -> Result<()> {
+        if request.disk_bytes.is_none() || self.formats.iter().all(|format| format.is_live()) {
+            return Ok(());
+        }
+        let sysroot = self.lay_out(source)?;
+        disks::contents(&sysroot, source, request).map(drop)
+    }
+
+    fn lay_out(&self, source: &Source) -> Result<Sysroot> {
+        sysroot::lay_out(
+            &source.imported,
+            &source.facts,
+            source.policy.as_deref(),
+            &Settings {
+                origin: self.origin.clone(),
+                image_name: source.origin.name.clone(),
+                image_digest: source.image.manifest_digest.to_string(),
+                platform: METAL.to_owned(),
+                time: source.image.created.unwrap_or(0),
+            },
+        )
+        .context("laying out the deployed system")
+    }
+}
+
 impl Bake<'_> {
     fn wants(&self, format: Format) -> bool {
         self.plan.formats.contains(&format)
     }
 
     fn run(&self) -> Result<Baked> {
-        let mut sysroot = self.lay_out()?;
+        let mut sysroot = self.plan.lay_out(self.source)?;
         let disks = self.write_disks(&mut sysroot)?;
         if self.plan.has_live() {
             self.write_live_media(&sysroot, &disks)?;
@@ -130,23 +164,6 @@ impl Bake<'_> {
             self.progress.warn(&format!("{error:#}"));
             None
         })
-    }
-
-    fn lay_out(&self) -> Result<Sysroot> {
-        let source = self.source;
-        sysroot::lay_out(
-            &source.imported,
-            &source.facts,
-            source.policy.as_deref(),
-            &Settings {
-                origin: self.plan.origin.clone(),
-                image_name: source.origin.name.clone(),
-                image_digest: source.image.manifest_digest.to_string(),
-                platform: METAL.to_owned(),
-                time: source.image.created.unwrap_or(0),
-            },
-        )
-        .context("laying out the deployed system")
     }
 
     fn write_live_media(&self, sysroot: &Sysroot, disks: &Disks) -> Result<()> {

@@ -2,8 +2,8 @@
 //! host is needed.
 //!
 //! On disks as `grub2-install --target i386-pc --modules "mdraid1x part_gpt"` leaves it (bootupd
-//! `src/bios.rs`): boot code in the first sector, the core image in the partition BIOS-BOOT, modules
-//! in `/boot/grub2/i386-pc`. On ISOs a larger core image, which needs no modules, runs the menu that
+//! `src/bios.rs`@01ac41c): boot code in the first sector, the core image in the partition BIOS-BOOT, modules
+//! in `/boot/grub2/i386-pc` with both beside them (rhboot/grub2 `util/grub-install.c`@5e9e7e44e). On ISOs a larger core image, which needs no modules, runs the menu that
 //! UEFI runs too: whoever changes kernel arguments there changes them for both.
 
 use std::collections::BTreeMap;
@@ -113,6 +113,16 @@ impl DiskLoader {
         Ok(Some(Self { modules, core }))
     }
 
+    /// What grub2-install leaves in its directory of `/boot`, by path: the core image before it knew its place
+    /// on a disk, and the boot code that it was given.
+    pub(super) fn left_behind(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let boot_code = self.modules.file(BOOT_CODE)?;
+        Ok(vec![
+            ("grub2/i386-pc/boot.img", boot_code.to_vec()),
+            ("grub2/i386-pc/core.img", self.core.clone()),
+        ])
+    }
+
     /// Writes boot code to the start of `disk`, where it leaves the partition table alone, and the
     /// core image into the partition of `len` bytes at `offset`.
     pub(super) fn install(&self, disk: &File, offset: u64, len: u64) -> Result<()> {
@@ -141,6 +151,14 @@ pub(super) fn prep_program(merged: &Tree, facts: &Facts) -> Result<Option<Vec<u8
         .map(|modules| grub::prep_image(&modules, &DISK_MODULES[1..], DISK_PREFIX, None))
         .transpose()
         .context("making GRUB's core image for POWER")
+}
+
+/// What grub2-install leaves of such a program in `/boot`, by path. The second is for firmware that boots a
+/// file by its name.
+pub(super) fn prep_left_behind(program: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    ["grub2/powerpc-ieee1275/core.elf", "grub2/grub"]
+        .map(|path| (path, program.to_vec()))
+        .to_vec()
 }
 
 /// GRUB for an ISO, as CD and as USB stick.
@@ -182,6 +200,9 @@ impl CdLoader {
         }
     }
 }
+
+/// GRUB's boot code for disks.
+const BOOT_CODE: &str = "boot.img";
 
 /// GRUB's boot code for ISOs on disks.
 const HYBRID: &str = "boot_hybrid.img";

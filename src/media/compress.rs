@@ -38,13 +38,16 @@ pub enum Archive {
 }
 
 impl Archive {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::None, Self::Gzip, Self::Xz, Self::Zstd];
+
     /// Whether it is a raw file.
     pub(super) fn is_none(self) -> bool {
         self == Self::None
     }
 
     /// Its name on the command line.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Gzip => "gzip",
@@ -116,15 +119,11 @@ impl FromStr for Archive {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Ok(match text {
-            "none" => Self::None,
-            "gzip" => Self::Gzip,
-            "xz" => Self::Xz,
-            "zstd" => Self::Zstd,
-            other => {
-                bail!("{other:?} is no way to pack a disk image; there are none, gzip, xz and zstd")
-            }
-        })
+        let mut all = Self::ALL.into_iter();
+        let Some(archive) = all.find(|archive| archive.name() == text) else {
+            bail!("{text:?} is not a way to pack a disk image; there are none, gzip, xz and zstd");
+        };
+        Ok(archive)
     }
 }
 

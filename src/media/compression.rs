@@ -27,6 +27,11 @@ pub enum Choice {
     Exactly(Compressor),
 }
 
+impl Choice {
+    /// What can be said without a level.
+    pub const NAMES: [&'static str; 5] = ["image", "fast", "zstd", "gzip", "xz"];
+}
+
 impl FromStr for Choice {
     type Err = anyhow::Error;
 
@@ -57,7 +62,7 @@ fn number(text: Option<&str>, least: i32, most: i32) -> Result<Option<i32>> {
     };
     match text.parse() {
         Ok(level) if (least..=most).contains(&level) => Ok(Some(level)),
-        _ => bail!("{text:?} is no compression level from {least} to {most}"),
+        _ => bail!("{text:?} is not a compression level from {least} to {most}"),
     }
 }
 

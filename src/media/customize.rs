@@ -3,6 +3,8 @@
 //! The work is coreos-installer's, as a library, so that every option means what administrators
 //! know from `coreos-installer iso customize` and `pxe customize`.
 
+mod check;
+
 use std::path::Path;
 
 use anyhow::{Context, Error, Result};
@@ -10,6 +12,7 @@ use libcoreinst::cmdline::{CommonCustomizeConfig, IsoCustomizeConfig, PxeCustomi
 use libcoreinst::live;
 
 use crate::failure::Failure;
+use check::overheard;
 
 /// What the library says of more than the embed area takes; it has no type for that.
 const TOO_LARGE: &str = "initramfs is too large";
@@ -20,7 +23,7 @@ pub struct Customization {
     /// Options that ISO and PXE share
     #[command(flatten)]
     pub common: CommonCustomizeConfig,
-    /// Kernel argument for each live boot
+    /// Kernel argument for each live boot, such as console=ttyS0,115200n8
     #[arg(long, value_name = "KARG")]
     pub live_karg_append: Vec<String>,
     /// Kernel argument that live boots shall not have
@@ -69,7 +72,7 @@ impl Customization {
         }
         let mut live_karg_append = self.live_karg_append.clone();
         live_karg_append.extend_from_slice(kargs);
-        live::iso_customize(IsoCustomizeConfig {
+        let config = IsoCustomizeConfig {
             common: self.common(),
             live_karg_append,
             live_karg_delete: self.live_karg_delete.clone(),
@@ -77,19 +80,21 @@ impl Customization {
             force: false,
             output: None,
             input: utf8(iso)?,
-        })
-        .map_err(with_hint)
-        .context("customizing the ISO")
+        };
+        // What it has to say was said by `check`.
+        let (done, _) = overheard(|| live::iso_customize(config))?;
+        done.map_err(with_hint).context("customizing the ISO")
     }
 
     /// Writes the customized form of the initramfs `from` to `to`.
     pub fn apply_to_initrd(&self, from: &Path, to: &Path) -> Result<()> {
-        live::pxe_customize(PxeCustomizeConfig {
+        let config = PxeCustomizeConfig {
             common: self.common(),
             output: utf8(to)?,
             input: utf8(from)?,
-        })
-        .context("customizing the PXE initramfs")
+        };
+        let (done, _) = overheard(|| live::pxe_customize(config))?;
+        done.context("customizing the PXE initramfs")
     }
 
     /// The live kernel arguments after `--live-karg-append` and `--live-karg-delete`.

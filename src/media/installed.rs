@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-use super::medium::ORIGIN_LIMIT;
+use super::live_root::ORIGIN_LIMIT;
 use crate::failure::Failure;
 use crate::format::gpt::Table;
 use crate::format::xfs::reader::{Entry, Follow, Kind, Name};

@@ -87,7 +87,8 @@ pub(super) fn volume_id(facts: &Facts) -> String {
 }
 
 /// Kernel arguments of the live system: those of an installed one that make sense here, and where
-/// its root is.
+/// its root is. Upstream leaves out the same four (osbuild
+/// `stages/org.osbuild.coreos.live-artifacts.mono`@a08736b).
 pub(super) fn live_kargs(kargs: &[String], volume_id: &str) -> String {
     const INSTALLED_ONLY: [&str; 4] = [
         "$ignition_firstboot",

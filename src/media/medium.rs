@@ -1,19 +1,20 @@
-//! Media read back: an ISO, a disk image, or a directory with a PXE set.
+//! Media read back: an ISO, a disk image, or a directory with a PXE set. What else a path may lead to is
+//! told by `opened`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::installed::Installed;
 use super::iso::Payload;
-use super::live::{SQUASHFS_NAME, SQUASHFS_OFFSET};
+use super::live_root::LiveRoot;
+use super::place::MINIMAL;
 use crate::failure::Failure;
 use crate::format::gpt::Table;
-use crate::format::squashfs::{Entry, Follow, Kind, Reader};
-use crate::format::{cpio, iso9660, qcow2};
+use crate::format::{iso9660, qcow2};
 use crate::kernel::{Files, Initramfs, Root};
 use crate::ostree::ContainerReference;
 use crate::stages::{INSTALL, LIVE, Parts, Stages};
@@ -47,6 +48,9 @@ pub struct Live {
     pub payload: Payload,
     /// The root file system.
     pub root: LiveRoot,
+    /// The file with the root file system, if that is neither in the ISO nor in a PXE set: a minimal ISO
+    /// fetches it.
+    pub fetched: Option<PathBuf>,
 }
 
 impl Live {
@@ -55,12 +59,22 @@ impl Live {
             root: LiveRoot::open(&payload.rootfs).context("reading its live root")?,
             iso,
             payload,
+            fetched: None,
         })
     }
 }
 
 /// A PXE set's files, by what their names end in.
-const PXE_PARTS: [&str; 3] = ["-live-kernel.", "-live-initramfs.", "-live-rootfs."];
+pub(super) const PXE_PARTS: [&str; 3] = ["-live-kernel.", "-live-initramfs.", ROOTFS_PART];
+
+/// What names of root file systems have in them.
+pub(super) const ROOTFS_PART: &str = "-live-rootfs.";
+
+/// The kernel argument that says where a live system fetches its root (fedora-coreos-config `35coreos-live`).
+pub(super) const ROOTFS_URL: &str = "coreos.live.rootfs_url=";
+
+/// The kernel argument by which the live system of a whole ISO finds the ISO.
+const LIVE_ISO: &str = "coreos.liveiso=";
 
 /// The file by which a directory is an OCI layout.
 const OCI_INDEX: &str = "index.json";
@@ -78,15 +92,37 @@ impl Medium {
     /// Opens an ISO, a raw or qcow2 disk image, or a directory with one PXE set in it.
     pub fn open(path: &Path) -> Result<Self> {
         match path.is_dir() {
-            true => Self::named(path, open_pxe(path)),
+            true => Self::named(path, pxe_parts(path).and_then(|parts| open_pxe(&parts))),
             false => Self::of(path, whole(path)?),
         }
     }
 
     /// Opens a minimal ISO together with the rootfs.img that it fetches.
     pub(super) fn open_minimal(path: &Path, rootfs: &Path) -> Result<Self> {
-        let (iso, rootfs) = (whole(path)?, whole(rootfs)?);
-        Self::named(path, open_iso(iso, Some(rootfs)))
+        let iso =
+            IsoParts::read(whole(path)?).with_context(|| format!("reading {}", path.display()))?;
+        Self::with_root(path, iso, rootfs)
+    }
+
+    /// A minimal ISO that was read, with the rootfs.img that it fetches.
+    pub(super) fn with_root(path: &Path, iso: IsoParts, rootfs: &Path) -> Result<Self> {
+        let payload = Payload {
+            kernel: iso.kernel,
+            initrd: iso.initrd,
+            rootfs: whole(rootfs)?,
+        };
+        let mut live = Live::new(Some(iso.reader), payload)
+            .with_context(|| format!("reading {} for {}", rootfs.display(), path.display()))?;
+        live.fetched = Some(rootfs.to_owned());
+        Ok(Self {
+            path: path.to_owned(),
+            system: System::Live(Box::new(live)),
+        })
+    }
+
+    /// A PXE set of these three files in `directory`.
+    pub(super) fn of_pxe(directory: &Path, parts: &[PathBuf; 3]) -> Result<Self> {
+        Self::named(directory, open_pxe(parts))
     }
 
     /// What `content` is, an ISO or a disk image. Messages call it `path`.
@@ -94,11 +130,34 @@ impl Medium {
         Self::named(path, open_file(content))
     }
 
+    /// What a file is of which it is known already whether it is an ISO.
+    pub(super) fn of_iso(path: &Path, iso: IsoParts) -> Result<Self> {
+        Self::named(path, iso.whole())
+    }
+
     fn named(path: &Path, system: Result<System>) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             system: system.with_context(|| format!("reading {}", path.display()))?,
         })
+    }
+
+    /// What it is, as `bake -f` names it; for disks of all kinds, `disk`.
+    pub fn kind(&self) -> &'static str {
+        match &self.system {
+            System::Live(live) if live.fetched.is_some() => MINIMAL,
+            System::Live(live) if live.iso.is_some() => "iso",
+            System::Live(_) => "pxe",
+            System::Installed(_) => "disk",
+        }
+    }
+
+    /// The file with the root that a minimal ISO fetches.
+    pub fn fetched_root(&self) -> Option<&Path> {
+        match &self.system {
+            System::Live(live) => live.fetched.as_deref(),
+            System::Installed(_) => None,
+        }
     }
 
     /// The kernel that boots.
@@ -185,7 +244,8 @@ impl Medium {
     pub fn boot_root(&self, initramfs: &Initramfs) -> Result<Root<'static>> {
         Ok(match &self.system {
             System::Live(live) => Root::Live {
-                iso: live.iso.is_some(),
+                // A minimal ISO is not mounted: what its kernel needs of it, the boot loader has read.
+                iso: live.iso.is_some() && live.fetched.is_none(),
                 compression: Some(live.root.reader.facts().compressor.name()),
             },
             System::Installed(_) => Root::Disk {
@@ -208,9 +268,8 @@ fn open_file(content: Content) -> Result<System> {
         true => qcow2::Reader::open(content)?.into_content(),
         false => content,
     };
-    let mut magic = [0; ISO_MAGIC.len()];
-    if content.read_at(ISO_MAGIC_OFFSET, &mut magic).is_ok() && magic == *ISO_MAGIC {
-        return open_iso(content, None);
+    if is_iso(&content) {
+        return IsoParts::read(content)?.whole();
     }
     match Table::read(&content)? {
         Some(table) => Installed::open(&content, table).map(|it| System::Installed(Box::new(it))),
@@ -222,35 +281,79 @@ fn open_file(content: Content) -> Result<System> {
     }
 }
 
-/// Reads a live ISO; `rootfs` is the root file system of one that has none.
-fn open_iso(content: Content, rootfs: Option<Content>) -> Result<System> {
-    let iso = iso9660::Reader::open(content)?;
-    let part = |name: &str| {
-        iso.file(&format!("images/pxeboot/{name}"))?.ok_or_else(|| {
-            let hint = match name {
-                "rootfs.img" => "a minimal ISO has none; look into the PXE set that it boots",
-                _ => "only live ISOs of CoreOS can be read",
-            };
-            anyhow::Error::from(Failure::new(
-                format!("there is no images/pxeboot/{name}"),
-                hint,
-            ))
+/// Whether a file is an ISO.
+pub(super) fn is_iso(content: &Content) -> bool {
+    let mut magic = [0; ISO_MAGIC.len()];
+    content.read_at(ISO_MAGIC_OFFSET, &mut magic).is_ok() && magic == *ISO_MAGIC
+}
+
+/// The parts of a live ISO.
+#[derive(Debug)]
+pub(super) struct IsoParts {
+    pub(super) reader: iso9660::Reader,
+    pub(super) kernel: Content,
+    pub(super) initrd: Content,
+    /// None in a minimal ISO.
+    pub(super) rootfs: Option<Content>,
+}
+
+impl IsoParts {
+    /// Finds them.
+    pub(super) fn read(content: Content) -> Result<Self> {
+        let reader = iso9660::Reader::open(content)?;
+        let path = |name: &str| format!("images/pxeboot/{name}");
+        let part = |name: &str| {
+            reader.file(&path(name))?.ok_or_else(|| {
+                let hint = "only live ISOs of CoreOS can be read";
+                anyhow::Error::from(Failure::new(format!("there is no {}", path(name)), hint))
+            })
+        };
+        let parts = [part("vmlinuz")?, part("initrd.img")?];
+        let rootfs = reader.file(&path("rootfs.img"))?;
+        // A minimal ISO is told where its root is; a whole one, that the root is on it.
+        if rootfs.is_none() && has_argument(&live_arguments(&reader)?, LIVE_ISO) {
+            return Err(Failure::new(
+                "there is no images/pxeboot/rootfs.img, and the kernel arguments say that there is",
+                "only whole live ISOs, and minimal ones, can be read",
+            )
+            .into());
+        }
+        let [kernel, initrd] = parts;
+        Ok(Self {
+            reader,
+            kernel,
+            initrd,
+            rootfs,
         })
-    };
-    let payload = Payload {
-        kernel: part("vmlinuz")?,
-        initrd: part("initrd.img")?,
-        rootfs: match rootfs {
-            Some(rootfs) => rootfs,
-            None => part("rootfs.img")?,
-        },
-    };
-    Live::new(Some(iso), payload).map(|live| System::Live(Box::new(live)))
+    }
+
+    /// The live system of an ISO that has its root in it.
+    fn whole(self) -> Result<System> {
+        let Some(rootfs) = self.rootfs else {
+            return Err(Failure::new(
+                "it is a minimal ISO, without a root file system",
+                "name the root file system that it fetches with --rootfs",
+            )
+            .into());
+        };
+        let payload = Payload {
+            kernel: self.kernel,
+            initrd: self.initrd,
+            rootfs,
+        };
+        Live::new(Some(self.reader), payload).map(|live| System::Live(Box::new(live)))
+    }
+}
+
+/// Whether one of the kernel's arguments begins like this; several may be in one string.
+pub(super) fn has_argument(arguments: &[String], start: &str) -> bool {
+    let mut words = arguments.iter().flat_map(|text| text.split_whitespace());
+    words.any(|word| word.starts_with(start))
 }
 
 /// What the first of the places that `coreos/kargs.json` names holds: the arguments of the media
 /// themselves, or those that coreos-installer has put there.
-fn live_arguments(iso: &iso9660::Reader) -> Result<Vec<String>> {
+pub(super) fn live_arguments(iso: &iso9660::Reader) -> Result<Vec<String>> {
     let Some(kargs) = iso.file("coreos/kargs.json")? else {
         return Ok(Vec::new());
     };
@@ -291,24 +394,24 @@ struct KargsPlace {
 /// Longest area of kernel arguments, and longest description of one.
 const KARGS_LIMIT: u64 = 1 << 20;
 
-fn open_pxe(directory: &Path) -> Result<System> {
-    let [kernel, initrd, rootfs] = pxe_parts(directory)?;
+fn open_pxe([kernel, initrd, rootfs]: &[PathBuf; 3]) -> Result<System> {
     let payload = Payload {
-        kernel: whole(&kernel)?,
-        initrd: whole(&initrd)?,
-        rootfs: whole(&rootfs)?,
+        kernel: whole(kernel)?,
+        initrd: whole(initrd)?,
+        rootfs: whole(rootfs)?,
     };
     Live::new(None, payload).map(|live| System::Live(Box::new(live)))
 }
 
-fn whole(path: &Path) -> Result<Content> {
+/// The whole of a file.
+pub(super) fn whole(path: &Path) -> Result<Content> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let length = file.metadata()?.len();
     Ok(Content::range(Arc::new(file), 0, length))
 }
 
 /// Names in a directory that are text, sorted.
-fn names_in(directory: &Path) -> Result<Vec<String>> {
+pub(super) fn names_in(directory: &Path) -> Result<Vec<String>> {
     let mut names: Vec<String> = fs::read_dir(directory)
         .with_context(|| format!("reading directory {}", directory.display()))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -318,20 +421,14 @@ fn names_in(directory: &Path) -> Result<Vec<String>> {
 }
 
 /// Whether a file's name is that of an ISO or a disk image, packed or not.
-fn is_other_medium(name: &str) -> bool {
+pub(super) fn is_other_medium(name: &str) -> bool {
     [".iso", ".raw", ".qcow2"]
         .iter()
         .any(|ending| name.contains(ending))
 }
 
-/// Media in a directory that are not parts of its PXE set.
-pub(super) fn other_media(directory: &Path) -> Result<Vec<String>> {
-    let mut names = names_in(directory)?;
-    names.retain(|name| is_other_medium(name));
-    Ok(names)
-}
-
-fn pxe_parts(directory: &Path) -> Result<[PathBuf; 3]> {
+/// The files of the one PXE set in a directory.
+pub(super) fn pxe_parts(directory: &Path) -> Result<[PathBuf; 3]> {
     let names = names_in(directory)?;
     let hint = || {
         if names.iter().any(|name| name == OCI_INDEX) {
@@ -354,120 +451,4 @@ fn pxe_parts(directory: &Path) -> Result<[PathBuf; 3]> {
     };
     let [kernel, initrd, rootfs] = PXE_PARTS;
     Ok([find(kernel)?, find(initrd)?, find(rootfs)?])
-}
-
-/// The root file system in a rootfs.img, with the deployment that a live boot enters.
-#[derive(Debug)]
-pub struct LiveRoot {
-    /// The whole file system.
-    pub reader: Reader,
-    /// The deployment's path in it.
-    pub deployment: String,
-    /// The deployment's directory: the live system's `/`.
-    top: Entry,
-}
-
-impl LiveRoot {
-    /// Opens the root file system in `rootfs`, a rootfs.img.
-    pub fn open(rootfs: &Content) -> Result<Self> {
-        let head = cpio::read_first_header(rootfs)?;
-        if head.name != SQUASHFS_NAME.as_bytes() {
-            bail!(
-                "rootfs.img begins with {:?}, and only {SQUASHFS_NAME} can be read",
-                String::from_utf8_lossy(&head.name)
-            );
-        }
-        let content = rootfs
-            .slice(SQUASHFS_OFFSET, head.size)
-            .context("rootfs.img ends within its file system")?;
-        let reader = Reader::open(content)?;
-        let deployment = deployment(&reader)?;
-        let top = reader
-            .lookup(&deployment, Follow::Last)?
-            .with_context(|| format!("{deployment} is missing"))?;
-        Ok(Self {
-            reader,
-            deployment,
-            top,
-        })
-    }
-
-    fn lookup(&self, path: &str) -> Result<Option<Entry>> {
-        self.reader.lookup_below(&self.top, path, Follow::Last)
-    }
-
-    /// The file beside the deployment whose name goes on like this.
-    fn beside(&self, ending: &str) -> Result<Option<Vec<u8>>> {
-        let path = format!("{}{ending}", self.deployment);
-        match self.reader.lookup(&path, Follow::NotLast)? {
-            Some(entry) if matches!(entry.kind, Kind::File { .. }) => {
-                self.reader.to_vec(&entry, ORIGIN_LIMIT).map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
-/// What the live initramfs looks for: the one match of `/ostree/boot.1/*/*/0`.
-fn deployment(reader: &Reader) -> Result<String> {
-    let mut found = Vec::new();
-    for stateroot in names(reader, reader.lookup("ostree/boot.1", Follow::Last)?)? {
-        let directory = format!("ostree/boot.1/{stateroot}");
-        for checksum in names(reader, reader.lookup(&directory, Follow::Last)?)? {
-            let link = reader.lookup(format!("{directory}/{checksum}/0"), Follow::NotLast)?;
-            if let Some(Kind::Symlink(target)) = link.map(|entry| entry.kind) {
-                let target = String::from_utf8_lossy(&target).into_owned();
-                let name = target.rsplit('/').next().unwrap_or_default();
-                found.push(format!("ostree/deploy/{stateroot}/deploy/{name}"));
-            }
-        }
-    }
-    match found.as_slice() {
-        [one] => Ok(one.clone()),
-        several => bail!(
-            "{} deployments match /ostree/boot.1/*/*/0, where a live boot takes exactly one",
-            several.len()
-        ),
-    }
-}
-
-/// Names in a directory that are text; none if it is no directory.
-fn names(reader: &Reader, directory: Option<Entry>) -> Result<Vec<String>> {
-    match directory {
-        Some(entry) if entry.kind == Kind::Directory => reader
-            .read_dir(&entry)?
-            .filter_map(|name| match name {
-                Ok(name) => String::from_utf8(name.name.into_vec()).ok().map(Ok),
-                Err(error) => Some(Err(error)),
-            })
-            .collect(),
-        _ => Ok(Vec::new()),
-    }
-}
-
-/// Largest origin file; they have a line or two.
-pub(super) const ORIGIN_LIMIT: u64 = 64 << 10;
-
-/// Largest file that is read whole out of a live root: module indexes, modules.
-const FILE_LIMIT: u64 = 256 << 20;
-
-impl Files for LiveRoot {
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        match self.lookup(path)? {
-            Some(entry) if matches!(entry.kind, Kind::File { .. }) => self
-                .reader
-                .to_vec(&entry, FILE_LIMIT)
-                .map(Some)
-                .with_context(|| format!("reading {path}")),
-            _ => Ok(None),
-        }
-    }
-
-    fn exists(&self, path: &str) -> Result<bool> {
-        Ok(self.lookup(path)?.is_some())
-    }
-
-    fn list(&self, directory: &str) -> Result<Vec<String>> {
-        names(&self.reader, self.lookup(directory)?)
-    }
 }

@@ -27,7 +27,8 @@ pub enum Format {
 }
 
 impl Format {
-    const ALL: [(&'static str, Self); 6] = [
+    /// All there are, by their names on the command line.
+    pub const ALL: [(&'static str, Self); 6] = [
         ("iso", Self::Iso),
         ("minimal-iso", Self::MinimalIso),
         ("pxe", Self::Pxe),
@@ -49,16 +50,51 @@ impl Format {
     }
 }
 
-impl FromStr for Format {
+/// Media as they are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// One kind.
+    One(Format),
+    /// Whatever can be made of the image.
+    All,
+}
+
+impl Wanted {
+    /// What is behind the name for everything.
+    const ALL: &'static str = "all";
+    /// What people call metal images, after the ending of their names.
+    const RAW: &'static str = "raw";
+
+    /// The names that can be said.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let formats = Format::ALL.into_iter().map(|(name, _)| name);
+        formats.chain([Self::ALL])
+    }
+
+    /// The kind, if it is one.
+    pub fn one(self) -> Option<Format> {
+        match self {
+            Self::One(format) => Some(format),
+            Self::All => None,
+        }
+    }
+}
+
+impl FromStr for Wanted {
     type Err = anyhow::Error;
 
+    /// Takes names in either case.
     fn from_str(text: &str) -> Result<Self> {
-        match Self::ALL.iter().find(|(name, _)| *name == text) {
-            Some((_, format)) => Ok(*format),
-            None => bail!(
-                "{text:?} is no medium; there are {}",
-                Self::ALL.map(|(name, _)| name).join(", ")
-            ),
+        match text.to_ascii_lowercase().as_str() {
+            Self::ALL => Ok(Self::All),
+            Self::RAW => Ok(Self::One(Format::Metal)),
+            name => match Format::ALL.iter().find(|(known, _)| *known == name) {
+                Some((_, format)) => Ok(Self::One(*format)),
+                None => bail!(
+                    "{text:?} is not a medium; there are {}",
+                    Self::names().collect::<Vec<_>>().join(", ")
+                ),
+            },
         }
     }
 }
@@ -86,6 +122,17 @@ pub(super) struct Names {
 /// Names of what describes the media, beside [`crate::record::NAME`].
 pub(super) const CHECKSUMS: &str = "sha256sum.txt";
 pub(super) const STREAM: &str = "stream.json";
+
+/// Checks the head of file names.
+///
+/// # Errors
+/// One with which files would be hidden or elsewhere.
+pub fn check_prefix(prefix: &str) -> Result<()> {
+    if prefix.is_empty() || prefix.contains(['/', '\0']) || prefix.starts_with('.') {
+        bail!("{prefix:?} can't be the head of file names");
+    }
+    Ok(())
+}
 
 impl Names {
     pub(super) fn new(prefix: &str, arch: &str, archive: Archive) -> Self {

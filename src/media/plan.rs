@@ -5,33 +5,38 @@ use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
 use super::compress::Archive;
 use super::compression::{self, Choice};
 use super::customize::Customization;
+use super::estimate::Estimate;
 use super::iso;
-use super::names::{CHECKSUMS, Format, Names, STREAM};
+use super::names::{CHECKSUMS, Format, Names, STREAM, check_prefix};
 use super::proof;
 use super::source::Source;
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::format::qcow2;
 use crate::format::squashfs::Compressor;
+use crate::image::Image;
 use crate::kernel::Root;
 use crate::ostree::ContainerReference;
 use crate::progress::Progress;
 use crate::record;
 use crate::stages::{self, Parts, Presence, Stage, System};
-use crate::sysroot;
+use crate::sysroot::{self, machine};
+use crate::tree::Content;
 
 /// What the user asks for, apart from the image.
 #[derive(Debug)]
 pub struct Request {
     /// Media to write.
     pub formats: BTreeSet<Format>,
+    /// Besides those, every medium that can be made of the image.
+    pub all_formats: bool,
     /// Drivers that have to be there.
     pub drivers: Vec<String>,
     /// Bake even if one is missing.
@@ -60,8 +65,31 @@ pub struct Request {
     pub cache: Option<Arc<Cache>>,
 }
 
+impl Request {
+    /// Refuses what no image could be made into.
+    ///
+    /// # Errors
+    /// One that says what is missing.
+    pub fn check(&self) -> Result<()> {
+        let named = self.formats.iter();
+        let mut hindrances = named.filter_map(|format| hindrance(*format, self, None));
+        hindrances
+            .next()
+            .map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// The media that are written for an architecture: of everything, what can be made.
+    pub(super) fn formats_for(&self, architecture: &str) -> BTreeSet<Format> {
+        let all = Format::ALL.into_iter().map(|(_, format)| format);
+        let can_be = |format: &Format| hindrance(*format, self, Some(architecture)).is_none();
+        let wanted = all.filter(|format| self.all_formats && can_be(format));
+        wanted.chain(self.formats.iter().copied()).collect()
+    }
+}
+
 /// Everything decided: which files, from what, how.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Plan {
     /// Head of every file name.
     pub prefix: String,
@@ -89,9 +117,33 @@ pub struct Plan {
     pub drivers: Vec<Presence>,
     /// What the image's initramfs has to mount its roots with.
     pub mounts: Vec<Presence>,
+    /// About how much room it takes.
+    pub estimate: Estimate,
     #[serde(skip)]
     pub(super) names: Names,
 }
+
+impl Request {
+    /// Names of files that are written, as far as they are known before the layers of the image are read: with
+    /// `image`, those with the prefix that was asked for, too.
+    pub fn known_files(&self, image: Option<&Image>) -> Vec<String> {
+        let mut files = DESCRIPTIONS.map(str::to_owned).to_vec();
+        if let (Some(prefix), Some(image)) = (&self.prefix, image) {
+            let names = Names::new(prefix, machine(&image.architecture), self.archive);
+            let formats = self.formats_for(machine(&image.architecture));
+            files.extend(names.of(&formats).into_iter().map(|(name, _)| name));
+        }
+        files
+    }
+
+    /// About how much room a bake of `image` takes, before its layers are read.
+    pub fn estimate(&self, image: &Image) -> Estimate {
+        Estimate::before_reading(self, image)
+    }
+}
+
+/// What describes the media.
+const DESCRIPTIONS: [&str; 3] = [CHECKSUMS, STREAM, record::NAME];
 
 fn as_text<S: serde::Serializer>(
     value: &impl Display,
@@ -104,6 +156,7 @@ impl Plan {
     /// Decides everything, and refuses what can't come out right.
     pub fn new(source: &Source, request: &Request, progress: &dyn Progress) -> Result<Self> {
         let facts = &source.facts;
+        let formats = formats(request, &facts.architecture, progress)?;
         let parts = Parts {
             initrd: &facts.kernel.initramfs,
             root: &source.imported.tree,
@@ -123,17 +176,17 @@ impl Plan {
         let (compressor, block_size) = compression::choose(request.compression, &facts.image)?;
         let live_kargs = pxe_kargs(source, &request.customization)?;
         let mut mounts = Vec::new();
-        if request.formats.iter().any(|format| format.is_live()) {
+        if formats.iter().any(|format| format.is_live()) {
             let arguments = std::slice::from_ref(&live_kargs);
             let root = Root::Live {
-                iso: request.formats.contains(&Format::Iso)
-                    || request.formats.contains(&Format::MinimalIso),
+                // A minimal ISO is not mounted.
+                iso: formats.contains(&Format::Iso),
                 compression: Some(compressor.name()),
             };
             let parts = Parts { arguments, ..parts };
             mounts.extend(stages::mounts(&parts, &initramfs, root)?);
         }
-        if request.formats.iter().any(|format| !format.is_live()) {
+        if formats.iter().any(|format| !format.is_live()) {
             let composefs = sysroot::mounts_composefs(&initramfs)?;
             mounts.extend(stages::mounts(
                 &parts,
@@ -145,30 +198,42 @@ impl Plan {
             refuse_missing(&drivers, "the image")?;
             refuse_unmountable(&mounts, "the image")?;
         }
-        if request.formats.contains(&Format::MinimalIso) && request.rootfs_url.is_none() {
-            return Err(Failure::new(
-                "a minimal ISO has to know where its root file system is",
-                "give the URL of the file that is written beside it with --rootfs-url",
-            )
-            .into());
+        if source.origin_is_local() {
+            // A bootstrap machine whose image is in a registry needs OpenShift in it.
+            let is_base = system.is_openshift()?
+                && matches!(stages::has_openshift(parts.root), Ok(Some(false)));
+            progress.warn(&format!(
+                "installed nodes will have {} for their image, a name that other machines don't know, \
+                 until something gives them another; if the image will be in a registry, bake with {}\
+                 --target-imgref ostree-unverified-registry:NAME@{}",
+                source.origin,
+                match is_base && !request.nodes_only {
+                    true => "--nodes-only and ",
+                    false => "",
+                },
+                source.image.manifest_digest
+            ));
         }
-
-        check_zipl(&request.formats, &facts.architecture, progress)?;
 
         let prefix = request.prefix.clone().unwrap_or_else(|| facts.prefix());
-        if prefix.is_empty() || prefix.contains('/') || prefix.starts_with('.') {
-            bail!("{prefix:?} can't be the head of file names");
-        }
+        check_prefix(&prefix)?;
         let names = Names::new(&prefix, &facts.architecture, request.archive);
         let files = names
-            .of(&request.formats)
+            .of(&formats)
             .into_iter()
             .map(|(name, _)| name)
-            .chain([CHECKSUMS, STREAM, record::NAME].map(str::to_owned))
+            .chain(DESCRIPTIONS.map(str::to_owned))
             .collect();
+        let estimate = Estimate::new(
+            request,
+            &formats,
+            &names,
+            source.content_bytes,
+            [&facts.kernel.vmlinuz, &facts.kernel.initramfs].map(Content::len),
+        );
         Ok(Self {
             prefix,
-            formats: request.formats.clone(),
+            formats,
             kernel: facts.kernel.release.clone(),
             volume_id: iso::volume_id(facts),
             compressor,
@@ -179,6 +244,7 @@ impl Plan {
             content_bytes: source.content_bytes,
             drivers,
             mounts,
+            estimate,
             names,
         })
     }
@@ -200,32 +266,51 @@ fn pxe_kargs(source: &Source, customization: &Customization) -> Result<String> {
     customization.edit_kargs(&kargs.join(" "))
 }
 
-/// On s390x the firmware starts a disk by a map of the kernel's blocks, which zipl writes and we don't.
-/// coreos-installer runs zipl on whatever it has installed (`src/install.rs`, 0.27.0), so live media and
-/// what they install don't need one.
-fn check_zipl(
-    formats: &BTreeSet<Format>,
+/// The media to write. Of everything, what can't be made is left out; what was named is refused then.
+fn formats(
+    request: &Request,
     architecture: &str,
     progress: &dyn Progress,
-) -> Result<()> {
-    if architecture != "s390x" {
-        return Ok(());
+) -> Result<BTreeSet<Format>> {
+    let formats = request.formats_for(architecture);
+    for (name, format) in Format::ALL {
+        let is_named = request.formats.contains(&format);
+        match hindrance(format, request, Some(architecture)) {
+            Some(failure) if is_named => return Err(failure.into()),
+            Some(failure) if request.all_formats => progress.warn(&format!(
+                "{name} is left out: {failure}; {}",
+                failure.hint()
+            )),
+            _ => {}
+        }
     }
-    if formats.contains(&Format::Qcow2) {
-        return Err(Failure::new(
-            "a qcow2 disk for s390x would not boot: zipl has to write a boot map onto it, on that \
-             architecture",
-            "bake -f iso, pxe or metal, and let coreos-installer install the machine: it runs zipl",
-        )
-        .into());
-    }
-    if formats.iter().any(|format| !format.is_live()) {
+    if architecture == "s390x" && formats.iter().any(|format| !format.is_live()) {
         progress.warn(
             "the raw disks for s390x have no boot map: they boot only where coreos-installer writes \
              them, which runs zipl afterwards, and not from a plain copy",
         );
     }
-    Ok(())
+    Ok(formats)
+}
+
+/// Why a medium can't be made; of an architecture, where that is known already.
+///
+/// On s390x the firmware starts a disk by a map of the kernel's blocks, which zipl writes and we don't.
+/// coreos-installer runs zipl on whatever it has installed (`src/install.rs`, 0.27.0), so live media and
+/// what they install don't need one.
+fn hindrance(format: Format, request: &Request, architecture: Option<&str>) -> Option<Failure> {
+    match format {
+        Format::MinimalIso if request.rootfs_url.is_none() => Some(Failure::new(
+            "a minimal ISO has to know where its root file system is",
+            "give the URL of the file that is written beside it with --rootfs-url",
+        )),
+        Format::Qcow2 if architecture == Some("s390x") => Some(Failure::new(
+            "a qcow2 disk for s390x would not boot: zipl has to write a boot map onto it, on that \
+             architecture",
+            "bake -f iso, pxe or metal, and let coreos-installer install the machine: it runs zipl",
+        )),
+        _ => None,
+    }
 }
 
 /// An error that names every driver and stage where it is missing, or says why no bootstrap machine

@@ -9,7 +9,7 @@
 use anyhow::{Context, Result};
 
 use super::live::{HASH_CHUNK_MAX, HASH_HEAD, INITRAMFS_STAMP, WANTED_ROOTFS, stream_hash};
-use super::medium::{Live, Medium, System, other_media};
+use super::medium::{Live, Medium, ROOTFS_URL, System, has_argument};
 use crate::kernel::{self, FILE_MAX_BYTES, Files, Initramfs};
 use crate::progress::Progress;
 
@@ -35,7 +35,10 @@ impl Soundness {
         found.compare_kernels(medium, release)?;
         if let System::Live(live) = &medium.system {
             found.compare_roots(live, initramfs, threads, progress)?;
-            found.tell_what_is_not_judged(medium, live)?;
+            if live.fetched.is_some() {
+                found.look_for_url(&medium.arguments()?);
+            }
+            found.tell_what_is_not_judged(live)?;
         }
         Ok(found)
     }
@@ -64,6 +67,39 @@ impl Soundness {
         Ok(())
     }
 
+    /// Compares the kernel that boots with the modules of its initramfs.
+    pub(super) fn compare_modules(&mut self, boots: &str, initramfs: &Initramfs) -> Result<()> {
+        let releases = kernel::module_releases(initramfs)?;
+        if !releases.is_empty() && !releases.iter().any(|release| release == boots) {
+            self.faults.push(format!(
+                "kernel {boots} boots, and the modules of the initramfs are those of {}",
+                kernel::some_of(&releases)
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the initramfs is that of a live system.
+    pub(super) fn look_for_stamp(&mut self, initramfs: &Initramfs) -> Result<bool> {
+        let is_live = initramfs.exists(INITRAMFS_STAMP)?;
+        if !is_live {
+            self.faults.push(format!(
+                "the initramfs is not that of a live system: there is no /{INITRAMFS_STAMP} in it"
+            ));
+        }
+        Ok(is_live)
+    }
+
+    /// Whether a minimal ISO is told where its root file system is.
+    pub(super) fn look_for_url(&mut self, arguments: &[String]) {
+        if !has_argument(arguments, ROOTFS_URL) {
+            self.faults.push(format!(
+                "it is not told where its root file system is: add it with coreos-installer iso kargs \
+                 modify --append {ROOTFS_URL}URL"
+            ));
+        }
+    }
+
     fn compare_roots(
         &mut self,
         live: &Live,
@@ -71,10 +107,7 @@ impl Soundness {
         threads: usize,
         progress: &dyn Progress,
     ) -> Result<()> {
-        if !initramfs.exists(INITRAMFS_STAMP)? {
-            self.faults.push(format!(
-                "the initramfs is not that of a live system: there is no /{INITRAMFS_STAMP} in it"
-            ));
+        if !self.look_for_stamp(initramfs)? {
             return Ok(());
         }
         let wanted = initramfs.read(WANTED_ROOTFS)?.unwrap_or_default();
@@ -109,31 +142,16 @@ impl Soundness {
         Ok(())
     }
 
-    fn tell_what_is_not_judged(&mut self, medium: &Medium, live: &Live) -> Result<()> {
+    fn tell_what_is_not_judged(&mut self, live: &Live) -> Result<()> {
         match &live.iso {
-            Some(iso) => {
-                if iso.file("coreos/kargs.json")?.is_none() {
-                    self.notes.push(
-                        "kernel arguments were not looked at: the ISO has no coreos/kargs.json"
-                            .to_owned(),
-                    );
-                }
-            }
-            None => {
-                self.notes.push(
-                    "what was looked into is the PXE set; its kernel arguments are given by who \
-                     boots it"
-                        .to_owned(),
-                );
-                let others = other_media(&medium.path)?;
-                if !others.is_empty() {
-                    self.notes.push(format!(
-                        "other media in {} were not looked into, name them one by one: {}",
-                        medium.path.display(),
-                        kernel::some_of(&others)
-                    ));
-                }
-            }
+            Some(iso) if iso.file("coreos/kargs.json")?.is_none() => self.notes.push(
+                "kernel arguments were not looked at: the ISO has no coreos/kargs.json".to_owned(),
+            ),
+            Some(_) => {}
+            None => self.notes.push(
+                "its kernel arguments were not looked at: whoever boots the PXE set gives them"
+                    .to_owned(),
+            ),
         }
         Ok(())
     }
@@ -237,9 +255,6 @@ mod tests {
         let whole = seen(directory.path());
         assert_eq!(whole.faults, [] as [&str; 0]);
         assert_eq!(whole.notes.len(), 1, "{:?}", whole.notes);
-        fs::write(directory.path().join("os-live-iso.x86_64.iso"), "").unwrap();
-        let seen = seen(directory.path());
-        assert!(seen.notes[1].ends_with("one by one: os-live-iso.x86_64.iso"));
     }
 
     /// A live boot's arguments are those of the medium, and an installed system has its image's.

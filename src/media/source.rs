@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::estimate::contents_of;
 use crate::image::{self, Access, Image, ImageRef, Select, Version};
 use crate::ostree::{
     self, ContainerReference, FileType, FindLabels, Imported, Importer, Labels, LayerFacts, Limits,
@@ -15,6 +16,7 @@ use crate::ostree::{
 };
 use crate::progress::Progress;
 use crate::selinux::{FileKind, Policy};
+use crate::staging::clear_leftovers;
 use crate::sysroot::Facts;
 use crate::tree::{Store, Tree};
 
@@ -96,18 +98,25 @@ impl Glance {
         scratch: &Path,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let opened = Opened::new(reference, options, scratch)?;
+        Opened::new(reference, options, scratch)?.glance(options, progress)
+    }
+}
+
+impl Opened {
+    /// Reads the layers, as [`Glance::read`] does.
+    pub fn glance(self, options: &ReadOptions, progress: &dyn Progress) -> Result<Glance> {
+        let opened = self;
         let no_labels = |_: &Tree| Ok(None);
         let (tree, warnings) = opened
             .with(options, &no_labels, |source, options| {
                 ostree::read_tree(source, &opened.store, &is_looked_at, options, progress)
             })
-            .with_context(|| format!("reading image {reference}"))?;
+            .with_context(|| format!("reading image {}", opened.image.reference))?;
         for warning in &warnings {
             progress.warn(warning);
         }
         let Opened { image, origin, .. } = opened;
-        Ok(Self {
+        Ok(Glance {
             facts: Facts::read(&tree, &image.labels, &image.architecture)?,
             image,
             tree,
@@ -125,34 +134,13 @@ impl Source {
         scratch: &Path,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let opened = Opened::new(reference, options, scratch)?;
-        let policy = RefCell::new(None);
-        let labels = |tree: &Tree| {
-            let found = Policy::from_tree(tree, "usr/etc")?.map(Arc::new);
-            policy.replace(found.clone());
-            Ok(found.map(|policy| Box::new(PolicyLabels(policy)) as Box<dyn Labels>))
-        };
-        let imported = opened
-            .with(options, &labels, |source, options| {
-                ostree::import(source, &opened.store, options, progress)
-            })
-            .with_context(|| format!("reading image {reference}"))?;
-        for warning in &imported.warnings {
-            progress.warn(warning);
-        }
-        let Opened {
-            image,
-            store,
-            origin,
-        } = opened;
-        Ok(Self {
-            content_bytes: store.len(),
-            facts: Facts::read(&imported.tree, &image.labels, &image.architecture)?,
-            policy: policy.into_inner(),
-            image,
-            imported,
-            origin,
-        })
+        Opened::new(reference, options, scratch)?.read(options, progress)
+    }
+
+    /// Whether installed nodes would take an image on the machine that bakes for their own: nobody said what
+    /// the origin shall be, and the image is in no registry.
+    pub fn origin_is_local(&self) -> bool {
+        self.origin.registry_name().is_none() && self.origin == origin_of(&self.image)
     }
 
     /// When the image was made, as its configuration says it: RFC 3339.
@@ -167,15 +155,55 @@ impl Source {
     }
 }
 
+impl Opened {
+    /// Reads the layers, as [`Source::read`] does.
+    pub fn read(self, options: &ReadOptions, progress: &dyn Progress) -> Result<Source> {
+        let opened = self;
+        let policy = RefCell::new(None);
+        let labels = |tree: &Tree| {
+            let found = Policy::from_tree(tree, "usr/etc")?.map(Arc::new);
+            policy.replace(found.clone());
+            Ok(found.map(|policy| Box::new(PolicyLabels(policy)) as Box<dyn Labels>))
+        };
+        let imported = opened
+            .with(options, &labels, |source, options| {
+                ostree::import(source, &opened.store, options, progress)
+            })
+            .with_context(|| format!("reading image {}", opened.image.reference))?;
+        for warning in &imported.warnings {
+            progress.warn(warning);
+        }
+        let Opened {
+            image,
+            store,
+            origin,
+        } = opened;
+        Ok(Source {
+            content_bytes: store.len(),
+            facts: Facts::read(&imported.tree, &image.labels, &image.architecture)?,
+            policy: policy.into_inner(),
+            image,
+            imported,
+            origin,
+        })
+    }
+}
+
 /// An image whose layers are yet to be read.
-struct Opened {
-    image: Image,
+#[derive(Debug)]
+pub struct Opened {
+    /// What is known of it.
+    pub image: Image,
     store: Store,
     origin: ContainerReference,
 }
 
 impl Opened {
-    fn new(reference: &ImageRef, options: &ReadOptions, scratch: &Path) -> Result<Self> {
+    /// Opens an image, whose contents are going to be kept in a file without a name in `scratch`. What killed
+    /// runs have left there is cleared.
+    pub fn new(reference: &ImageRef, options: &ReadOptions, scratch: &Path) -> Result<Self> {
+        // That of others' output, if they have it there, is theirs to hear of.
+        let _ = clear_leftovers(scratch);
         let image = image::open(reference, &options.access)
             .with_context(|| format!("opening image {reference}"))?;
         let store = Store::create(scratch, CONTENTS_LIMIT)
@@ -189,6 +217,16 @@ impl Opened {
             store,
             origin,
         })
+    }
+
+    /// About how many bytes of scratch [`Self::read`] takes.
+    pub fn read_bytes(&self) -> u64 {
+        contents_of(&self.image)
+    }
+
+    /// About how many bytes of scratch [`Self::glance`] takes: half of an image is not kept.
+    pub fn glance_bytes(&self) -> u64 {
+        contents_of(&self.image) / 2
     }
 
     /// Has `import` read the layers.
@@ -246,16 +284,16 @@ fn origin_of(image: &Image) -> ContainerReference {
 }
 
 /// An image in a file: where it was on this machine says nothing to the installed one, and must
-/// not show in the media.
+/// not show in the media. What is left is its name, which is no path of any machine.
 fn local(transport: Transport, path: &Path, select: &Select) -> ContainerReference {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     ContainerReference {
         signature: Signature::Unverified,
         transport,
         name: match select {
-            Select::Only => format!("/{name}"),
-            Select::Tag(tag) => format!("/{name}:{tag}"),
-            Select::Digest(digest) => format!("/{name}@{digest}"),
+            Select::Only => name.into_owned(),
+            Select::Tag(tag) => format!("{name}:{tag}"),
+            Select::Digest(digest) => format!("{name}@{digest}"),
         },
     }
 }

@@ -36,10 +36,10 @@ pub enum Seeding {
 #[non_exhaustive]
 pub enum ReleaseError {
     /// Something else.
-    #[error("{0:?} is no release of OpenShift, such as 4.19 or 4.19.3")]
+    #[error("{0:?} is not a release of OpenShift, such as 4.19 or 4.19.3")]
     Malformed(String),
     /// One whose rules are not known.
-    #[error("OpenShift {0} is not known; 4.12 to 4.x and 5.x are")]
+    #[error("OpenShift {0} is not known; there are 4.12 to 4.x and 5.x")]
     Unknown(String),
 }
 
@@ -151,11 +151,13 @@ impl FromStr for Release {
 
     fn from_str(text: &str) -> Result<Self, ReleaseError> {
         let malformed = || ReleaseError::Malformed(text.to_owned());
+        // As tags of repositories have it.
+        let number_only = text.strip_prefix('v').unwrap_or(text);
         // A candidate has the rules of what it will become: 4.20.0-rc.1, 4.20.0-0.nightly-….
-        let plain = match text.split_once('-') {
+        let plain = match number_only.split_once('-') {
             Some((plain, build)) if !build.is_empty() && plain.matches('.').count() == 2 => plain,
             Some(_) => return Err(malformed()),
-            None => text,
+            None => number_only,
         };
         let numbers = plain
             .split('.')

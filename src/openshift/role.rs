@@ -18,7 +18,7 @@ pub enum Role {
 
 /// A text that names no role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no role: bootstrap, master, worker and arbiter are")]
+#[error("{0:?} is not a role; there are bootstrap, master, worker and arbiter")]
 pub struct RoleError(String);
 
 impl Role {

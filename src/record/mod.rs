@@ -7,6 +7,7 @@
 //! this version does not know are kept, wherever they are.
 
 mod check;
+mod mistaken;
 mod origin;
 mod proof;
 
@@ -230,6 +231,9 @@ fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 impl Record {
     /// Reads the record at `path`, or in the directory there.
     pub fn read(path: &Path) -> Result<Self> {
+        if let Some(mistake) = mistaken::mistake(path) {
+            return Err(mistake.into());
+        }
         let file = match path.is_dir() {
             true => path.join(NAME),
             false => path.to_owned(),
@@ -377,7 +381,10 @@ fn not_there(path: &Path) -> anyhow::Error {
     };
     Failure::new(
         match place.is_dir() {
-            true => format!("{} is no bake directory: it has no {NAME}", place.display()),
+            true => format!(
+                "{} is not a bake directory: it has no {NAME}",
+                place.display()
+            ),
             false => format!("there is no bake directory {}", place.display()),
         },
         "give the directory that `coreos-bake bake -o` wrote",
@@ -387,7 +394,7 @@ fn not_there(path: &Path) -> anyhow::Error {
 
 fn no_record(path: &Path, why: &str) -> anyhow::Error {
     Failure::new(
-        format!("{} is no record of a bake: {why}", path.display()),
+        format!("{} is not the record of a bake: {why}", path.display()),
         "give the directory that `coreos-bake bake -o` wrote",
     )
     .into()

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{MAX_BYTES, NAME, Record};
+use crate::failure::Failure;
 
 /// What `docs/bake.schema.json` has to be.
 const SCHEMA_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/bake.schema.json");
@@ -207,7 +208,10 @@ fn damaged_records_are_errors() {
     let text = serde_json::to_vec(&sample()).unwrap();
     for at in (0..text.len()).step_by(61) {
         let said = read(&text[..at]).unwrap_err();
-        assert!(said.contains("is no record of a bake: "), "{at} {said}");
+        assert!(
+            said.contains("is not the record of a bake: "),
+            "{at} {said}"
+        );
         let mut changed = text.clone();
         changed[at] ^= 0x81;
         // A letter of a text may be another one.
@@ -220,7 +224,7 @@ fn what_is_no_record_is_told_from_one_of_another_version() {
     for text in ["", "{", "[]", "\u{0}", "{}", r#"{"schema": 1}"#] {
         let said = read(text).unwrap_err();
         assert!(
-            said.starts_with("bake.json is no record of a bake: "),
+            said.starts_with("bake.json is not the record of a bake: "),
             "{text:?} {said}"
         );
     }
@@ -242,13 +246,57 @@ fn a_directory_without_a_record_is_named() {
         let said = Record::read(Path::new(&path)).unwrap_err().to_string();
         assert_eq!(
             said,
-            format!("{place} is no bake directory: it has no bake.json")
+            format!("{place} is not a bake directory: it has no bake.json")
         );
     }
-    let said = Record::read(Path::new("oci:nowhere"))
-        .unwrap_err()
-        .to_string();
-    assert_eq!(said, "there is no bake directory oci:nowhere");
+    let said = Record::read(Path::new("nowhere")).unwrap_err().to_string();
+    assert_eq!(said, "there is no bake directory nowhere");
+}
+
+/// What people name instead: the image, or a medium out of the directory.
+#[test]
+fn images_and_media_are_told_from_bake_directories() {
+    let refused = |path: &Path| {
+        let error = Record::read(path).unwrap_err();
+        let hint = error.downcast_ref::<Failure>().unwrap().hint().to_owned();
+        (error.to_string(), hint)
+    };
+    for image in ["oci:os.oci", "oci-archive:os.tar", "docker://q.io/me/os:1"] {
+        let (said, hint) = refused(Path::new(image));
+        assert!(said.starts_with(&format!("{image} is an image")), "{said}");
+        assert!(hint.contains(&format!("bake {image} -o DIR")), "{hint}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let layout = directory.path().join("os.oci");
+    fs::create_dir(&layout).unwrap();
+    fs::write(layout.join("oci-layout"), "{}").unwrap();
+    let (said, hint) = refused(&layout);
+    assert!(said.contains("os.oci is an image"), "{said}");
+    assert!(hint.contains("bake oci:"), "{hint}");
+    let mut iso = vec![0; 20 * 2048];
+    iso[16 * 2048..][..7].copy_from_slice(b"\x01CD001\x01");
+    let qcow2 = b"QFI\xfb".to_vec();
+    let name = sample()["files"][0]["name"].as_str().unwrap().to_owned();
+    for (name, content, what) in [
+        ("x.iso", &iso, "an ISO"),
+        ("x.qcow2", &qcow2, "a qcow2 disk image"),
+        (name.as_str(), &iso, "an ISO"),
+    ] {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        let (said, hint) = refused(&path);
+        assert!(
+            said.ends_with(&format!("{name} is {what}, and not a bake directory")),
+            "{said}"
+        );
+        assert!(hint.ends_with("bake -o` wrote"), "{hint}");
+    }
+    fs::write(directory.path().join(NAME), sample().to_string()).unwrap();
+    let (_, hint) = refused(&directory.path().join(&name));
+    let place = directory.path().display();
+    assert_eq!(hint, format!("give the directory that it is in: {place}"));
+    let (_, hint) = refused(&directory.path().join("x.iso"));
+    assert!(hint.ends_with("bake -o` wrote"), "{hint}");
 }
 
 #[test]

@@ -52,6 +52,7 @@ struct Inner {
 /// Keeps what is known of all hosts.
 pub struct Board {
     title: String,
+    url: String,
     repeat: bool,
     events: Events,
     inner: Mutex<Inner>,
@@ -86,7 +87,13 @@ pub(super) struct Transfer {
 }
 
 impl Board {
-    pub(super) fn new(title: String, hosts: &Hosts, repeat: bool, events: Events) -> Self {
+    pub(super) fn new(
+        title: String,
+        url: String,
+        hosts: &Hosts,
+        repeat: bool,
+        events: Events,
+    ) -> Self {
         let entries = hosts
             .hosts
             .iter()
@@ -114,6 +121,7 @@ impl Board {
         };
         Self {
             title,
+            url,
             repeat,
             events,
             inner: Mutex::new(inner),
@@ -125,6 +133,7 @@ impl Board {
         Status {
             schema: "coreos-bake/serve/v1",
             title: self.title.clone(),
+            url: self.url.clone(),
             now: now(),
             hosts: self.lock().entries.iter().map(Entry::status).collect(),
         }

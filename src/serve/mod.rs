@@ -33,6 +33,6 @@ mod tests;
 pub use crate::hosts::{Mac, NoMac};
 pub use board::Board;
 pub use hosts::{Host, Ignition};
-pub use script::dnsmasq_lines;
+pub use script::{Network, NoNetwork, dnsmasq_lines};
 pub use server::{Options, Server, run};
 pub use status::{Event, Events, HostStatus, IgnitionStatus, Phase, Status, Step, StepStatus};

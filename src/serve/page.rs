@@ -4,13 +4,33 @@ use std::fmt::Write;
 
 use super::status::{HostStatus, Phase, Status};
 
-/// Style only; nothing on the page needs a script.
-const STYLE: &str = ":root{color-scheme:light dark}\
-body{font:1rem/1.4 system-ui,sans-serif;margin:1.5rem;max-width:70rem}\
-table{border-collapse:collapse;width:100%}\
-caption{text-align:left;padding:.5rem 0}\
-th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8888}\
-td code{white-space:nowrap}progress{width:8rem}";
+/// Style only; nothing on the page needs a script. On a telephone each row of the table is a block, and
+/// each cell a line of it.
+const STYLE: &str = "
+:root{color-scheme:light dark}
+body{font:1rem/1.4 system-ui,sans-serif;margin:1rem;max-width:75rem;overflow-wrap:break-word}
+table{border-collapse:collapse;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8888}
+td code,td span,[data-name=Heard]{white-space:nowrap}
+th[scope=row],[data-name=Role]{overflow-wrap:anywhere;min-width:7rem}
+small{display:block;opacity:.8}
+progress{width:7rem;max-width:100%}
+dt{font-weight:bold}
+dd{margin:0 0 .4rem}
+@media (min-width:60rem){
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}
+dd{margin:0}
+}
+@media (max-width:59.99rem){
+thead{display:none}
+table,tbody,tr,th,td{display:block}
+tr{border-bottom:2px solid #8888;padding:.5rem 0}
+th,td{border:0;padding:.1rem 0}
+td[data-name]{padding-left:6rem;min-height:1.4em}
+td[data-name]::before{content:attr(data-name);float:left;margin-left:-6rem;opacity:.8}
+td:empty{display:none}
+}
+";
 
 /// The page that shows `status`.
 pub(super) fn html(status: &Status) -> String {
@@ -20,8 +40,12 @@ pub(super) fn html(status: &Status) -> String {
         row(&mut rows, host, status.now);
     }
     if rows.is_empty() {
-        rows.push_str("<tr><td colspan=\"5\">No machine has asked yet.</td></tr>\n");
+        rows.push_str("<tr><td colspan=\"6\">No machine has asked yet.</td></tr>\n");
     }
+    let states: String = Phase::ALL
+        .iter()
+        .map(|phase| format!("<dt>{phase}</dt><dd>{}.</dd>\n", capitalised(phase.about())))
+        .collect();
     format!(
         "<!DOCTYPE html>\n\
          <html lang=\"en\">\n\
@@ -35,37 +59,41 @@ pub(super) fn html(status: &Status) -> String {
          <body>\n\
          <main>\n\
          <h1>{title}</h1>\n\
+         <p>Server: <code>{url}</code></p>\n\
+         <p>{counts} <a href=\"/status.json\">As JSON</a></p>\n\
          <table>\n\
-         <caption>{caption} <a href=\"/status.json\">As JSON</a></caption>\n\
-         <thead><tr><th scope=\"col\">Host</th><th scope=\"col\">Address</th>\
-         <th scope=\"col\">State</th><th scope=\"col\">Progress</th>\
-         <th scope=\"col\">Heard</th></tr></thead>\n\
+         <thead><tr><th scope=\"col\">Host</th><th scope=\"col\">Role</th>\
+         <th scope=\"col\">Address</th><th scope=\"col\">State</th>\
+         <th scope=\"col\">Progress</th><th scope=\"col\">Heard</th></tr></thead>\n\
          <tbody>\n{rows}</tbody>\n\
          </table>\n\
+         <h2>States</h2>\n\
+         <dl>\n{states}</dl>\n\
          </main>\n\
          </body>\n\
          </html>\n",
-        caption = caption(status),
+        url = escaped(&status.url),
+        counts = counts(status),
     )
 }
 
-fn caption(status: &Status) -> String {
-    let heard = status
-        .hosts
-        .iter()
-        .filter(|host| host.last_heard.is_some())
-        .count();
-    match status.hosts.len() {
-        1 => format!("{heard} of 1 host was heard of."),
-        all => format!("{heard} of {all} hosts were heard of."),
-    }
+fn counts(status: &Status) -> String {
+    let all = match status.hosts.len() {
+        1 => "1 host".to_owned(),
+        all => format!("{all} hosts"),
+    };
+    format!(
+        "{all}: {} heard of, {} done.",
+        status.heard(),
+        status.done()
+    )
 }
 
 fn row(rows: &mut String, host: &HostStatus, now: u64) {
     let role = match (&host.role, host.declared) {
-        (Some(role), _) => format!(" ({})", escaped(role)),
+        (Some(role), _) => escaped(role),
         (None, true) => String::new(),
-        (None, false) => " (not declared)".to_owned(),
+        (None, false) => "not declared".to_owned(),
     };
     let macs: Vec<String> = host
         .macs
@@ -76,33 +104,43 @@ fn row(rows: &mut String, host: &HostStatus, now: u64) {
         Some(client) => format!("{}<br>{client}", macs.join("<br>")),
         None => macs.join("<br>"),
     };
-    let heard = host.last_heard.map_or_else(
-        || "never".to_owned(),
-        |then| format!("{} ago", duration(now.saturating_sub(then))),
-    );
     // Writing to a string cannot fail.
     let _ = writeln!(
         rows,
-        "<tr><th scope=\"row\">{name}{role}</th><td>{address}</td><td>{phase}</td>\
-         <td>{progress}</td><td>{heard}</td></tr>",
+        "<tr><th scope=\"row\">{name}</th><td data-name=\"Role\">{role}</td>\
+         <td data-name=\"Address\">{address}</td>\
+         <td data-name=\"State\">{phase}<small>{about}</small></td>\
+         <td data-name=\"Progress\">{progress}</td><td data-name=\"Heard\">{heard}</td></tr>",
         name = escaped(&host.name),
         phase = host.phase,
+        about = host.phase.about(),
         progress = progress(host),
+        heard = host.heard(now),
     );
 }
 
 /// The last step that has bytes.
 fn progress(host: &HostStatus) -> String {
-    let Some(step) = host.steps.iter().rfind(|step| step.bytes_total > 0) else {
+    let Some(step) = host.transfer() else {
         return String::new();
     };
-    let (sent, total) = (step.bytes_sent.min(step.bytes_total), step.bytes_total);
-    let percent = u128::from(sent) * 100 / u128::from(total);
     format!(
-        "<progress max=\"{total}\" value=\"{sent}\" aria-label=\"{what}\"></progress> {percent} % of {size}",
+        "<progress max=\"{total}\" value=\"{sent}\" aria-label=\"{what}\"></progress> <span>{percent} % of {size}</span>",
+        total = step.bytes_total,
+        sent = step.bytes_sent.min(step.bytes_total),
         what = Phase::from(step.step),
-        size = size(total),
+        percent = step.percent(),
+        size = size(step.bytes_total),
     )
+}
+
+/// A sentence of a phrase.
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters
+        .next()
+        .map(|letter| letter.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
 }
 
 fn size(bytes: u64) -> String {
@@ -110,14 +148,6 @@ fn size(bytes: u64) -> String {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{} KiB", bytes >> 10),
         _ => format!("{} MiB", bytes >> 20),
-    }
-}
-
-fn duration(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Takes connections, within limits, until told to stop.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,7 @@ use super::stall::Stall;
 use super::status::{Event, Events};
 use super::tls;
 use crate::failure::Failure;
+use crate::url;
 
 /// More than a rack opens at once; further clients wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 1024;
@@ -143,7 +144,7 @@ impl Server {
             None => (None, "http"),
         };
         if let Some(url) = &options.url {
-            check_url(url)?;
+            url::check_base(url)?;
         }
         let listener = TcpListener::bind(options.listen)
             .await
@@ -154,9 +155,10 @@ impl Server {
         let url = options
             .url
             .clone()
-            .unwrap_or_else(|| format!("{scheme}://{address}"));
+            .unwrap_or_else(|| format!("{scheme}://{}", reached(address)));
         let title = directory.title.clone();
-        let board = Arc::new(Board::new(title, &hosts, options.repeat, events));
+        let board = Board::new(title, url.clone(), &hosts, options.repeat, events);
+        let board = Arc::new(board);
         let shared = Shared {
             directory,
             hosts,
@@ -244,7 +246,10 @@ impl Server {
         let broken = places - room.available_permits();
         let _ = stop.send(Stop::Now);
         let _ = room.acquire_many(all).await;
-        bail!("stopped with {broken} connections still open");
+        match broken {
+            1 => bail!("stopped with 1 connection still open"),
+            _ => bail!("stopped with {broken} connections still open"),
+        }
     }
 }
 
@@ -325,14 +330,17 @@ impl Conversation {
     }
 }
 
-/// Fails unless `url` can stand in front of file names in a script.
-fn check_url(url: &str) -> Result<()> {
-    let rest = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://"));
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
-    if rest.is_none_or(|rest| rest.is_empty() || !rest.bytes().all(plain)) {
-        bail!("{url:?} is no URL such as http://192.168.1.5:8080");
+/// Where others reach a server that listens at `address`: if that stands for all of this machine's
+/// addresses, at the one that it would send from. Without a network, nobody does.
+fn reached(address: SocketAddr) -> SocketAddr {
+    /// For documentation (RFC 5737); nothing is sent by connecting a datagram socket to it.
+    const OUTSIDE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+    if !address.ip().is_unspecified() {
+        return address;
     }
-    Ok(())
+    let own = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect(OUTSIDE)?;
+        socket.local_addr()
+    });
+    own.map_or(address, |own| SocketAddr::new(own.ip(), address.port()))
 }

@@ -69,6 +69,32 @@ pub enum Phase {
     Done,
 }
 
+impl Phase {
+    /// All of them, in the order in which a host goes through them.
+    pub const ALL: [Self; 7] = [
+        Self::Waiting,
+        Self::Script,
+        Self::Kernel,
+        Self::Initramfs,
+        Self::Rootfs,
+        Self::Ignition,
+        Self::Done,
+    ];
+
+    /// What a host does then, in a phrase without its subject.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Waiting => "has not been heard of",
+            Self::Script => "has asked for its boot script",
+            Self::Kernel => "fetches the kernel, or has fetched it",
+            Self::Initramfs => "fetches the initramfs, or has fetched it and starts",
+            Self::Rootfs => "fetches the root file system, which is most of the bytes",
+            Self::Ignition => "has its Ignition config: the live system runs, or installs",
+            Self::Done => "says that it is installed; from now on it boots from its disk",
+        }
+    }
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(match self {
@@ -111,6 +137,15 @@ pub struct StepStatus {
     pub bytes_total: u64,
 }
 
+impl StepStatus {
+    /// How much of its file was handed to the network, in hundredths.
+    pub fn percent(&self) -> u8 {
+        let sent = u128::from(self.bytes_sent.min(self.bytes_total));
+        let hundredths = (sent * 100).checked_div(u128::from(self.bytes_total));
+        u8::try_from(hundredths.unwrap_or(0)).expect("a part is not more than the whole")
+    }
+}
+
 /// What is known of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,6 +172,23 @@ pub struct HostStatus {
     pub steps: Vec<StepStatus>,
 }
 
+impl HostStatus {
+    /// The last step that has bytes.
+    pub fn transfer(&self) -> Option<&StepStatus> {
+        self.steps.iter().rfind(|step| step.bytes_total > 0)
+    }
+
+    /// How long before `now` it was heard of, for people.
+    pub fn heard(&self, now: u64) -> String {
+        match self.last_heard.map(|then| now.saturating_sub(then)) {
+            None => "never".to_owned(),
+            Some(seconds @ 0..120) => format!("{seconds} s ago"),
+            Some(seconds @ 120..7200) => format!("{} min ago", seconds / 60),
+            Some(seconds) => format!("{} h ago", seconds / 3600),
+        }
+    }
+}
+
 /// Where a host's Ignition configuration is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -159,8 +211,24 @@ pub struct Status {
     pub schema: &'static str,
     /// What is booted.
     pub title: String,
+    /// Where the server is reached.
+    pub url: String,
     /// When this was so, in seconds since 1970.
     pub now: u64,
     /// Declared hosts in the order of their declaration, then others in the order of appearance.
     pub hosts: Vec<HostStatus>,
+}
+
+impl Status {
+    /// How many hosts were heard of.
+    pub fn heard(&self) -> usize {
+        let hosts = self.hosts.iter();
+        hosts.filter(|host| host.last_heard.is_some()).count()
+    }
+
+    /// How many hosts are done.
+    pub fn done(&self) -> usize {
+        let hosts = self.hosts.iter();
+        hosts.filter(|host| host.phase == Phase::Done).count()
+    }
 }

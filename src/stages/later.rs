@@ -85,16 +85,14 @@ pub fn keep(
 /// How to have drivers named to dracut for good; None if there are none.
 pub fn repair_kept(left_out: &[String]) -> Option<String> {
     let names: Vec<String> = left_out.iter().map(|name| canonical_name(name)).collect();
-    let commands: Vec<String> = names
-        .iter()
-        .map(|name| super::naming_command(name))
-        .collect();
+    let commands = names.iter().map(|name| super::naming_command(name));
+    let instruction = super::run_instruction(commands);
     (!names.is_empty()).then(|| {
-        format!(
-            "have every later dracut take it: coreos-bake layer --repair --driver {}, or in the \
-             Containerfile: RUN {}",
-            names.join(" --driver "),
-            commands.join(" && ")
-        )
+        let sentence = format!(
+            "have every later dracut take it: `coreos-bake layer --repair --driver {}`, or in the \
+             Containerfile:",
+            names.join(",")
+        );
+        super::below(&sentence, &instruction)
     })
 }

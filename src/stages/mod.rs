@@ -21,7 +21,9 @@ mod hardware;
 mod later;
 mod mounts;
 mod pivot;
+mod rootless;
 mod rpmdb;
+mod several;
 mod verdict;
 
 use anyhow::{Context, Result};
@@ -33,6 +35,8 @@ pub use bootstrap::has_openshift;
 pub use hardware::{Needed, booting_devices, needed};
 pub use later::{Rerun, keep, left_out, repair_kept};
 pub use mounts::{mounts, repair_mounts};
+pub use rootless::check_rootless;
+pub use several::worst_of;
 pub use verdict::{Judged, Mark, Verdict};
 
 use crate::kernel::{self, Boot, Files, Finding, Initramfs, Lookup};
@@ -314,7 +318,8 @@ fn worst<'a>(table: &'a [Presence], driver: &str) -> Option<&'a Presence> {
     )
 }
 
-/// What to add to the Containerfile so that the missing drivers are there; `None` if all are.
+/// What to add to the Containerfile so that the missing drivers are there, in lines of its own;
+/// `None` if all are.
 pub fn repair(table: &[Presence]) -> Option<String> {
     let missing =
         |presence: &&Presence| presence.fails() && matches!(presence.verdict, Verdict::Found(_));
@@ -336,26 +341,38 @@ pub fn repair(table: &[Presence]) -> Option<String> {
              --repair do it, or end the Containerfile with:"
         }
     };
-    Some(format!("{first} {}", rebuild_instruction(&drivers)))
+    Some(below(first, &rebuild_instruction(&drivers)))
 }
 
 /// The instruction of a Containerfile that names `drivers` to dracut for good, indexes modules and
-/// makes the initramfs.
+/// makes the initramfs: several lines, the last without its end.
 pub fn rebuild_instruction(drivers: &[&str]) -> String {
-    format!(
-        "RUN {}kver=$(ls /usr/lib/modules) && depmod -a $kver && DRACUT_NO_XATTR=1 dracut --force \
-         --no-hostonly --reproducible --kver $kver /usr/lib/modules/$kver/initramfs.img",
-        drivers
-            .iter()
-            .map(|driver| naming_command(driver) + " && ")
-            .collect::<String>()
-    )
+    let names = drivers.iter().map(|driver| naming_command(driver));
+    let rest = [
+        "kver=$(ls /usr/lib/modules) && depmod -a $kver".to_owned(),
+        "DRACUT_NO_XATTR=1 dracut --force --no-hostonly --reproducible \\\n    --kver $kver \
+         /usr/lib/modules/$kver/initramfs.img"
+            .to_owned(),
+    ];
+    run_instruction(names.chain(rest))
+}
+
+/// An instruction that runs these commands, one a line.
+fn run_instruction(commands: impl IntoIterator<Item = String>) -> String {
+    let commands: Vec<String> = commands.into_iter().collect();
+    format!("RUN {}", commands.join(" && \\\n    "))
+}
+
+/// An instruction below a hint's sentence, as lines to paste.
+fn below(sentence: &str, instruction: &str) -> String {
+    let lines = instruction.lines().map(|line| format!("\n    {line}"));
+    format!("{sentence}{}", lines.collect::<String>())
 }
 
 /// The command by which a Containerfile names a driver to every later dracut.
 fn naming_command(driver: &str) -> String {
     format!(
-        "echo '{}' > /{}",
+        "echo '{}' \\\n    > /{}",
         kernel::dracut_line(driver),
         kernel::dracut_configuration(driver)
     )

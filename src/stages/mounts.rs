@@ -41,9 +41,9 @@ pub fn repair_mounts(table: &[Presence]) -> Option<String> {
     let mut lost = table.iter().filter(|presence| presence.fails());
     let first = lost.next()?;
     let module = first.driver.split(' ').next().unwrap_or_default();
-    Some(format!(
+    let sentence = format!(
         "without {module} that boot never gets its root: take away what keeps it out (install and \
-         blacklist in modprobe.d, kernel arguments), then have dracut make the initramfs anew: {}",
-        super::rebuild_instruction(&[])
-    ))
+         blacklist in modprobe.d, kernel arguments), then have dracut make the initramfs anew:"
+    );
+    Some(super::below(&sentence, &super::rebuild_instruction(&[])))
 }

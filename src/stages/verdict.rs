@@ -101,6 +101,18 @@ impl Verdict {
         }
     }
 
+    /// The same verdict, whose complaints say that they are of `medium`, which is one of several.
+    pub fn of_medium(mut self, medium: &str) -> Self {
+        let name = |text: &mut String| *text = format!("{medium}: {text}");
+        match &mut self {
+            Self::Found(Finding::Missing(missing)) => name(&mut missing.why),
+            Self::Found(Finding::Present(present)) => present.warnings.iter_mut().for_each(name),
+            Self::Judged(Judged::Holds { warnings, .. }) => warnings.iter_mut().for_each(name),
+            Self::Judged(Judged::Fails { why } | Judged::Open { why }) => name(why),
+        }
+        self
+    }
+
     /// Whether nobody can say yet.
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Judged(Judged::Open { .. }))

@@ -1,7 +1,7 @@
 //! What bootupd installs: GRUB's static configuration, the ESP's content, and bootupd's record.
 //!
-//! Facts: bootupd 0.2.35 (`src/grubconfigs.rs`, `src/efi.rs`, `src/model.rs`). BIOS boot code is
-//! the disk writers' business; only its modules lie in a file system.
+//! Facts: bootupd (`src/grubconfigs.rs`@0cca504, `src/bios.rs`@01ac41c, `src/efi.rs`, `src/model.rs` of 0.2.35).
+//! Boot code for BIOS, and the core image beside its modules, are the disk writers' business.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -18,7 +18,12 @@ use crate::ostree::Imported;
 use crate::tree::{Content, Meta, Node, Tree};
 
 const STATIC_CONFIGS: &str = "usr/lib/bootupd/grub2-static";
+/// GRUB's directory. bootupd makes it for its owner alone (`src/grubconfigs.rs`@0cca504).
+const GRUB: &str = "boot/grub2";
+const GRUB_MODE: u16 = 0o700;
+
 const UPDATES: &str = "usr/lib/bootupd/updates";
+
 /// Where images keep GRUB for BIOS.
 pub const BIOS_MODULES: &str = "usr/lib/grub/i386-pc";
 
@@ -38,6 +43,7 @@ pub(super) fn add(plot: &mut Plot, imported: &Imported, facts: &Facts) -> Result
     let Some(config) = grub_config(tree)? else {
         return Ok(());
     };
+    plot.directory_with_mode(GRUB, GRUB_MODE);
     plot.file("boot/grub2/grub.cfg", 0o600, config);
     plot.file("boot/grub2/grubenv", 0o600, grub_environment());
     plot.file(CONSOLE, 0o644, "");
@@ -104,6 +110,10 @@ fn grub_environment() -> Vec<u8> {
     block
 }
 
+/// Files beside the modules that grub2-install copies as well, and its lists
+/// (`util/grub-install-common.c` of GRUB, rhboot/grub2@5e9e7e44e).
+const BESIDE_MODULES: [&str; 3] = ["efiemu32.o", "efiemu64.o", "modinfo.sh"];
+
 /// What core images load at run time.
 fn add_modules(plot: &mut Plot, tree: &Tree, path: &str) {
     let Some(modules) = tree.lookup(path) else {
@@ -115,7 +125,7 @@ fn add_modules(plot: &mut Plot, tree: &Tree, path: &str) {
         let Node::File(content) = &tree.inode(id).node else {
             continue;
         };
-        if name.ends_with(".mod") || name.ends_with(".lst") {
+        if name.ends_with(".mod") || name.ends_with(".lst") || BESIDE_MODULES.contains(&&*name) {
             plot.content(
                 &format!("boot/grub2/{platform}/{name}"),
                 Meta::root(0o644),

@@ -9,12 +9,14 @@ use serde_json::json;
 
 use super::super::Outcome;
 use super::super::terminal::Terminal;
+use super::super::values::{checked_url, named};
 use super::{DriverArgs, PrepareArgs, refused, staged};
 use crate::failure::Failure;
 use crate::kernel::DriverName;
 use crate::openshift::paths::{BakedFile, Facts, Path, Recipe, RecipeError, recipe};
 use crate::openshift::{OsImage, Role, objects};
 use crate::record::{Artifact, Record};
+use crate::staging::publish;
 
 #[derive(Debug, Args)]
 pub(super) struct PathArgs {
@@ -25,7 +27,13 @@ pub(super) struct PathArgs {
     /// node, bootstrapped in place. scale-up: machines for a cluster that is there.
     /// Takes the media of --bake; with --output, its files are written there, and its
     /// commands are run there.
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["undo", "dry_run", "containerfile"])]
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with_all = ["undo", "dry_run", "containerfile"],
+        value_parser = named::<Path>(Path::ALL.map(Path::as_str)),
+        hide_possible_values = true
+    )]
     path: Option<Path>,
     /// With --path: where machines will find the media
     #[arg(long, value_name = "URL", requires = "path")]
@@ -54,6 +62,9 @@ impl PathArgs {
 impl PrepareArgs {
     /// Prints the recipe of a path, and writes its files if there is a place for them.
     pub(super) fn tell(&self, path: Path, terminal: &Terminal) -> Result<Outcome> {
+        if let Some(url) = &self.path.url {
+            checked_url(url)?;
+        }
         let record = self.record(path)?;
         let outcome = self.check_path(path, &record, terminal)?;
         let recipe = recipe(path, &self.facts(record)?).map_err(with_hint)?;
@@ -62,8 +73,7 @@ impl PrepareArgs {
         if let Some(output) = output {
             let files = recipe.files.iter();
             let files = files.map(|file| (file.name.clone(), file.content.as_bytes()));
-            let (staging, names) = staged(output, self.force, files)?;
-            staging.publish(&names)?;
+            publish(vec![staged(output, self.force, files)?])?;
         }
         let mut value = serde_json::to_value(&recipe).context("writing the recipe as JSON")?;
         value["schema"] = json!("coreos-bake/recipe/v1");

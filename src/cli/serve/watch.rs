@@ -6,12 +6,16 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use rustix::process::getpgrp;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use serde_json::{Value, json};
 
+use crate::cli::screen::columns;
 use crate::cli::table::Table;
 use crate::cli::terminal::Terminal;
-use crate::serve::{Board, Event, Events, HostStatus, Phase, Status};
+use crate::paragraph::hanging;
+use crate::serve::{Board, Event, Events, HostStatus, Phase, Status, StepStatus};
 
 /// Between two looks at how far transfers are.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -39,13 +43,17 @@ impl Watch {
         } else if terminal.is_quiet() {
             Self::Quiet
         } else if terminal.is_live() {
-            let target = ProgressDrawTarget::stderr_with_hz(10);
-            let bar = ProgressBar::with_draw_target(None, target);
+            let bar = terminal.moving(ProgressBar::no_length());
             bar.set_style(ProgressStyle::with_template("{msg}").expect("a template of our own"));
             Self::Table(bar)
         } else {
             Self::Lines
         }
+    }
+
+    /// Keeps keys out of the table, if there is one.
+    pub(super) fn without_keys(&self) -> Option<WithoutKeys> {
+        matches!(self, Self::Table(_)).then(WithoutKeys::new)
     }
 
     /// Hears what happens.
@@ -68,7 +76,7 @@ impl Watch {
             // The table tells of hosts.
             Self::Table(bar) => Arc::new(move |event| {
                 if !matches!(event, Event::Host(_)) {
-                    bar.println(sentence(event));
+                    bar.println(hanging("", &sentence(event), columns(io::stderr())).trim_end());
                 }
             }),
         }
@@ -80,7 +88,7 @@ impl Watch {
             return;
         };
         loop {
-            bar.set_message(table(&board.status()));
+            bar.set_message(table(&board.status(), columns(io::stderr())));
             bar.tick();
             tokio::time::sleep(PAUSE).await;
         }
@@ -92,6 +100,35 @@ impl Watch {
             bar.abandon();
         }
     }
+}
+
+/// A terminal that doesn't show keys like Ctrl-C as `^C`, until this is dropped: indicatif would take
+/// that for a part of the table and leave a line of it behind.
+pub(super) struct WithoutKeys(Option<Termios>);
+
+impl WithoutKeys {
+    fn new() -> Self {
+        let kept = tcgetattr(io::stderr()).ok().filter(|_| is_in_front());
+        if let Some(mut modes) = kept.clone() {
+            modes.local_modes.remove(LocalModes::ECHOCTL);
+            // If that fails, a line too many is shown at the end.
+            let _ = tcsetattr(io::stderr(), OptionalActions::Now, &modes);
+        }
+        Self(kept)
+    }
+}
+
+impl Drop for WithoutKeys {
+    fn drop(&mut self) {
+        if let Some(modes) = self.0.take().filter(|_| is_in_front()) {
+            let _ = tcsetattr(io::stderr(), OptionalActions::Now, &modes);
+        }
+    }
+}
+
+/// Whether the terminal is ours: it stops processes in the background that change its modes.
+fn is_in_front() -> bool {
+    tcgetpgrp(io::stderr()).is_ok_and(|group| group == getpgrp())
 }
 
 /// How far each host was said to be, by its name: its boot, and the phase of it.
@@ -126,6 +163,8 @@ fn sentence(event: &Event) -> String {
             format!("{}{client}: {}", host.name, host.phase)
         }
         Event::Refused { client, sentence } => format!("{client}: refused: {sentence}"),
+        Event::Stopping { connections: 0 } => "stopping".to_owned(),
+        Event::Stopping { connections: 1 } => "stopping; waiting for 1 connection".to_owned(),
         Event::Stopping { connections } => {
             format!("stopping; waiting for {connections} connections")
         }
@@ -147,8 +186,8 @@ fn value(event: &Event) -> Value {
     }
 }
 
-/// All hosts, or those that were heard of last if there are too many.
-fn table(status: &Status) -> String {
+/// All hosts, or those that were heard of last if there are too many, in at most `columns` columns.
+fn table(status: &Status, columns: usize) -> String {
     let mut hosts: Vec<&HostStatus> = status.hosts.iter().collect();
     let all = hosts.len();
     if all > MAX_ROWS {
@@ -163,40 +202,92 @@ fn table(status: &Status) -> String {
             host.client
                 .map_or_else(String::new, |client| client.to_string()),
             host.phase.to_string(),
-            progress(host),
-            heard(host, status.now),
+            host.transfer().map_or_else(String::new, progress),
+            host.heard(status.now),
         ]);
     }
-    let count = |wanted: fn(&HostStatus) -> bool| status.hosts.iter().filter(|h| wanted(h)).count();
-    let heard = count(|host| host.last_heard.is_some());
-    let done = count(|host| host.phase == Phase::Done);
+    table.shorten(&[0, 1, 2], columns);
     let rest = match all.checked_sub(MAX_ROWS) {
         Some(more @ 1..) => format!("; {more} more not shown"),
         _ => String::new(),
     };
     format!(
-        "{}  {heard} of {all} hosts heard of, {done} done{rest}",
-        table.render()
+        "{}  {} of {all} hosts heard of, {} done{rest}",
+        table.render(columns),
+        status.heard(),
+        status.done()
     )
 }
 
-/// How far the last step with bytes is.
-fn progress(host: &HostStatus) -> String {
-    let Some(step) = host.steps.iter().rfind(|step| step.bytes_total > 0) else {
-        return String::new();
+/// How far the transfer of a step is.
+fn progress(step: &StepStatus) -> String {
+    let size = HumanBytes(step.bytes_total).to_string();
+    // Hundredths of a MiB would move nothing but the columns.
+    let size = match size.split_once(['.', ' ']) {
+        Some((whole, _)) => format!("{whole} {}", size.rsplit(' ').next().unwrap_or_default()),
+        None => size,
     };
-    let sent = step.bytes_sent.min(step.bytes_total);
-    let percent = u128::from(sent) * 100 / u128::from(step.bytes_total);
-    format!("{percent} % of {}", HumanBytes(step.bytes_total))
+    format!("{} % of {size}", step.percent())
 }
 
-fn heard(host: &HostStatus, now: u64) -> String {
-    match host.last_heard {
-        None => "never".to_owned(),
-        Some(then) => match now.saturating_sub(then) {
-            seconds @ 0..120 => format!("{seconds} s ago"),
-            seconds @ 120..7200 => format!("{} min ago", seconds / 60),
-            seconds => format!("{} h ago", seconds / 3600),
-        },
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paragraph::width;
+    use crate::serve::{IgnitionStatus, Step};
+
+    fn host(name: &str, role: &str, client: &str) -> HostStatus {
+        HostStatus {
+            name: name.to_owned(),
+            macs: Vec::new(),
+            role: Some(role.to_owned()).filter(|role| !role.is_empty()),
+            declared: !role.is_empty(),
+            phase: Phase::Initramfs,
+            client: Some(client.parse().unwrap()),
+            boots: 1,
+            ignition: IgnitionStatus::Ready,
+            last_heard: Some(0),
+            steps: vec![StepStatus {
+                step: Step::Initramfs,
+                began: 0,
+                ended: None,
+                bytes_sent: 172 << 20,
+                bytes_total: 172 << 20,
+            }],
+        }
+    }
+
+    #[test]
+    fn the_table_fits_a_screen_whatever_hosts_are_called() {
+        let long = "worker-with-a-name-of-some-length.rack-17.example.com";
+        let mut hosts = vec![
+            host("52:54:00:00:00:09", "", "192.168.122.105"),
+            host("bootstrap", "bootstrap", "192.168.122.106"),
+        ];
+        let fits = |hosts: &[HostStatus]| {
+            let status = Status {
+                schema: "",
+                title: String::new(),
+                url: String::new(),
+                now: 7199,
+                hosts: hosts.to_vec(),
+            };
+            let text = table(&status, 80);
+            for line in text.lines() {
+                assert!(width(line) <= 80, "{text}");
+            }
+            assert_eq!(text.lines().count(), hosts.len() + 2, "{text}");
+            text
+        };
+        let text = fits(&hosts);
+        assert!(text.contains("  119 min ago\n"), "{text}");
+        assert!(text.contains("100 % of 172 MiB"), "{text}");
+        hosts.push(host(
+            long,
+            "control-plane-of-the-lab",
+            "2001:db8:1234:5678:9abc:def0:1234:5678",
+        ));
+        let text = fits(&hosts);
+        assert!(text.contains("  worke…e.com  "), "{text}");
     }
 }

@@ -52,7 +52,7 @@ impl Modules {
     }
 
     /// A file's bytes, of which there must be some.
-    pub(super) fn file(&self, name: &str) -> Result<&[u8]> {
+    pub fn file(&self, name: &str) -> Result<&[u8]> {
         let bytes = self
             .files
             .get(name)

@@ -46,16 +46,23 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// All there are, by their names on the command line.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("none", Self::None),
+        ("zlib", Self::Zlib),
+        ("zstd", Self::Zstd),
+    ];
+}
+
 impl FromStr for Compression {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Ok(match text {
-            "none" => Self::None,
-            "zlib" => Self::Zlib,
-            "zstd" => Self::Zstd,
-            other => bail!("{other:?} is no qcow2 compression; there are none, zlib and zstd"),
-        })
+        match Self::ALL.iter().find(|(name, _)| *name == text) {
+            Some((_, compression)) => Ok(*compression),
+            None => bail!("{text:?} is not a qcow2 compression; there are none, zlib and zstd"),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod files;
 mod tar;
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Result;
@@ -18,6 +18,7 @@ use super::{
     Access, Derived, Digest, Image, ImageRef, ReferenceError, RegistryName, Select, Version,
 };
 use crate::progress::Progress;
+use crate::staging::Room;
 use crate::tree::Content;
 
 /// Where an image is to be stored.
@@ -85,6 +86,41 @@ impl FromStr for Target {
                     "write an oci-archive: and load it with podman load",
                 ));
             }
+        })
+    }
+}
+
+impl Target {
+    /// Refuses a target that could not be written to when all the work is done: an image is there already, and
+    /// not to be replaced with `force`, or nothing can be written there. Registries are not asked.
+    pub fn check(&self, force: bool) -> Result<()> {
+        match self {
+            Self::Layout { path, tag } => files::check(path, tag.as_deref(), force),
+            Self::Archive { path, .. } => tar::check(path, force),
+            Self::Registry(_) => Ok(()),
+        }
+    }
+
+    /// The directory that is written to.
+    pub fn directory(&self) -> Result<Option<&Path>> {
+        Ok(match self {
+            Self::Layout { path, .. } => Some(path),
+            Self::Archive { path, .. } => Some(tar::place(path)?.0),
+            Self::Registry(_) => None,
+        })
+    }
+
+    /// The room where it is, and how many bytes an image made from `image` takes there, without its new layer.
+    /// None of a registry.
+    pub fn room(&self, image: &Image) -> Result<Option<(Room, u64)>> {
+        Ok(match self {
+            Self::Layout { path, .. } => Some((Room::of(path), files::missing_bytes(path, image)?)),
+            Self::Archive { path, .. } => {
+                let layers = image.layers.iter();
+                let bytes = layers.map(|layer| layer.size_bytes).sum();
+                Some((Room::of(tar::place(path)?.0), bytes))
+            }
+            Self::Registry(_) => None,
         })
     }
 }

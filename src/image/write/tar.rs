@@ -10,7 +10,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::{MARKER, Parts, Watched, blob_path};
 use crate::progress::Progress;
-use crate::staging::Staging;
+use crate::staging::{Staging, check_free, check_writable};
 
 /// Writes the archive `path` with the image alone in it.
 pub(super) fn write(
@@ -20,6 +20,25 @@ pub(super) fn write(
     force: bool,
     progress: &dyn Progress,
 ) -> Result<()> {
+    let (directory, name) = place(path)?;
+    let staging = Staging::new(directory, force)?;
+    staging.check_free([name])?;
+    let room = staging.room().clone();
+    let blobs = parts.blobs();
+    let total = blobs.iter().map(|part| part.blob.size_bytes).sum();
+    room.require(total, total)?;
+    store(parts, path, tag, staging, progress).map_err(|error| room.explain(error, total))
+}
+
+/// Refuses what [`write`] would refuse when all the work is done.
+pub(super) fn check(path: &Path, force: bool) -> Result<()> {
+    let (directory, name) = place(path)?;
+    check_writable(directory)?;
+    check_free(directory, [name], force)
+}
+
+/// The directory that an archive is in, and its name there.
+pub(super) fn place(path: &Path) -> Result<(&Path, &str)> {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
@@ -28,8 +47,17 @@ pub(super) fn write(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let staging = Staging::new(directory, force)?;
-    staging.check_free([name])?;
+    Ok((directory, name))
+}
+
+fn store(
+    parts: &Parts<'_>,
+    path: &Path,
+    tag: Option<&str>,
+    staging: Staging,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let (_, name) = place(path)?;
     let index = json!({ "schemaVersion": 2, "manifests": [parts.descriptor(tag)] });
     let mut blobs = parts.blobs();
     blobs.push(parts.manifest());

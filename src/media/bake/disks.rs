@@ -13,6 +13,7 @@ use crate::media::disk::{Composed, Contents};
 use crate::media::iso;
 use crate::media::live::Osmet;
 use crate::media::names::Format;
+use crate::media::{Request, Source};
 use crate::sysroot::Sysroot;
 use crate::tree::Content;
 
@@ -62,6 +63,17 @@ impl Disks {
     }
 }
 
+/// What is to be on a disk.
+pub(super) fn contents(sysroot: &Sysroot, source: &Source, request: &Request) -> Result<Contents> {
+    Contents::new(
+        sysroot,
+        &source.imported.tree,
+        &source.facts,
+        source.policy.as_deref(),
+        request.disk_bytes,
+    )
+}
+
 impl Bake<'_> {
     /// Writes the disk images that are asked for, and composes those that live media install.
     pub(super) fn write_disks(&self, sysroot: &mut Sysroot) -> Result<Disks> {
@@ -96,7 +108,7 @@ impl Bake<'_> {
         }
         let phase = match wanted || qemu.is_some() {
             true => "writing disk images",
-            false => "composing disk images",
+            false => "composing what the live system installs",
         };
         self.progress.begin(phase, images * self.plan.content_bytes);
         let disks = thread::scope(|scope| {
@@ -127,13 +139,7 @@ impl Bake<'_> {
     }
 
     fn contents(&self, sysroot: &Sysroot) -> Result<Contents> {
-        Contents::new(
-            sysroot,
-            &self.source.imported.tree,
-            &self.source.facts,
-            self.source.policy.as_deref(),
-            self.request.disk_bytes,
-        )
+        contents(sysroot, self.source, self.request)
     }
 
     /// QEMU's image is the metal one with another `/boot`.

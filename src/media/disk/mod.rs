@@ -15,6 +15,7 @@ mod image;
 mod osmet;
 mod size;
 mod table;
+mod types;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,6 +28,7 @@ use uuid::{Uuid, uuid};
 use self::image::{Image, Piece};
 use self::osmet::{Description, Mapped, Mapping};
 use self::table::{BOOT_BYTES, Disk, Role};
+use self::types::Types;
 use super::bios::{self, DiskLoader};
 use crate::failure::Failure;
 use crate::format::gpt::SectorSize;
@@ -54,16 +56,15 @@ const ROOT_BLOCK: u64 = 4096;
 /// Installers look at files of `/boot` from this size on for objects with the same content.
 const BOOT_FILE_MAPPED: u64 = 1024;
 
-/// Images of 2026 and later describe their partitions, and those have the types of the Discoverable
-/// Partitions Specification; before, they were plain Linux data.
-const DESCRIBES_PARTITIONS: &str = "usr/lib/image-builder/bootc/disk.yaml";
-
 /// What goes onto a disk, cut into file systems.
 #[derive(Debug)]
 pub(super) struct Contents {
     disk: Disk,
     root: Tree,
+    /// `/boot` without what GRUB's installation leaves there.
     boot: Tree,
+    /// The label of such files.
+    boot_label: Xattrs,
     /// Paths on the ESP; none where there is no ESP.
     esp: BTreeMap<String, Content>,
     /// File objects of the repository, by their inode in `root`.
@@ -104,22 +105,21 @@ impl Contents {
         add_lost_and_found(&mut boot, policy);
         let mut root = sysroot.tree.clone();
         root.inode_mut(boot_id).node = Node::Directory(BTreeMap::new());
-        let discoverable = merged.lookup(DESCRIBES_PARTITIONS).is_some();
+        let types = Types::of_image(architecture, merged)?;
         let wanted = size::root_bytes(&root);
+        // Upstream's rule forgets the log, which is large for small systems.
+        let least = xfs::Layout::minimum_bytes(&root, &root_options(wanted, 512))?;
+        let least = least.next_multiple_of(MIB);
         let disk = match disk_bytes {
-            None => {
-                // Upstream's rule forgets the log, which is large for small systems.
-                let least = xfs::Layout::minimum_bytes(&root, &root_options(wanted, 512))?;
-                let least = least.next_multiple_of(MIB);
-                Disk::new(architecture, wanted.max(least), discoverable)?
-            }
-            Some(bytes) => fixed_disk(architecture, bytes, wanted, discoverable)?,
+            None => Disk::new(architecture, wanted.max(least), types)?,
+            Some(bytes) => fixed_disk(architecture, bytes, least, types)?,
         };
         Ok(Self {
             disk,
             objects: objects(&root),
             root,
             boot,
+            boot_label: label(policy, b"/boot/grub2/i386-pc/core.img", FileKind::Regular),
             esp,
             bios: DiskLoader::find(merged, facts)?,
             prep: bios::prep_program(merged, facts)?,
@@ -227,8 +227,9 @@ impl Contents {
             .disk
             .part(Role::Boot)
             .context("every disk has a /boot")?;
+        let tree = self.boot_with_grub(sector_size)?;
         let layout = ext4::Layout::plan(
-            &self.boot,
+            &tree,
             &ext4::Options {
                 size_bytes: BOOT_BYTES,
                 // What mke2fs takes for so small a file system; a block can't be less than a sector.
@@ -243,8 +244,8 @@ impl Contents {
             .write(scratch, part.offset)
             .context("writing /boot")?;
         let mut mappings = Vec::new();
-        for id in files(&self.boot) {
-            if let Node::File(content) = &self.boot.inode(id).node
+        for id in files(&tree) {
+            if let Node::File(content) = &tree.inode(id).node
                 && content.len() > BOOT_FILE_MAPPED
                 && let Some(object) = self.object_of(content)
             {
@@ -262,6 +263,28 @@ impl Contents {
             len: part.len,
             mappings,
         })
+    }
+
+    /// `/boot` with what GRUB's installation on a disk of these sectors leaves in it.
+    fn boot_with_grub(&self, sector_size: SectorSize) -> Result<Tree> {
+        let mut tree = self.boot.clone();
+        let mut left = Vec::new();
+        if let (Some(bios), SectorSize::B512) = (&self.bios, sector_size) {
+            left = bios.left_behind()?;
+        }
+        if let Some(program) = &self.prep {
+            left = bios::prep_left_behind(program);
+        }
+        for (path, bytes) in left {
+            let (directory, name) = path.rsplit_once('/').context("they are in a directory")?;
+            // Without GRUB's static configuration nothing of GRUB is in /boot.
+            if let Some(directory) = tree.lookup(directory) {
+                let mut meta = Meta::root(0o644);
+                meta.xattrs = self.boot_label.clone();
+                tree.create(directory, name, meta, Node::File(Content::bytes(bytes)));
+            }
+        }
+        Ok(tree)
     }
 
     /// The object whose content this is.
@@ -303,18 +326,29 @@ fn root_options(size_bytes: u64, sector_size: u32) -> xfs::Options {
     }
 }
 
-/// A disk of exactly `bytes`, whose root takes what the other partitions leave.
-fn fixed_disk(architecture: &str, bytes: u64, wanted: u64, discoverable: bool) -> Result<Disk> {
-    let others = Disk::new(architecture, 0, discoverable)?.bytes;
+/// What the partitions beside the root file system take, on the architecture where that is least: no disk is
+/// as small.
+pub fn least_disk_bytes() -> u64 {
+    let others = ["x86_64", "aarch64", "ppc64le", "s390x"].map(|architecture| {
+        let disk = Types::of(architecture).and_then(|types| Disk::new(architecture, 0, types));
+        disk.map_or(u64::MAX, |disk| disk.bytes)
+    });
+    others.into_iter().min().unwrap_or(u64::MAX)
+}
+
+/// A disk of exactly `bytes`, whose root takes what the other partitions leave: at least `least` bytes.
+fn fixed_disk(architecture: &str, bytes: u64, least: u64, types: Types) -> Result<Disk> {
+    let others = Disk::new(architecture, 0, types)?.bytes;
     let bytes = bytes / MIB * MIB;
-    match bytes.checked_sub(others).filter(|root| *root > 0) {
-        Some(root) => Disk::new(architecture, root, discoverable),
+    match bytes.checked_sub(others).filter(|root| *root >= least) {
+        Some(root) => Disk::new(architecture, root, types),
         None => Err(Failure::new(
             format!(
-                "a disk of {} MiB has no room for a root file system",
-                bytes / MIB
+                "a disk of {} MiB has no room for a root file system of {} MiB",
+                bytes / MIB,
+                least / MIB
             ),
-            format!("give --disk-size {}M or more", (others + wanted) / MIB),
+            format!("give --disk-size {}M or more", (others + least) / MIB),
         )
         .into()),
     }
@@ -366,17 +400,24 @@ fn take_esp(boot: &mut Tree, facts: &Facts) -> Result<BTreeMap<String, Content>>
 /// The directory that mke2fs makes, here with its label.
 fn add_lost_and_found(boot: &mut Tree, policy: Option<&Policy>) {
     let mut meta = Meta::root(0o700);
-    let label = policy.and_then(|policy| policy.label(b"/boot/lost+found", FileKind::Directory));
-    if let Some(context) = label {
-        let value = [&context[..], b"\0"].concat();
-        meta.xattrs = Xattrs::new().with(b"security.selinux", &value);
-    }
+    meta.xattrs = label(policy, b"/boot/lost+found", FileKind::Directory);
     boot.create(
         Tree::ROOT,
         "lost+found",
         meta,
         Node::Directory(BTreeMap::new()),
     );
+}
+
+/// The label that the image's policy has for a path.
+fn label(policy: Option<&Policy>, path: &[u8], kind: FileKind) -> Xattrs {
+    match policy.and_then(|policy| policy.label(path, kind)) {
+        Some(context) => {
+            let value = [&context[..], b"\0"].concat();
+            Xattrs::new().with(b"security.selinux", &value)
+        }
+        None => Xattrs::new(),
+    }
 }
 
 /// The repository's file objects by inode.

@@ -1,11 +1,13 @@
 //! Which partitions a CoreOS disk has, and where.
 //!
-//! Names, sizes, numbers and types: coreos-assembler `src/osbuild-manifests/coreos.osbuild.<arch>.mpp.yaml`.
+//! Names, sizes and numbers, and types but for those in [`super::types`]: coreos-assembler
+//! `src/osbuild-manifests/coreos.osbuild.<arch>.mpp.yaml`@05db482e6.
 //! First-boot code goes by names, file system labels and the disk's GUID, installers by numbers.
 
 use anyhow::{Result, bail};
 use uuid::{Uuid, uuid};
 
+use super::types::Types;
 use crate::format::gpt::{Partition, SectorSize, TYPE_ESP, Table, derive_guid};
 
 const MIB: u64 = 1 << 20;
@@ -16,13 +18,6 @@ const DISK_GUID: Uuid = uuid!("00000000-0000-4000-a000-000000000001");
 const BIOS_BOOT: Uuid = uuid!("21686148-6449-6e6f-744e-656564454649");
 const PREP: Uuid = uuid!("9e1a2d38-c612-4316-aa26-8b49521e5a8b");
 const RESERVED: Uuid = uuid!("8da63339-0007-60c0-c436-083ac8230908");
-const LINUX_DATA: Uuid = uuid!("0fc63daf-8483-4772-8e79-3d69d8477de4");
-const EXTENDED_BOOT: Uuid = uuid!("bc13c2ff-59e6-4262-a352-b275fd6f7172");
-const ROOT_X86_64: Uuid = uuid!("4f68bce3-e8cd-4db1-96e7-fbcaf984b709");
-const ROOT_AARCH64: Uuid = uuid!("b921b045-1df0-41c3-af44-4c6f280d3fae");
-const ROOT_PPC64LE: Uuid = uuid!("c31c45e6-3f39-412e-80fb-4809c4980599");
-const ROOT_S390X: Uuid = uuid!("5eead9a9-fe09-4a1e-a1d7-520d00531306");
-const ROOT_RISCV64: Uuid = uuid!("72ec70a6-cf74-40e6-bd49-4bda08e8f224");
 
 /// GPT attribute that sfdisk calls `LegacyBIOSBootable`.
 const LEGACY_BOOTABLE: u64 = 1 << 2;
@@ -72,40 +67,22 @@ pub(super) struct Disk {
 
 impl Disk {
     /// The disk of an architecture (`uname -m`) with a root of `root_bytes`, a multiple of a MiB.
-    /// `discoverable` takes the types of the Discoverable Partitions Specification, as
-    /// coreos-assembler does since 2025-12.
-    pub(super) fn new(architecture: &str, root_bytes: u64, discoverable: bool) -> Result<Self> {
-        let (first, root_type) = match architecture {
-            "x86_64" => (
-                vec![
-                    (Role::BiosBoot, "BIOS-BOOT", 1, BIOS_BOOT),
-                    (Role::Esp, "EFI-SYSTEM", 127, TYPE_ESP),
-                ],
-                ROOT_X86_64,
-            ),
-            "aarch64" | "riscv64" => (
-                vec![
-                    (Role::Reserved, "reserved", 1, RESERVED),
-                    (Role::Esp, "EFI-SYSTEM", 127, TYPE_ESP),
-                ],
-                match architecture {
-                    "aarch64" => ROOT_AARCH64,
-                    _ => ROOT_RISCV64,
-                },
-            ),
-            "ppc64le" => (
-                vec![
-                    (Role::Prep, "PowerPC-PReP-boot", 4, PREP),
-                    (Role::Reserved, "reserved", 1, RESERVED),
-                ],
-                ROOT_PPC64LE,
-            ),
-            "s390x" => (Vec::new(), ROOT_S390X),
+    pub(super) fn new(architecture: &str, root_bytes: u64, types: Types) -> Result<Self> {
+        let first = match architecture {
+            "x86_64" => vec![
+                (Role::BiosBoot, "BIOS-BOOT", 1, BIOS_BOOT),
+                (Role::Esp, "EFI-SYSTEM", 127, TYPE_ESP),
+            ],
+            "aarch64" | "riscv64" => vec![
+                (Role::Reserved, "reserved", 1, RESERVED),
+                (Role::Esp, "EFI-SYSTEM", 127, TYPE_ESP),
+            ],
+            "ppc64le" => vec![
+                (Role::Prep, "PowerPC-PReP-boot", 4, PREP),
+                (Role::Reserved, "reserved", 1, RESERVED),
+            ],
+            "s390x" => Vec::new(),
             other => bail!("no disk layout is known for architecture {other}"),
-        };
-        let (boot_type, root_type) = match discoverable {
-            true => (EXTENDED_BOOT, root_type),
-            false => (LINUX_DATA, LINUX_DATA),
         };
         let mut parts = Vec::new();
         let mut offset = MARGIN;
@@ -124,8 +101,8 @@ impl Disk {
         for ((role, name, mib, type_guid), number) in first.into_iter().zip(1..) {
             add(role, number, name, mib * MIB, type_guid);
         }
-        add(Role::Boot, 3, "boot", BOOT_BYTES, boot_type);
-        add(Role::Root, 4, "root", root_bytes, root_type);
+        add(Role::Boot, 3, "boot", BOOT_BYTES, types.boot);
+        add(Role::Root, 4, "root", root_bytes, types.root);
         Ok(Self {
             parts,
             bytes: offset + MARGIN,
@@ -165,10 +142,14 @@ impl Disk {
 mod tests {
     use super::*;
 
+    fn types(architecture: &str) -> Types {
+        Types::of(architecture).unwrap()
+    }
+
     /// Sectors of a published x86_64 image (coreos-assembler pull request 4549).
     #[test]
     fn x86_64_is_as_published() {
-        let disk = Disk::new("x86_64", 4_976_640 * 512, true).unwrap();
+        let disk = Disk::new("x86_64", 4_976_640 * 512, types("x86_64")).unwrap();
         let table = disk.table(SectorSize::B512, "seed");
         let sectors: Vec<(u32, u64, u64)> = table
             .partitions
@@ -192,11 +173,11 @@ mod tests {
     #[test]
     fn boot_is_3_and_root_is_4_everywhere() {
         for architecture in ["x86_64", "aarch64", "ppc64le", "s390x", "riscv64"] {
-            let disk = Disk::new(architecture, 1 << 30, false).unwrap();
+            let disk = Disk::new(architecture, 1 << 30, types(architecture)).unwrap();
             assert_eq!(disk.part(Role::Boot).unwrap().number, 3);
             assert_eq!(disk.part(Role::Root).unwrap().number, 4);
             disk.table(SectorSize::B512, "seed").check().unwrap();
         }
-        assert!(Disk::new("mips", 1 << 30, true).is_err());
+        assert!(Disk::new("mips", 1 << 30, types("x86_64")).is_err());
     }
 }

@@ -26,6 +26,7 @@ use super::share::share;
 use crate::failure::Failure;
 use crate::hosts::Host;
 use crate::media::customize::utf8;
+use crate::progress::Progress;
 
 /// Names as ISO 9660 has them, eight letters and three.
 const IGNINFO: &str = "COREOS/IGNINFO.JSO";
@@ -83,6 +84,11 @@ impl BakedIso {
         Ok(this)
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn is_customized(&self) -> Result<bool> {
         let mut bytes = vec![0; usize::try_from(self.area.length)?];
         self.file
@@ -110,9 +116,15 @@ impl BakedIso {
     }
 
     /// Makes `out`, the empty file at `path`, the ISO of `host`. Tells whether it shares its blocks.
-    pub(super) fn write(&self, host: &Host, mut out: File, path: &Path) -> Result<bool> {
+    pub(super) fn write(
+        &self,
+        host: &Host,
+        mut out: File,
+        path: &Path,
+        progress: &dyn Progress,
+    ) -> Result<bool> {
         let overlay = self.overlay(host)?;
-        let shared = share(&self.file, &mut out)
+        let shared = share(&self.file, &mut out, progress)
             .with_context(|| format!("copying {}", self.path.display()))?;
         if !host.kargs.is_empty() {
             iso_kargs_modify(IsoKargsModifyConfig {

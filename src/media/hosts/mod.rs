@@ -35,12 +35,13 @@ use serde::Serialize;
 
 use self::iso::BakedIso;
 use self::overlay::Overlays;
-use self::share::share;
+use self::share::{can_share, share};
 use self::tree::Tree;
 use crate::failure::Failure;
 use crate::hosts::{Host, Inventory};
-use crate::record::Record;
-use crate::staging::Staging;
+use crate::progress::Progress;
+use crate::record::{Artifact, Record};
+use crate::staging::{Staging, check_free};
 
 /// From here on it matters whether a file is there once or twice.
 const LARGE_BYTES: u64 = 1 << 20;
@@ -56,6 +57,8 @@ pub struct HostsRequest {
     pub iso: bool,
     /// Where the machines will find the output directory, if they get a tree for network boot.
     pub pxe_url: Option<String>,
+    /// Whether files of the same names are replaced.
+    pub force: bool,
 }
 
 /// Media for hosts, checked and about to be written.
@@ -79,6 +82,8 @@ pub struct HostFile {
     pub host: Option<String>,
     /// `iso`, `config`, `overlay`, `ignition`, or what the bake calls it.
     pub role: String,
+    /// Its length in bytes.
+    pub size: u64,
     /// For large files that were written, whether they share their blocks with the bake's.
     pub shares_blocks: Option<bool>,
 }
@@ -97,8 +102,8 @@ enum Content {
 }
 
 impl HostsPlan {
-    /// Checks everything that there is to check before files of the same names as `output` has are
-    /// replaced, and composes all that is small.
+    /// Checks everything that there is to check, first of all whether `output` can have files of these names,
+    /// and composes all that is small.
     pub fn new(request: &HostsRequest, output: &Path) -> Result<Self> {
         let directory = &request.directory;
         let record = read_record(directory)?;
@@ -108,12 +113,22 @@ impl HostsPlan {
             overlays: None,
             iso: None,
         };
-        if request.iso {
-            plan.add_isos(request, &record)?;
+        let iso = match request.iso {
+            true => Some(plan.add_isos(request, &record)?),
+            false => None,
+        };
+        let tree = request.pxe_url.as_deref();
+        let tree = tree.map(|url| Tree::new(&record, url)).transpose()?;
+        if let Some(tree) = &tree {
+            plan.add_tree(tree, request, output)?;
         }
-        if let Some(url) = &request.pxe_url {
-            plan.add_tree(request, &record, url, output)?;
+        let names = plan.files.iter().map(|file| file.name.as_str());
+        check_free(output, names, request.force)?;
+        if let Some(tree) = &tree {
+            let [_, (initramfs, _), _] = tree.payload();
+            plan.overlays = Some(Overlays::for_initramfs(&directory.join(initramfs))?);
         }
+        plan.measure(iso)?;
         Ok(plan)
     }
 
@@ -122,33 +137,22 @@ impl HostsPlan {
         self.contents.push(content);
     }
 
-    fn add_isos(&mut self, request: &HostsRequest, record: &Record) -> Result<()> {
+    /// Returns the ISO that was baked.
+    fn add_isos<'a>(&mut self, request: &HostsRequest, record: &'a Record) -> Result<&'a Artifact> {
         let Some(baked) = record.file("iso") else {
             let sentence = format!("{} has no ISO", request.directory.display());
             return Err(Failure::new(sentence, "bake with `-f iso`").into());
         };
-        let iso = BakedIso::open(&request.directory.join(&baked.name))?;
+        self.iso = Some(BakedIso::open(&request.directory.join(&baked.name))?);
         for host in &request.inventory.hosts {
-            // Made once more when it is written, so that not all are in memory.
-            iso.overlay(host)?;
             let file = tree::file(&format!("{}.iso", host.name), Some(&host.name), "iso");
             self.add(file, Content::Iso(Box::new(host.clone())));
         }
-        self.iso = Some(iso);
-        Ok(())
+        Ok(baked)
     }
 
-    fn add_tree(
-        &mut self,
-        request: &HostsRequest,
-        record: &Record,
-        url: &str,
-        output: &Path,
-    ) -> Result<()> {
+    fn add_tree(&mut self, tree: &Tree<'_>, request: &HostsRequest, output: &Path) -> Result<()> {
         let directory = &request.directory;
-        let tree = Tree::new(record, url)?;
-        let [_, (initramfs, _), _] = tree.payload();
-        let overlays = Overlays::for_initramfs(&directory.join(initramfs))?;
         // In the bake's own directory they are there already.
         if !is_same(directory, output) {
             for (name, role) in tree.payload() {
@@ -159,50 +163,113 @@ impl HostsPlan {
         let (file, content) = tree.entry();
         self.add(file, content);
         for host in &request.inventory.hosts {
-            overlays.for_network_boot(host, false)?;
             for (file, content) in tree.host(host)? {
                 self.add(file, content);
             }
         }
-        self.overlays = Some(overlays);
         Ok(())
     }
 
+    /// Finds out how long each file will be, and with that whether it can be made.
+    fn measure(&mut self, iso: Option<&Artifact>) -> Result<()> {
+        for (file, content) in self.files.iter_mut().zip(&self.contents) {
+            file.size = match content {
+                Content::Bytes(bytes) => bytes.len() as u64,
+                Content::Copy(path) => {
+                    let metadata = path.metadata();
+                    let reading = || format!("reading {}", path.display());
+                    metadata.with_context(reading)?.len()
+                }
+                // Made once more when they are written, so that not all are in memory.
+                Content::Overlay(host) => {
+                    let overlay = overlay(self.overlays.as_ref(), host)?;
+                    overlay.len() as u64
+                }
+                Content::Iso(host) => {
+                    let baked = self.iso.as_ref().context("planned with an ISO")?;
+                    baked.overlay(host)?;
+                    iso.map_or(0, |iso| iso.size)
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// How many bytes are written if no file shares its blocks with another.
+    pub fn needed_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
+    /// Whether large files share their blocks, as a file in `staging` shows, which is on the same disk.
+    fn shares(&self, staging: &Staging) -> Result<bool> {
+        let mut large = self.contents.iter().filter_map(|content| match content {
+            Content::Copy(path) => Some(path.as_path()),
+            Content::Iso(_) => self.iso.as_ref().map(BakedIso::path),
+            _ => None,
+        });
+        match large.next() {
+            Some(path) => {
+                let original = File::open(path);
+                let original = original.with_context(|| format!("opening {}", path.display()))?;
+                Ok(can_share(&original, &staging.scratch_file()?))
+            }
+            None => Ok(false),
+        }
+    }
+
     /// Writes all files into `staging` and gives them their names.
-    pub fn execute(mut self, staging: Staging) -> Result<Vec<HostFile>> {
-        let names: Vec<String> = self.files.iter().map(|file| file.name.clone()).collect();
-        staging.check_free(names.iter().map(String::as_str))?;
+    pub fn execute(self, staging: Staging, progress: &dyn Progress) -> Result<Vec<HostFile>> {
+        let (room, needed) = (staging.room().clone(), self.needed_bytes());
+        self.write(staging, progress)
+            .map_err(|error| room.explain(error, needed))
+    }
+
+    fn write(mut self, staging: Staging, progress: &dyn Progress) -> Result<Vec<HostFile>> {
+        if !self.shares(&staging)? {
+            let bytes = self.needed_bytes();
+            staging.room().require(bytes, bytes)?;
+        }
+        progress.begin("writing media of hosts", self.needed_bytes());
         for (file, content) in self.files.iter_mut().zip(&self.contents) {
             let name = &file.name;
             let mut out = staging.create(name)?;
             match content {
-                Content::Bytes(bytes) => out
-                    .write_all(bytes)
-                    .with_context(|| format!("writing {name}"))?,
+                Content::Bytes(bytes) => {
+                    out.write_all(bytes)
+                        .with_context(|| format!("writing {name}"))?;
+                    progress.advance(file.size);
+                }
                 Content::Copy(path) => {
                     let shown = path.display();
                     let original = File::open(path).with_context(|| format!("opening {shown}"))?;
-                    let shared =
-                        share(&original, &mut out).with_context(|| format!("copying {shown}"))?;
-                    let is_large = original.metadata()?.len() >= LARGE_BYTES;
-                    file.shares_blocks = is_large.then_some(shared);
+                    let shared = share(&original, &mut out, progress)
+                        .with_context(|| format!("copying {shown}"))?;
+                    file.shares_blocks = (file.size >= LARGE_BYTES).then_some(shared);
                 }
                 Content::Overlay(host) => {
-                    let overlays = self.overlays.as_ref().context("planned with overlays")?;
-                    let overlay = overlays.for_network_boot(host, false)?;
-                    out.write_all(&overlay.unwrap_or_default())
+                    out.write_all(&overlay(self.overlays.as_ref(), host)?)
                         .with_context(|| format!("writing {name}"))?;
+                    progress.advance(file.size);
                 }
                 Content::Iso(host) => {
                     let iso = self.iso.as_ref().context("planned with an ISO")?;
-                    let shared = iso.write(host, out, &staging.path(name))?;
+                    let shared = iso.write(host, out, &staging.path(name), progress)?;
                     file.shares_blocks = Some(shared);
                 }
             }
         }
+        progress.end();
+        let names: Vec<String> = self.files.iter().map(|file| file.name.clone()).collect();
         staging.publish(&names)?;
         Ok(self.files)
     }
+}
+
+/// What `host` loads beside the common initramfs.
+fn overlay(overlays: Option<&Overlays>, host: &Host) -> Result<Vec<u8>> {
+    let overlays = overlays.context("planned with overlays")?;
+    let overlay = overlays.for_network_boot(host, false)?;
+    Ok(overlay.unwrap_or_default())
 }
 
 /// For each host in turn, the initramfs that it loads beside the one in the bake directory `directory`, if

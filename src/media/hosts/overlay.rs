@@ -12,11 +12,11 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use libcoreinst::cmdline::CommonCustomizeConfig;
 use libcoreinst::io::{GlobMatcher, Initrd};
-use tempfile::TempDir;
 
 use crate::failure::Failure;
 use crate::hosts::Host;
 use crate::media::customize::{Customization, utf8};
+use crate::staging::{Scratch, clear_leftovers};
 
 /// What makes an initramfs one of a live system (coreos-installer `src/live/mod.rs`).
 const STAMP: &str = "etc/coreos-live-initramfs";
@@ -44,7 +44,7 @@ const CHATTER: [&str; 6] = [
 /// Makes overlays for one live system.
 #[derive(Debug)]
 pub(super) struct Overlays {
-    scratch: TempDir,
+    scratch: Scratch,
     stub_bytes: usize,
 }
 
@@ -75,7 +75,11 @@ impl Overlays {
             stub.add(FEATURES, features.to_vec());
         }
         let stub = stub.to_bytes().context("making an initramfs")?;
-        let scratch = tempfile::tempdir().context("making a scratch directory")?;
+        let directory = std::env::temp_dir();
+        // That of others' output, if they have it there, is theirs to hear of.
+        let _ = clear_leftovers(&directory);
+        let scratch = Scratch::new_in(&directory)
+            .with_context(|| format!("making a scratch directory in {}", directory.display()))?;
         fs::write(scratch.path().join("stub"), &stub).context("writing a scratch file")?;
         Ok(Self {
             scratch,

@@ -19,6 +19,7 @@ use crate::format::iso9660;
 use crate::hosts::{Host, Inventory};
 use crate::ignition::content;
 use crate::media::customize::{Customization, utf8};
+use crate::progress::Silent;
 use crate::record::tests::sample_of;
 use crate::referee::have;
 use crate::staging::Staging;
@@ -190,13 +191,14 @@ impl Bake {
             },
             iso,
             pxe_url: url.map(str::to_owned),
+            force: false,
         }
     }
 
     fn make(&self, request: &HostsRequest, out: &str) -> anyhow::Result<Vec<HostFile>> {
         let out = self.path(out);
         let plan = HostsPlan::new(request, &out)?;
-        plan.execute(Staging::new(&out, false)?)
+        plan.execute(Staging::new(&out, false)?, &Silent)
     }
 
     /// Why these media can't be made, which leaves nothing behind.
@@ -411,9 +413,13 @@ fn in_the_bakes_own_directory_nothing_large_is_written() {
         again.to_string().contains("media/boot.ipxe exists"),
         "{again}"
     );
-    let plan = HostsPlan::new(&bake.request(false, Some(URL)), &bake.path("media")).unwrap();
-    plan.execute(Staging::new(&bake.path("media"), true).unwrap())
-        .unwrap();
+    let request = HostsRequest {
+        force: true,
+        ..bake.request(false, Some(URL))
+    };
+    let plan = HostsPlan::new(&request, &bake.path("media")).unwrap();
+    let staging = Staging::new(&bake.path("media"), true).unwrap();
+    plan.execute(staging, &Silent).unwrap();
     let left: Vec<_> = fs::read_dir(bake.path("media"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -533,12 +539,12 @@ fn bake_directories_that_are_not_what_they_say() {
     fs::write(bake.path("media/bake.json"), "{}").unwrap();
     assert_eq!(
         bake.refusal(&request),
-        "media/bake.json is no record of a bake: it has no schema"
+        "media/bake.json is not the record of a bake: it has no schema"
     );
     fs::remove_file(bake.path("media/bake.json")).unwrap();
     assert_eq!(
         bake.refusal(&request),
-        "media is no bake directory: it has no bake.json"
+        "media is not a bake directory: it has no bake.json"
     );
 }
 
@@ -555,7 +561,7 @@ fn urls_that_are_none_are_refused() {
         "http://h/?a",
     ] {
         let said = bake.refusal(&bake.request(false, Some(url)));
-        assert!(said.contains("is no URL such as"), "{url}: {said}");
+        assert!(said.starts_with("URL "), "{url}: {said}");
     }
 }
 
@@ -604,7 +610,7 @@ fn a_shared_copy_is_a_copy() {
     let original = File::open(path("original")).unwrap();
     for name in ["one", "two"] {
         let mut copy = File::create(path(name)).unwrap();
-        share(&original, &mut copy).unwrap();
+        share(&original, &mut copy, &Silent).unwrap();
         assert!(fs::read(path(name)).unwrap() == content);
     }
     fs::write(path("one"), "changed").unwrap();

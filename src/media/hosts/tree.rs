@@ -19,6 +19,7 @@ use crate::hosts::kargs::{Boot, check_word};
 use crate::hosts::{Host, Mac};
 use crate::media::pxe::Menu;
 use crate::record::Record;
+use crate::url;
 
 /// What kernels take on most architectures, with the NUL (Linux `COMMAND_LINE_SIZE`).
 const MAX_COMMAND_LINE_BYTES: usize = 2048;
@@ -38,13 +39,7 @@ impl<'a> Tree<'a> {
     /// A tree that machines find at `url`.
     pub(super) fn new(record: &'a Record, url: &'a str) -> Result<Self> {
         let url = url.trim_end_matches('/');
-        let rest = url
-            .strip_prefix("http://")
-            .or_else(|| url.strip_prefix("https://"));
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
-        if rest.is_none_or(|rest| rest.is_empty() || !rest.bytes().all(plain)) {
-            bail!("{url:?} is no URL such as http://192.168.1.5/coreos");
-        }
+        url::check_base(url)?;
         let files = record.network_boot().map_err(|role| {
             Failure::new(
                 format!("the bake has no {role} to boot over the network"),
@@ -165,11 +160,13 @@ fn hyphens(mac: Mac) -> String {
     mac.to_string().replace(':', "-")
 }
 
+/// A file whose length is found out later.
 pub(super) fn file(name: &str, host: Option<&str>, role: &str) -> HostFile {
     HostFile {
         name: name.to_owned(),
         host: host.map(str::to_owned),
         role: role.to_owned(),
+        size: 0,
         shares_blocks: None,
     }
 }

@@ -1,49 +1,50 @@
-//! Making the edits of a plan: all of them or none.
+//! The edits of a plan, staged to be made all or none.
 //!
 //! ```text
-//! 1  new contents, originals and the record to DIR/.coreos-bake-XXXXXX   gone if anything fails
-//! 2  the record to DIR/.coreos-bake                                      from here on undo works
-//! 3  each file to its place, by renaming
+//! 1  the record                  DIR/.coreos-bake: from here on, undo works
+//! 2  each file of the edits      the new content
 //! ```
 //!
-//! Originals are hard links where the file system has them, so that undoing brings back the very
-//! same file. A failure puts back what was done; whoever stops the program in the middle of step 3
-//! leaves a record by which undo puts it back.
+//! The record is what [`super::undo`] goes by, and stays; how all get their names, and what there was before
+//! comes back if one doesn't, is [`crate::staging`]'s. Originals in the record are hard links where the file
+//! system has them, so that undoing brings back the very same file.
 
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 use super::plan::{Edit, Plan};
 use super::read_limited;
-use super::record::{Entry, RECORD_DIRECTORY, REPLACED_MAX_BYTES, Record, Times};
+use super::record::{Entry, RECORD_DIRECTORY, REPLACED_MAX_BYTES, Record, times_of};
 use crate::openshift::Folder;
-use crate::staging::Staging;
+use crate::staging::{Staged, Staging, Times, sync_directory};
 
 /// Modes of what openshift-install writes.
 const FILE_MODE: u32 = 0o640;
 const FOLDER_MODE: u32 = 0o750;
 
-pub(super) fn execute(plan: &Plan) -> Result<()> {
+/// Writes what is new beside its final places.
+pub(super) fn stage(plan: &Plan) -> Result<Option<Staged>> {
     if plan.edits.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     for edit in &plan.edits {
         check_unchanged(plan, edit)?;
     }
-    let times = Times::of(&plan.directory)?;
-    let result = Staging::new(&plan.directory, false).and_then(|staging| {
-        let folders = missing_folders(plan);
-        stage(plan, staging.directory(), &folders, &times)?;
-        staging.publish_by(|scratch| name(plan, scratch, &folders))
-    });
-    if result.is_err() {
-        times.restore(&plan.directory);
-    }
-    result
+    let times = times_of(&plan.directory)?;
+    // What is replaced is known.
+    let staging = Staging::new(&plan.directory, true)?;
+    let bytes = plan.edits.iter().map(|edit| edit.after.len() as u64).sum();
+    stage_all(plan, &staging, &times).map_err(|error| staging.room().explain(error, bytes))?;
+    let edits = plan.edits.iter().map(|edit| edit.path.clone());
+    let names = [RECORD_DIRECTORY.to_owned()].into_iter().chain(edits);
+    Ok(Some(Staged {
+        names: names.collect(),
+        staging,
+    }))
 }
 
 /// The plan was made from a content; it has to be there still.
@@ -70,64 +71,31 @@ fn missing_folders(plan: &Plan) -> Vec<&'static str> {
     folders.into_iter().filter(is_needed).collect()
 }
 
-/// Step 1.
-fn stage(plan: &Plan, scratch: &Path, folders: &[&str], times: &Times) -> Result<()> {
-    let record = scratch.join("record");
-    DirBuilder::new()
-        .mode(0o700)
-        .create(&record)
-        .and_then(|()| give_to_owner_of(&plan.directory, &record))
-        .with_context(|| format!("making {}", record.display()))?;
-    for (index, edit) in plan.edits.iter().enumerate() {
-        let index = index.to_string();
-        let target = plan.directory.join(&edit.path);
-        write_new(plan, edit, &scratch.join(&index))
-            .with_context(|| format!("writing {}", target.display()))?;
-        if edit.before.is_some() {
-            keep(&target, &record.join(&index))
-                .with_context(|| format!("keeping {}", target.display()))?;
-        }
+fn stage_all(plan: &Plan, staging: &Staging, times: &Times) -> Result<()> {
+    stage_record(plan, staging, times)?;
+    for edit in &plan.edits {
+        write_new(plan, edit, staging)
+            .with_context(|| format!("writing {}", plan.directory.join(&edit.path).display()))?;
     }
-    let entries = plan.edits.iter().map(Entry::new).collect();
-    Record::new(plan.state, &plan.settings, entries, folders, times)
-        .write(&record)
-        .with_context(|| format!("writing a record to {}", plan.directory.display()))?;
-    sync_directory(&record);
     Ok(())
 }
 
-/// Steps 2 and 3.
-fn name(plan: &Plan, scratch: &Path, folders: &[&'static str]) -> Result<()> {
-    let place = plan.directory.join(RECORD_DIRECTORY);
-    let stale = scratch.join("stale");
-    let naming = || format!("naming {}", place.display());
-    let has_stale = fs::symlink_metadata(&place).is_ok();
-    if has_stale {
-        fs::rename(&place, &stale).with_context(naming)?;
+fn stage_record(plan: &Plan, staging: &Staging, times: &Times) -> Result<()> {
+    let place = staging.path(RECORD_DIRECTORY);
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&place)
+        .and_then(|()| give_to_owner_of(&plan.directory, &place))
+        .with_context(|| format!("making {}", place.display()))?;
+    let replaced = plan.edits.iter().enumerate();
+    for (index, edit) in replaced.filter(|(_, edit)| edit.before.is_some()) {
+        let target = plan.directory.join(&edit.path);
+        keep(&target, &place.join(index.to_string()))
+            .with_context(|| format!("keeping {}", target.display()))?;
     }
-    let mut done = Vec::new();
-    let result = fs::rename(scratch.join("record"), &place)
-        .with_context(naming)
-        .and_then(|()| name_edits(plan, scratch, folders, &mut done));
-    if result.is_err() {
-        put_back(plan, &done, folders);
-        if has_stale {
-            let _ = fs::rename(&stale, &place);
-        }
-    }
-    result
-}
-
-/// Step 3; `done` has what of it is done.
-fn name_edits<'a>(
-    plan: &'a Plan,
-    scratch: &Path,
-    folders: &[&str],
-    done: &mut Vec<(usize, &'a Edit)>,
-) -> Result<()> {
-    sync_directory(&plan.directory);
-    for folder in folders {
-        let path = plan.directory.join(folder);
+    let folders = missing_folders(plan);
+    for folder in &folders {
+        let path = staging.path(folder);
         DirBuilder::new()
             .mode(FOLDER_MODE)
             .create(&path)
@@ -135,45 +103,20 @@ fn name_edits<'a>(
             .and_then(|()| give_to_owner_of(&plan.directory, &path))
             .with_context(|| format!("making {}", path.display()))?;
     }
-    for (index, edit) in plan.edits.iter().enumerate() {
-        let target = plan.directory.join(&edit.path);
-        fs::rename(scratch.join(index.to_string()), &target)
-            .with_context(|| format!("naming {}", target.display()))?;
-        done.push((index, edit));
-        sync_directory(target.parent().unwrap_or(&plan.directory));
-    }
+    let entries = plan.edits.iter().map(Entry::new).collect();
+    Record::new(plan.state, &plan.settings, entries, &folders, times)
+        .write(&place)
+        .with_context(|| format!("writing a record to {}", plan.directory.display()))?;
+    sync_directory(&place);
     Ok(())
 }
 
-/// Takes back what was done before something failed.
-fn put_back(plan: &Plan, done: &[(usize, &Edit)], folders: &[&str]) {
-    let place = plan.directory.join(RECORD_DIRECTORY);
-    let mut is_back = true;
-    for (index, edit) in done {
-        let target = plan.directory.join(&edit.path);
-        let result = match edit.before {
-            Some(_) => fs::rename(place.join(index.to_string()), &target),
-            None => fs::remove_file(&target),
-        };
-        is_back &= result.is_ok();
-    }
-    for folder in folders {
-        // It isn't there if making it was what failed.
-        let _ = fs::remove_dir(plan.directory.join(folder));
-    }
-    // With an original that couldn't be put back, the record is what is left of it.
-    if is_back {
-        let _ = fs::remove_dir_all(&place);
-    }
-}
-
-fn write_new(plan: &Plan, edit: &Edit, new: &Path) -> Result<()> {
+fn write_new(plan: &Plan, edit: &Edit, staging: &Staging) -> Result<()> {
     let target = plan.directory.join(&edit.path);
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(new)?;
+    let new = &staging.path(&edit.path);
+    let mut file = staging.create(&edit.path)?;
+    // Until it is known whose it is.
+    file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(&edit.after)?;
     let mode = match &edit.before {
         None => {
@@ -226,11 +169,4 @@ pub(super) fn copy(file: &Path, kept: &Path) -> io::Result<()> {
     copy.set_permissions(old.permissions())?;
     copy.set_modified(old.modified()?)?;
     copy.sync_all()
-}
-
-/// Has names survive a crash. A file system that can't do that does without.
-pub(super) fn sync_directory(directory: &Path) {
-    if let Ok(file) = File::open(directory) {
-        let _ = file.sync_all();
-    }
 }

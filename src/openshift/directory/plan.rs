@@ -10,6 +10,7 @@ use super::{Directory, State, diff, execute, sha256};
 use crate::failure::Failure;
 use crate::openshift::machine_config::ROLE_LABEL;
 use crate::openshift::{Folder, Manifest, Note, Objects, Role};
+use crate::staging::Staged;
 
 /// One file that will be another one.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Plan {
     pub(super) state: State,
     pub(super) edits: Vec<Edit>,
     notes: Vec<Note>,
+    /// What a diff shows of the edits.
+    added: diff::Added,
     /// A hash by which preparations are told apart.
     pub(super) settings: String,
     is_done: bool,
@@ -57,6 +60,12 @@ impl Plan {
             state: directory.state,
             edits: Vec::new(),
             notes: Vec::new(),
+            added: diff::Added::of(
+                objects
+                    .fragments
+                    .values()
+                    .chain(objects.manifests.iter().map(diff::config_of)),
+            ),
             settings: settings(objects),
             is_done: false,
         };
@@ -101,14 +110,21 @@ impl Plan {
         self.is_done
     }
 
-    /// The edits as a unified diff.
-    pub fn diff(&self) -> String {
-        self.edits.iter().map(diff::unified).collect()
+    /// The edits as a unified diff that programs can go on with: `patch` takes that of manifests.
+    pub fn patch(&self) -> String {
+        let edits = self.edits.iter();
+        edits.map(|edit| diff::patch(edit, &self.added)).collect()
     }
 
-    /// Makes all edits, or none of them.
-    pub fn execute(&self) -> Result<()> {
-        execute::execute(self)
+    /// The edits as a unified diff for people.
+    pub fn diff(&self) -> String {
+        let edits = self.edits.iter();
+        edits.map(|edit| diff::unified(edit, &self.added)).collect()
+    }
+
+    /// Stages all edits, if there are any, to be published all or none.
+    pub fn stage(&self) -> Result<Option<Staged>> {
+        execute::stage(self)
     }
 
     fn note(&mut self, id: &'static str, sentence: impl Into<String>) {

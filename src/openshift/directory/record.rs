@@ -13,16 +13,16 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::execute::{give_to_owner_of, sync_directory};
+use super::execute::give_to_owner_of;
 use super::plan::Edit;
 use super::state::recognise;
 use super::{State, read_limited, sha256};
 use crate::failure::Failure;
+use crate::staging::{TakenBack, Times, clear_leftovers, sync_directory};
 
 /// Where the record is.
 pub(super) const RECORD_DIRECTORY: &str = ".coreos-bake";
@@ -60,10 +60,6 @@ pub(super) struct Entry {
     after: String,
 }
 
-/// When directories were last changed: seconds and nanoseconds since 1970.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Times(Vec<(String, u64, u32)>);
-
 /// What was undone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Undone {
@@ -73,6 +69,27 @@ pub struct Undone {
     pub removed: Vec<String>,
     /// Whether openshift-install had consumed what was prepared: then nothing but the record is gone.
     pub consumed: bool,
+}
+
+impl Undone {
+    /// What a preparation had done that was killed before it was done.
+    fn of(directory: &Path, taken: TakenBack) -> Self {
+        let root = directory.canonicalize().unwrap_or_default();
+        let told = |paths: Vec<PathBuf>| {
+            let inside = paths
+                .iter()
+                .filter_map(|path| path.strip_prefix(&root).ok());
+            let inside = inside.filter(|path| !path.starts_with(RECORD_DIRECTORY));
+            let mut names: Vec<String> = inside.map(|path| path.display().to_string()).collect();
+            names.sort();
+            names
+        };
+        Self {
+            restored: told(taken.restored),
+            removed: told(taken.removed),
+            consumed: false,
+        }
+    }
 }
 
 impl Entry {
@@ -103,36 +120,10 @@ impl Entry {
     }
 }
 
-impl Times {
-    pub(super) fn of(directory: &Path) -> Result<Self> {
-        let mut times = Vec::new();
-        for place in [""].into_iter().chain(FOLDERS) {
-            let path = directory.join(place);
-            let modified = match fs::metadata(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                metadata => metadata.and_then(|metadata| metadata.modified()),
-            };
-            let modified = modified.with_context(|| format!("reading {}", path.display()))?;
-            let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-            times.push((place.to_owned(), since.as_secs(), since.subsec_nanos()));
-        }
-        Ok(Self(times))
-    }
-
-    /// Only a directory's owner may do that, and nothing depends on it.
-    pub(super) fn restore(&self, directory: &Path) {
-        for (place, seconds, nanoseconds) in &self.0 {
-            let is_ours = place.is_empty() || FOLDERS.contains(&place.as_str());
-            let since = Duration::from_secs(*seconds)
-                .checked_add(Duration::from_nanos(u64::from(*nanoseconds)));
-            if let Some(time) = since.and_then(|since| UNIX_EPOCH.checked_add(since))
-                && is_ours
-                && let Ok(file) = File::open(directory.join(place))
-            {
-                let _ = file.set_modified(time);
-            }
-        }
-    }
+/// When the directory and its folders were last changed.
+pub(super) fn times_of(directory: &Path) -> Result<Times> {
+    Times::of(directory, [""].into_iter().chain(FOLDERS))
+        .with_context(|| format!("reading {}", directory.display()))
 }
 
 impl Record {
@@ -162,9 +153,11 @@ impl Record {
         let bytes = read_limited(&path, RECORD_MAX_BYTES)?;
         let is_sane = |record: &Self| {
             let mut folders = record.folders.iter();
+            let mut timed = record.times.places();
             record.schema == SCHEMA
                 && record.edits.iter().all(Entry::is_sane)
                 && folders.all(|folder| FOLDERS.contains(&folder.as_str()))
+                && timed.all(|place| place.is_empty() || FOLDERS.contains(&place))
         };
         let record = serde_json::from_slice(&bytes).ok().filter(is_sane);
         match record {
@@ -291,9 +284,13 @@ impl Record {
     }
 }
 
-/// Restores a directory as it was before it was prepared. With `force`, also over changes that were
+/// Restores a directory as it was before it was prepared, also if the program was killed while it did that. With `force`, also over changes that were
 /// made since.
 pub fn undo(directory: &Path, force: bool) -> Result<Undone> {
+    let taken = clear_leftovers(directory)?;
+    if !taken.is_empty() {
+        return Ok(Undone::of(directory, taken));
+    }
     let Some(record) = Record::read(directory)? else {
         return Err(Failure::new(
             format!("{} is not prepared", directory.display()),

@@ -4,9 +4,13 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
+
 use super::certificates::valid_until;
 use super::record::{RECORD_DIRECTORY, Record};
 use super::{Edit, diff, manifests, undo};
+use crate::ignition::fragment::{config, file, unit};
+use crate::ignition::{CONTENT_MAX_BYTES, resource};
 
 /// Valid in 2024 on the first of January.
 const OLD: &str = "-----BEGIN CERTIFICATE-----
@@ -71,7 +75,7 @@ fn a_diff_shows_no_secret() {
         after: b"data: hunter2\n".to_vec(),
         is_secret: true,
     };
-    let shown = [&ignition, &secret].map(diff::unified);
+    let shown = [&ignition, &secret].map(|edit| diff::unified(edit, &diff::Added::default()));
     assert!(shown[0].contains("\"source\": \"data:,… (7 characters, "));
     assert!(
         shown[1].ends_with("+(a secret of 14 bytes)\n"),
@@ -81,6 +85,77 @@ fn a_diff_shows_no_secret() {
     for text in shown.iter().chain([&format!("{ignition:?} {secret:?}")]) {
         assert!(!text.contains("hunter"), "{text}");
     }
+}
+
+/// What runs on machines is shown as they have it; what somebody else put there is not.
+#[test]
+fn a_diff_shows_what_is_added() {
+    let script = "#!/bin/bash\necho one two three four one two three four one two three four\n";
+    let fragment = |files: &[(&str, &[u8])]| {
+        let files = files.iter();
+        let files = files.map(|(path, content)| file(path, 0o755, content, None));
+        let units = vec![unit("ours.service", Some(true), Some("[Unit]\nA=1\n"))];
+        config(files.collect(), units).unwrap()
+    };
+    let large = vec![b'x'; 1 << 20];
+    let ours = fragment(&[
+        ("/usr/local/bin/ours", script.as_bytes()),
+        ("/etc/ours.bin", b"\x1b[2J"),
+        ("/etc/large", &large),
+        ("/etc/empty", b""),
+    ]);
+    let theirs = fragment(&[("/root/key", b"hunter2")]);
+    let mut both = ours.clone();
+    let files = both["storage"]["files"].as_array_mut().unwrap();
+    files.extend(theirs["storage"]["files"].as_array().unwrap().clone());
+    let hash = super::sha256(b"\x1b[2J");
+    for path in ["bootstrap.ign", "openshift/a.yaml"] {
+        let edit = Edit {
+            path: path.to_owned(),
+            before: None,
+            after: serde_json::to_vec(&both).unwrap(),
+            is_secret: false,
+        };
+        let shown = diff::unified(&edit, &diff::Added::of([&ours]));
+        for expected in [
+            "bytes\n",
+            "| #!/bin/bash\n",
+            "| echo one two three four one two three four one two three four\n",
+            "| [Unit]\n",
+            "0755",
+            &format!("4 bytes, sha256 {hash}\n"),
+            "1048576 bytes, sha256 ",
+            "0 bytes\n",
+        ] {
+            assert!(shown.contains(expected), "{expected:?}\n{shown}");
+        }
+        let is_hidden = |text: &str| !shown.contains(text);
+        assert!(
+            is_hidden("hunter") && is_hidden("\x1b") && is_hidden("xxxx"),
+            "{shown}"
+        );
+        assert!(
+            is_hidden("base64,H4s") && shown.lines().count() < 80,
+            "{shown}"
+        );
+    }
+}
+
+/// Contents that unpack to more than anybody has room for are not unpacked.
+#[test]
+fn a_diff_is_no_bomb() {
+    let content = vec![0; CONTENT_MAX_BYTES + 1];
+    let resource = resource(&content, None);
+    let ours = json!({ "storage": { "files": [{ "path": "/a", "contents": resource }] } });
+    let edit = Edit {
+        path: "master.ign".to_owned(),
+        before: None,
+        after: serde_json::to_vec(&ours).unwrap(),
+        is_secret: false,
+    };
+    let shown = diff::unified(&edit, &diff::Added::of([&ours]));
+    let expected = format!("contents\": the content has more than {CONTENT_MAX_BYTES} bytes\n");
+    assert!(shown.contains(&expected), "{shown}");
 }
 
 #[test]

@@ -418,6 +418,22 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// What ISOs leave dark: they are without the image's `console=`, as published ones are (osbuild
+    /// `stages/org.osbuild.coreos.live-artifacts.mono`@a08736b).
+    pub(super) fn serial_warning(&mut self) {
+        if !self
+            .facts
+            .live_kargs
+            .iter()
+            .any(|karg| karg.starts_with("console="))
+        {
+            self.warn(
+                "The live system shows nothing on a serial port unless console= is among its arguments: say \
+                 --live-karg-append console=ttyS0,115200n8 for that.",
+            );
+        }
+    }
+
     /// What is true of agent-based and assisted installation.
     pub(super) fn overwrite_warning(&mut self) {
         if self.facts.architecture == "s390x" {

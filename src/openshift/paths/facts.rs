@@ -5,6 +5,7 @@
 
 use super::Path;
 use crate::openshift::{OsImage, Release, Role};
+use crate::url::{self, UrlError};
 
 /// Architectures by their RPM names.
 const ARCHITECTURES: [&str; 4] = ["x86_64", "aarch64", "ppc64le", "s390x"];
@@ -103,13 +104,8 @@ pub enum RecipeError {
         reason: &'static str,
     },
     /// A URL that somebody on the way would not take.
-    #[error("URL {url:?} {problem}")]
-    Url {
-        /// The URL, without what could be a password.
-        url: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
+    #[error(transparent)]
+    Url(#[from] UrlError),
     /// A word that cannot be written where it has to be.
     #[error("{what} {value:?} {problem}")]
     Word {
@@ -126,7 +122,17 @@ impl RecipeError {
     /// What can be done about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { what, option, .. } => Some(format!("name {what} with {option}")),
+            Self::Missing { option, .. } => Some(
+                match *option {
+                    "--bake" => "give the directory that bake has written with --bake DIR",
+                    "--url" => "say it with --url, as in --url http://192.168.1.5:8080",
+                    "--disk" => {
+                        "say it with --disk, as in --disk /dev/disk/by-id/wwn-0x5000c500a1b2c3d4"
+                    }
+                    other => return Some(format!("give {other}")),
+                }
+                .to_owned(),
+            ),
             Self::NotBaked { medium, .. } => Some(format!("bake it with -f {medium}")),
             Self::NotThere { path, .. } => Some(
                 match path {
@@ -135,10 +141,7 @@ impl RecipeError {
                 }
                 .to_owned(),
             ),
-            Self::Url { .. } => Some(
-                "give --url like http://192.168.1.5:8080 or https://web.example.com/coreos"
-                    .to_owned(),
-            ),
+            Self::Url(error) => Some(error.hint().to_owned()),
             Self::Word { .. } => None,
         }
     }
@@ -169,7 +172,7 @@ impl Facts {
         place("install directory", &self.directory)?;
         self.check_files()?;
         if let Some(url) = &self.url {
-            check_url(url)?;
+            url::check_base(url)?;
         }
         for (what, name) in [
             ("cluster name", &self.cluster),
@@ -290,74 +293,4 @@ fn domain(what: &'static str, value: &str) -> Result<(), RecipeError> {
 
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn check_url(url: &str) -> Result<(), RecipeError> {
-    // What is in front of an @ could be a password.
-    let shown = || match url.rsplit_once('@') {
-        Some((_, rest)) => format!("…@{rest}"),
-        None => url.chars().take(WORD_MAX_BYTES).collect(),
-    };
-    let wrong = |problem| RecipeError::Url {
-        url: shown(),
-        problem,
-    };
-    if url.len() > WORD_MAX_BYTES {
-        return Err(wrong("is too long"));
-    }
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(wrong("is not complete: it has no scheme"));
-    };
-    if !["http", "https"].contains(&scheme) {
-        return Err(wrong("is neither http nor https"));
-    }
-    let (authority, path) = match rest.find('/') {
-        Some(slash) => rest.split_at(slash),
-        None => (rest, ""),
-    };
-    if rest.contains('@') {
-        return Err(wrong(
-            "has credentials in it, which all machines and logs would show",
-        ));
-    }
-    if rest.contains(['?', '#']) {
-        return Err(wrong(
-            "has a query or fragment, and file names are put behind it",
-        ));
-    }
-    let (host, port) = match authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
-        Some((host, port)) => {
-            if !host.contains(':')
-                || !host
-                    .chars()
-                    .all(|c| c.is_ascii_hexdigit() || ":.".contains(c))
-            {
-                return Err(wrong("has no IPv6 address in its brackets"));
-            }
-            (host, port)
-        }
-        None => {
-            let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-            if !host
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
-            {
-                return Err(wrong("has no host name or address in it"));
-            }
-            (host, port)
-        }
-    };
-    if host.is_empty() || host.starts_with(['-', '.']) {
-        return Err(wrong("has no host"));
-    }
-    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|n| n > 0) && !port.starts_with('+');
-    if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
-        return Err(wrong("has no port number behind its colon"));
-    }
-    if !path.chars().all(|c| is_plain(c) || "/~%".contains(c)) {
-        return Err(wrong(
-            "has a character in its path that not all boot loaders take",
-        ));
-    }
-    Ok(())
 }

@@ -43,6 +43,7 @@ use serde::{Serialize, Serializer};
 
 use draft::Draft;
 pub use facts::{BakedFile, Facts, RecipeError};
+pub(crate) use text::{place, word};
 
 /// A way to install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +66,9 @@ pub enum Path {
 
 /// A text that names no path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no install path: upi-iso, upi-pxe, ipi, agent, assisted, sno and scale-up are")]
+#[error(
+    "{0:?} is not an install path; there are upi-iso, upi-pxe, ipi, agent, assisted, sno and scale-up"
+)]
 pub struct PathError(String);
 
 impl Path {

@@ -3,12 +3,13 @@
 use std::fmt::Write;
 
 use super::{Recipe, When};
+use crate::paragraph::hanging;
 
 /// Columns that lines for people have at most.
 const COLUMNS: usize = 80;
 
 /// A word as a POSIX shell reads it back.
-pub(super) fn word(text: &str) -> String {
+pub(crate) fn word(text: &str) -> String {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     match !text.is_empty() && text.chars().all(is_safe) {
         true => text.to_owned(),
@@ -23,32 +24,11 @@ pub(super) fn command<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> Stri
 }
 
 /// A path as an argument that is no option, whatever it begins with.
-pub(super) fn place(path: &str) -> String {
+pub(crate) fn place(path: &str) -> String {
     match path.starts_with('-') {
         true => format!("./{path}"),
         false => path.to_owned(),
     }
-}
-
-/// Lines of words, the first behind `first` and the others behind as many spaces.
-fn wrapped(out: &mut String, first: &str, text: &str) {
-    let indent = " ".repeat(first.chars().count());
-    let mut line = first.to_owned();
-    let mut is_empty = true;
-    for word in text.split_whitespace() {
-        let longer = line.chars().count() + usize::from(!is_empty) + word.chars().count();
-        if !is_empty && longer > COLUMNS {
-            let _ = writeln!(out, "{}", line.trim_end());
-            line.clone_from(&indent);
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line += word;
-        is_empty = false;
-    }
-    let _ = writeln!(out, "{}", line.trim_end());
 }
 
 /// All of a recipe, whose commands are run in the directory `place`.
@@ -63,7 +43,7 @@ pub(super) fn recipe(recipe: &Recipe, place: &str) -> String {
             before = Some(step.when);
         }
         out.push('\n');
-        wrapped(&mut out, &format!("{:2}. ", index + 1), &step.text);
+        out += &hanging(&format!("{:2}. ", index + 1), &step.text, COLUMNS);
         if !step.commands.is_empty() {
             out.push('\n');
         }
@@ -76,13 +56,13 @@ pub(super) fn recipe(recipe: &Recipe, place: &str) -> String {
     }
     for file in &recipe.files {
         let _ = writeln!(out, "{}", file.name);
-        wrapped(&mut out, "    ", &file.what);
+        out += &hanging("    ", &file.what, COLUMNS);
     }
     if !recipe.warnings.is_empty() {
         out += "\n== mind ==\n\n";
     }
     for warning in &recipe.warnings {
-        wrapped(&mut out, "! ", warning);
+        out += &hanging("! ", warning, COLUMNS);
     }
     out
 }

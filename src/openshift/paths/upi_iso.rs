@@ -43,6 +43,7 @@ pub(super) fn write(draft: &mut Draft) -> Result<(), RecipeError> {
          image would need --insecure.",
     );
     draft.first_boot_warning(Some("the ISOs or commands made here"));
+    draft.serial_warning();
     if !facts.live_kargs.is_empty() {
         draft.warn("Kernel arguments of the live system don't reach the disk.");
     }

@@ -267,5 +267,5 @@ fn warnings(draft: &mut Draft, url: &str) {
              server's certificate.",
         );
     }
-    draft.warn("Nothing is shown on a serial port unless you add console= to the arguments.");
+    draft.serial_warning();
 }

@@ -15,6 +15,8 @@ fn texts_that_are_releases() {
         ("4.20.0-0.nightly-2026-01-01-000000", "4.20.0"),
         ("5.0", "5.0"),
         ("5.12", "5.12"),
+        ("v4.19", "4.19"),
+        ("v4.19.3", "4.19.3"),
     ] {
         assert_eq!(release(text).to_string(), shown);
     }
@@ -27,7 +29,9 @@ fn texts_that_are_releases() {
         "4.019",
         "4.19.",
         "4.19.1.2",
-        "v4.19",
+        "v",
+        "vv4.19",
+        "V4.19",
         " 4.19",
         "4.19-",
         "+4.19",
@@ -40,7 +44,7 @@ fn texts_that_are_releases() {
     for text in ["3.11", "4.11", "4.11.99", "6.0"] {
         assert_eq!(
             text.parse::<Release>().unwrap_err().to_string(),
-            format!("OpenShift {text} is not known; 4.12 to 4.x and 5.x are")
+            format!("OpenShift {text} is not known; there are 4.12 to 4.x and 5.x")
         );
     }
     assert!(release("4.9999") > release("4.19.3"));

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
-use super::super::{Event, dnsmasq_lines};
+use super::super::{Event, Network, Server, dnsmasq_lines};
 use super::{Bake, KERNEL, ROOTFS, Running, noise, soon, status};
 
 /// Enough that it can't hide in the kernel's buffers.
@@ -67,7 +67,7 @@ fn a_second_signal_breaks_them_off() {
     running.signal();
     running.signal();
     let error = running.ended().unwrap_err().to_string();
-    assert_eq!(error, "stopped with 1 connections still open");
+    assert_eq!(error, "stopped with 1 connection still open");
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.len() < content.len());
 }
@@ -169,7 +169,7 @@ fn what_cannot_be_served_is_said() {
 
     let mut options = bake.options();
     options.url = Some("http://h/${x}".to_owned());
-    assert!(Bake::refusal(options).contains("is no URL such as"));
+    assert!(Bake::refusal(options).contains("not all boot loaders take"));
 
     fs::write(bake.path().join(KERNEL), "short").unwrap();
     let refusal = Bake::refusal(bake.options());
@@ -187,7 +187,7 @@ fn what_cannot_be_served_is_said() {
     fs::remove_file(bake.path().join("bake.json")).unwrap();
     let refusal = Bake::refusal(bake.options());
     assert!(
-        refusal.ends_with("is no bake directory: it has no bake.json"),
+        refusal.ends_with("is not a bake directory: it has no bake.json"),
         "{refusal}"
     );
     let mut options = bake.options();
@@ -196,15 +196,76 @@ fn what_cannot_be_served_is_said() {
 }
 
 #[test]
-fn dnsmasq_takes_its_lines() {
-    let lines = dnsmasq_lines("http://192.168.1.5:8080/", "192.168.1.0", "/srv/tftp");
-    assert!(
-        lines.contains("\"coreos-bake\",http://192.168.1.5:8080/boot.ipxe\n"),
-        "{lines}"
-    );
-    if !crate::referee::have("dnsmasq") {
-        return;
+fn the_address_that_is_shown_is_one_to_type() {
+    let bake = Bake::new();
+    let mut options = bake.options();
+    options.listen = "0.0.0.0:0".parse().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = runtime
+        .block_on(Server::bind(options, std::sync::Arc::new(|_| ())))
+        .unwrap();
+    let shown: SocketAddr = server
+        .url()
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(shown.port(), server.address().port());
+    // Without a network there is nothing to show.
+    let is_alone = UdpSocket::bind("0.0.0.0:0")
+        .unwrap()
+        .connect("192.0.2.1:9")
+        .is_err();
+    assert!(is_alone || !shown.ip().is_unspecified(), "{shown}");
+}
+
+#[test]
+fn networks_are_named_as_dnsmasq_takes_them() {
+    for (text, range) in [
+        ("192.168.1.0", "192.168.1.0,proxy"),
+        ("192.168.1.0/24", "192.168.1.0,proxy,255.255.255.0"),
+        ("192.168.1.5/23", "192.168.0.0,proxy,255.255.254.0"),
+        ("10.0.0.0/8", "10.0.0.0,proxy,255.0.0.0"),
+        ("192.168.1.4/30", "192.168.1.4,proxy,255.255.255.252"),
+    ] {
+        let network: Network = text.parse().expect(text);
+        assert_eq!(network.to_string(), range);
     }
+    for text in [
+        "",
+        "eth0",
+        "192.168.1.0/",
+        "192.168.1.0/0",
+        "192.168.1.0/31",
+        "192.168.1/24",
+        "fd00::/64",
+    ] {
+        assert!(text.parse::<Network>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn dnsmasq_takes_its_lines() {
+    for network in ["192.168.1.0", "192.168.1.7/24", "10.0.0.0/8"] {
+        let network = network.parse().unwrap();
+        let lines = dnsmasq_lines("http://192.168.1.5:8080/", &network, "/srv/tftp");
+        assert!(
+            lines.contains("\"coreos-bake\",http://192.168.1.5:8080/boot.ipxe\n"),
+            "{lines}"
+        );
+        if !crate::referee::have("dnsmasq") {
+            return;
+        }
+        assert!(dnsmasq_takes(&lines), "{lines}");
+        // What people also write there.
+        for other in ["192.168.1.0/24,proxy", "eth0,proxy"] {
+            let wrong = lines.replace(&network.to_string(), other);
+            assert!(!dnsmasq_takes(&wrong), "{wrong}");
+        }
+    }
+}
+
+fn dnsmasq_takes(lines: &str) -> bool {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), lines).unwrap();
     let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap());
@@ -214,5 +275,5 @@ fn dnsmasq_takes_its_lines() {
         .env("PATH", path)
         .output()
         .unwrap();
-    assert!(tested.status.success(), "{tested:?}");
+    tested.status.success()
 }
