@@ -80,6 +80,29 @@ fn hosts() {
 }
 
 #[test]
+fn what_is_printed_for_others() {
+    let bake = Bake::new();
+    let containerfile = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/testdata/mini-os/layered.Containerfile"
+    );
+    fs::copy(containerfile, bake.0.path().join("Containerfile")).unwrap();
+    let dnsmasq = "serve . --url http://192.168.1.5:8080 --dnsmasq 192.168.1.0/24";
+    for (name, arguments) in [
+        ("serve-dnsmasq", dnsmasq),
+        ("check-containerfile", "check --containerfile Containerfile"),
+        ("cache", "cache show --cache empty"),
+    ] {
+        screen::look(name, &bake.line(arguments), &bake.places(), nothing);
+    }
+    // Commands are for pasting.
+    let path = "prepare cluster --release 4.19 --path upi-pxe --bake . --disk /dev/vda --url http://192.168.1.5/coreos \
+                --os-image quay.io/me/os@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let is_command = |line: &str| line.starts_with(' ');
+    screen::look("prepare-path", &bake.line(path), &bake.places(), is_command);
+}
+
+#[test]
 fn prepare() {
     let site = Site::new(&["4.19/upi-manifests"]);
     let places = [(site.0.path().to_owned(), "SITE")];
