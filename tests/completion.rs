@@ -121,6 +121,8 @@ impl Place {
         // To the front of the line, so that it is echoed instead of run; in quotes it would be one word.
         screen.send(&format!("{line}{all}\x01printf '{MARK}%s{MARK}\\n' \r"));
         screen.wait(&format!("\n{MARK}"));
+        // The kernel echoes keys that come while printf still writes: into the middle of its words.
+        screen.await_words(PROMPT);
         screen.send("exit\r");
         child.wait().unwrap();
         screen.drain();
@@ -165,11 +167,16 @@ impl Screen {
 
     /// Until `words` have been shown; what was shown before is forgotten.
     fn wait(&mut self, words: &str) {
+        let at = self.await_words(words);
+        self.seen.drain(..at);
+    }
+
+    /// Until `words` have been shown; where they stand in what was seen.
+    fn await_words(&mut self, words: &str) -> usize {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = self.seen.find(words) {
-                self.seen.drain(..at);
-                return;
+                return at;
             }
             let left = end.saturating_duration_since(Instant::now());
             match self.shown.recv_timeout(left) {
