@@ -34,6 +34,9 @@ const CHECKSUM: usize = 16;
 /// The part of the free space that one run takes at most: outputs may go to the same file system.
 const SHARE_OF_FREE: u64 = 4;
 
+/// The modes by which a group, or everybody, may write.
+const OTHERS_WRITE: u32 = 0o022;
+
 /// SHA-256 of everything that an entry's bytes depend on.
 pub type Key = [u8; 32];
 
@@ -125,13 +128,18 @@ impl Cache {
     /// whoever can write to it says what is in the outputs.
     ///
     /// # Errors
-    /// As [`Cache::open`]; somebody else's directory.
+    /// As [`Cache::open`]; a directory of somebody else, or that others may write to.
     pub fn open_own(directory: &Path, limit: u64) -> Result<Self> {
         let cache = Self::open(directory, limit)?;
-        let owner = fs::metadata(&cache.directory)?.uid();
+        let metadata = fs::metadata(&cache.directory)?;
+        let (owner, mode) = (metadata.uid(), metadata.mode());
         let user = rustix::process::geteuid().as_raw();
         let shown = directory.display();
         ensure!(owner == user, "cache {shown} belongs to user {owner}");
+        ensure!(
+            mode & OTHERS_WRITE == 0,
+            "others than user {owner} may write to cache {shown}"
+        );
         Ok(cache)
     }
 
@@ -336,6 +344,8 @@ fn checksum(key: &Key, bytes: &[u8]) -> [u8; CHECKSUM] {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const MAX: usize = 100;
@@ -365,6 +375,24 @@ mod tests {
         // Longer than the one who asks can use.
         assert_eq!(got(&cache, &[3; 32]), None);
         assert_eq!(cache.uses(), (2, 3));
+    }
+
+    #[test]
+    fn what_others_may_write_to_is_used_only_if_it_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let inner = directory.path().join(LAYOUT);
+        fs::create_dir(&inner).unwrap();
+        for (mode, is_own) in [
+            (0o700, true),
+            (0o755, true),
+            (0o770, false),
+            (0o1777, false),
+        ] {
+            fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).unwrap();
+            let own = Cache::open_own(directory.path(), 1);
+            assert_eq!(own.is_ok(), is_own, "{mode:o}: {own:?}");
+            Cache::open(directory.path(), 1).unwrap();
+        }
     }
 
     #[test]
