@@ -172,6 +172,7 @@ impl Registry {
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(8),
             silence: Duration::from_secs(20),
+            ..Patience::default()
         };
         access
     }

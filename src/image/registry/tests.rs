@@ -31,6 +31,7 @@ fn access(scratch: &Path, authfile: &Path) -> Access {
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(4),
         silence: Duration::from_millis(700),
+        ..Patience::default()
     };
     access
 }
