@@ -344,3 +344,40 @@ fn follows(method: &Method, status: StatusCode, at_home: bool) -> bool {
         _ => at_home && matches!(status.as_u16(), 307 | 308),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Access, Failure, Neighbours, client};
+
+    /// The lookup of names judges what they lead to: `localhost` from a registry that is elsewhere.
+    #[test]
+    fn names_do_not_lead_to_forbidden_addresses() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        for (registry, expected) in [
+            ("r.example", "Answer"),
+            ("localhost", "Unreachable"),
+            ("127.0.0.1", "Unreachable"),
+        ] {
+            let access = Access::new("/");
+            let neighbours = Neighbours::new(registry, &|_| None);
+            let patience = Duration::from_secs(20);
+            let http = client(&access, &[], true, &neighbours, patience).unwrap();
+            let outcome = runtime.block_on(http.get("http://localhost:1/").send());
+            let failure = Failure::from_request(outcome.unwrap_err());
+            let told = format!("{failure:?}");
+            assert!(told.starts_with(expected), "{registry}: {told}");
+            if expected == "Answer" {
+                assert!(
+                    told.contains("a server on a loopback address (localhost)"),
+                    "{told}"
+                );
+            }
+        }
+    }
+}

@@ -74,7 +74,7 @@ struct Connection {
     /// Reading and writing there.
     push: Scope,
     patience: Patience,
-    /// Whether the registry has given us something already.
+    /// Whether anybody has answered already.
     has_answered: AtomicBool,
 }
 
@@ -83,9 +83,8 @@ impl Registry {
     pub(super) fn connect(name: &RegistryName, access: &Access) -> anyhow::Result<Self> {
         // Fails when somebody has installed one already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let login = auth::find(name, access.authfile.as_deref(), &|variable| {
-            std::env::var_os(variable)
-        })?;
+        let environment: auth::Environment<'_> = &|variable| std::env::var_os(variable);
+        let login = auth::find(name, access.authfile.as_deref(), environment)?;
         let certificates = certificates::find(&name.registry)?;
         let host = name.host();
         let address = |scheme: &str| {
@@ -96,7 +95,7 @@ impl Registry {
         // Names of hosts have no case.
         let bare_host = base.host_str().unwrap_or(host).to_owned();
         let this_host = is_this_host(&bare_host);
-        let neighbours = Neighbours::new(&bare_host);
+        let neighbours = Neighbours::new(&bare_host, environment);
         let connect_max = access.patience.silence;
         let http = client::client(access, &certificates, this_host, &neighbours, connect_max)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -3,6 +3,7 @@
 //! Trouble that passes is tried again ([`Connection::persist`]). A peer that sends, or takes, a
 //! byte now and then is not: another attempt would cost the same again ([`Pace`]).
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
@@ -12,7 +13,6 @@ use super::failure::Failure;
 use crate::failure::sentence;
 use crate::image::error::ImageError;
 use crate::progress::WAIT;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// How often a registry that has never answered is called.
 const STRANGER_ATTEMPTS: u32 = 3;

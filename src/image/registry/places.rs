@@ -15,14 +15,25 @@
 //! `makeRequestToResolvedURLOnce`, at df7e80d), and to a token server without TLS.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::auth::Environment;
 use super::failure::Failure;
+
+/// The variables that name proxies (reqwest 0.13 `src/proxy.rs`).
+const PROXY_VARIABLES: [&str; 6] = [
+    "http_proxy",
+    "HTTP_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+];
 
 /// What the registry names a server for; the beginning of a sentence about it.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +68,8 @@ pub(super) struct Places {
 pub(super) struct Neighbours {
     /// The registry's host, as it is in URLs.
     host: String,
+    /// Hosts of proxies: the user has chosen them, wherever they are.
+    proxies: Vec<String>,
     loopback: AtomicBool,
     link_local: AtomicBool,
 }
@@ -86,7 +99,9 @@ impl Places {
             "http" => return refuse(format!("without TLS ({})", origin(url))),
             other => return refuse(format!("of the unknown kind {other:?}")),
         }
-        match address(host).and_then(|address| self.neighbours.objection(host, address)) {
+        let here = is_this_host(host).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let address = address(host).or(here);
+        match address.and_then(|address| self.neighbours.objection(host, address)) {
             Some(kind) => refuse(format!("on the {kind} address {host}")),
             None => Ok(()),
         }
@@ -94,11 +109,12 @@ impl Places {
 }
 
 impl Neighbours {
-    /// Of the registry at `host`, which is as in a URL.
-    pub(super) fn new(host: &str) -> Arc<Self> {
+    /// Of the registry at `host`, which is as in a URL. `environment` names the proxies.
+    pub(super) fn new(host: &str, environment: Environment<'_>) -> Arc<Self> {
         let here = address(host);
         Arc::new(Self {
             host: host.to_owned(),
+            proxies: proxies(environment),
             loopback: AtomicBool::new(is_this_host(host)),
             link_local: AtomicBool::new(here.is_some_and(is_link_local)),
         })
@@ -125,11 +141,28 @@ impl Neighbours {
             self.link_local.fetch_or(all(is_link_local), Relaxed);
             return Ok(found);
         }
+        if self.proxies.iter().any(|proxy| proxy == host) {
+            return Ok(found);
+        }
         match found.iter().find_map(|at| self.objection(host, at.ip())) {
             Some(kind) => Err(Forbidden(format!("a server on a {kind} address ({host})"))),
             None => Ok(found),
         }
     }
+}
+
+/// The hosts of the proxies that the HTTP library takes from the environment.
+fn proxies(environment: Environment<'_>) -> Vec<String> {
+    let values = PROXY_VARIABLES.iter().filter_map(|name| environment(name));
+    let hosts = values.filter_map(|value| {
+        let text = value.into_string().ok()?;
+        let url = match text.contains("://") {
+            true => Url::parse(&text),
+            false => Url::parse(&format!("http://{text}")),
+        };
+        url.ok()?.host_str().map(str::to_owned)
+    });
+    hosts.collect()
 }
 
 /// A name that leads where no request may go.
@@ -215,7 +248,7 @@ mod tests {
 
     fn places(base: &str, tls_verify: bool) -> Places {
         let base = Url::parse(base).unwrap();
-        let neighbours = Neighbours::new(base.host_str().unwrap());
+        let neighbours = Neighbours::new(base.host_str().unwrap(), &|_| None);
         Places::new(&base, &neighbours, tls_verify)
     }
 
@@ -240,6 +273,7 @@ mod tests {
             ),
             ("https://r.example", "https://127.0.0.1/t", "loopback"),
             ("https://r.example", "https://0.0.0.0/t", "loopback"),
+            ("https://r.example", "https://localhost/t", "loopback"),
             ("https://r.example", "https://[::1]:5000/t", "loopback"),
             ("https://r.example", "https://u:p@a.example/", "password"),
             ("https://r.example", "https://u@a.example/", "password"),
@@ -274,7 +308,9 @@ mod tests {
     fn names_are_judged_by_their_addresses() {
         let at = |address: &str| vec![SocketAddr::new(address.parse().unwrap(), 0)];
         let both = || [at("192.0.2.1"), at("169.254.169.254")].concat();
-        let neighbours = Neighbours::new("r.example");
+        let neighbours = Neighbours::new("r.example", &|name| {
+            (name == "https_proxy").then(|| "Proxy.example:3128".into())
+        });
         for (address, fine) in [
             ("192.0.2.1", true),
             ("169.254.169.254", false),
@@ -285,6 +321,8 @@ mod tests {
             assert_eq!(judged.is_ok(), fine, "{address}");
         }
         assert!(neighbours.judge("auth.example", both()).is_err());
+        // The user has chosen the proxy.
+        assert!(neighbours.judge("proxy.example", both()).is_ok());
         // A registry that is itself there may have neighbours there.
         assert!(neighbours.judge("r.example", both()).is_ok());
         assert!(neighbours.judge("auth.example", both()).is_err());
