@@ -172,6 +172,7 @@ impl Registry {
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(8),
             silence: Duration::from_secs(20),
+            ..Patience::default()
         };
         access
     }
@@ -377,6 +378,7 @@ fn child_pulls_with_ca_from_home() {
     let mut access = Access::new(std::env::temp_dir());
     access.authfile = std::env::var_os("COREOS_BAKE_TEST_AUTHFILE").map(Into::into);
     access.arch = Some("amd64".into());
+    access.tls_verify = std::env::var_os("COREOS_BAKE_TEST_PLAIN").is_none();
     let image = open(&reference.parse().unwrap(), &access).unwrap();
     println!("pulled {} bytes", read_all(&image).unwrap().concat().len());
 }
@@ -430,6 +432,41 @@ fn certificates_are_checked_unless_told_otherwise() {
         String::from_utf8_lossy(&child.stderr)
     );
     assert!(said.contains("pulled "), "{said}");
+}
+
+/// A proxy is where the user says, also on this host, by address or by name. The registry plays it:
+/// it takes requests as proxies get them.
+#[test]
+fn proxies_may_be_on_this_host() {
+    if !have_registry() {
+        return;
+    }
+    let (registry, layout) = (Registry::start(false), Layout::new(1000));
+    registry.push(&layout.path(), "team/os:v1");
+    let host = "registry.example:5000";
+    let access = registry.access(host, USER, PASSWORD);
+    let port = registry.address.rsplit_once(':').unwrap().1;
+    for proxy in ["127.0.0.1", "localhost"] {
+        let proxy = format!("http://{proxy}:{port}");
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_pulls_with_ca_from_home", "--nocapture"])
+            .env("http_proxy", &proxy)
+            .env("https_proxy", &proxy)
+            .env("COREOS_BAKE_TEST_PLAIN", "")
+            .env(
+                "COREOS_BAKE_TEST_PULL",
+                format!("docker://{host}/team/os:v1"),
+            )
+            .env(
+                "COREOS_BAKE_TEST_AUTHFILE",
+                access.authfile.as_ref().unwrap(),
+            )
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        let error = String::from_utf8_lossy(&child.stderr);
+        assert!(said.contains("pulled "), "{proxy}: {said}{error}");
+    }
 }
 
 /// A layer with one file in it.

@@ -20,6 +20,9 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "FILE", env = "COREOS_BAKE_AUTHFILE")]
     authfile: Option<PathBuf>,
     /// Check the registry's certificate
+    ///
+    /// If not, a registry that doesn't talk TLS is talked to without. One that
+    /// does still gets nothing in the clear.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     tls_verify: bool,
     /// Threads to work with

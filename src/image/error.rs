@@ -220,6 +220,16 @@ pub enum ImageError {
         /// What the system says.
         reason: String,
     },
+    /// A byte now and then.
+    #[error("{registry} is too slow with {object}: {fact}")]
+    TooSlow {
+        /// Host.
+        registry: String,
+        /// Image or blob.
+        object: String,
+        /// What came, or was taken, in what time.
+        fact: String,
+    },
     /// Tried often enough.
     #[error("{object} could not be read from {registry} in {attempts} attempts")]
     GaveUp {
@@ -294,6 +304,7 @@ impl ImageError {
             | Self::TooLarge { .. }
             | Self::Reading { .. }
             | Self::Answer { .. }
+            | Self::TooSlow { .. }
             | Self::GaveUp { .. }
             | Self::Credentials { .. } => return None,
         };

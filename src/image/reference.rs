@@ -20,8 +20,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use oci_client::Reference;
-
 use super::digest::Digest;
 
 /// Longest repository name that registries take, in bytes (`distribution/reference`).
@@ -269,14 +267,12 @@ impl RegistryName {
         format!("{}/{}", self.registry, self.repository)
     }
 
-    /// The same in the terms of the registry client.
-    pub(super) fn to_client(&self) -> Reference {
-        let (registry, repository) = (self.registry.clone(), self.repository.clone());
-        match &self.version {
-            Version::Tag(tag) => Reference::with_tag(registry, repository, tag.clone()),
-            Version::Digest(digest) => {
-                Reference::with_digest(registry, repository, digest.to_string())
-            }
+    /// Host and port that the registry is reached at. Docker's has another name than its images
+    /// (containers/image `docker/docker_client.go` at df7e80d).
+    pub(super) fn host(&self) -> &str {
+        match self.registry.as_str() {
+            "docker.io" => "registry-1.docker.io",
+            other => other,
         }
     }
 }
@@ -284,6 +280,16 @@ impl RegistryName {
 impl fmt::Display for RegistryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}{}", self.registry, self.repository, self.version)
+    }
+}
+
+impl Version {
+    /// The tag or the digest.
+    pub(super) fn word(&self) -> &str {
+        match self {
+            Self::Tag(tag) => tag,
+            Self::Digest(digest) => digest.as_str(),
+        }
     }
 }
 

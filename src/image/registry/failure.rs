@@ -1,12 +1,15 @@
 //! What can go wrong with one request, sorted by what to do about it.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io;
 
-use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
+use serde::Deserialize;
 
-use super::super::error::ImageError;
+use super::Connection;
+use super::places::Forbidden;
 use crate::failure::sentence;
+use crate::image::error::ImageError;
 
 /// How much of a server's message is quoted, in characters.
 const QUOTED_MAX: usize = 200;
@@ -22,6 +25,8 @@ pub(super) enum Failure {
     Unauthorized(String),
     /// The registry does not have it.
     NotFound,
+    /// A byte now and then, and what came in what time. Trying again would cost the same again.
+    TooSlow(String),
     /// No trust, or no TLS at the other end.
     Tls(rustls::Error),
     /// An answer that is of no use.
@@ -39,7 +44,7 @@ impl From<ImageError> for Failure {
 impl Failure {
     /// By the status and the text of an answer.
     pub(super) fn from_status(status: u16, text: &[u8]) -> Self {
-        let said = match serde_json::from_slice::<OciEnvelope>(text) {
+        let said = match serde_json::from_slice::<Envelope>(text) {
             Ok(envelope) => message(&envelope),
             Err(_) => quote(&String::from_utf8_lossy(text)),
         };
@@ -56,28 +61,24 @@ impl Failure {
         }
     }
 
-    /// By what `oci-client` makes of it.
-    pub(super) fn from_client(error: OciDistributionError) -> Self {
-        match error {
-            OciDistributionError::RequestError(error) => Self::from_request(error),
-            OciDistributionError::IoError(error) => Self::Passing(error.into()),
-            OciDistributionError::UnauthorizedError { .. } => {
-                Self::Unauthorized("HTTP status 401".into())
+    /// The same failure, if not the registry but a token server is at fault.
+    pub(super) fn of_token_server(self) -> Self {
+        let told = |reason: &dyn Display| format!("the token server answers {reason}");
+        match self {
+            Self::Unauthorized(reason) => Self::Unauthorized(told(&reason)),
+            Self::Passing(cause) => {
+                Self::Passing(format!("no token: {}", sentence(&*cause)).into())
             }
-            OciDistributionError::ServerError { code, message, .. } => {
-                Self::from_status(code, message.as_bytes())
+            Self::TooSlow(fact) => Self::TooSlow(format!("no token: {fact}")),
+            Self::NotFound => Self::Answer("a token server that answers HTTP status 404".into()),
+            // What the credentials are not good for, in the words of quay and of RFC 6749 §5.2.
+            Self::Answer(reason) if reason.starts_with("HTTP status 400") => {
+                Self::Unauthorized(told(&reason))
             }
-            OciDistributionError::RegistryError { envelope, .. } => Self::from_envelope(&envelope),
-            // Token servers that refuse say so in JSON; troubled ones, and proxies before them,
-            // answer with a page or nothing. The status is not passed on.
-            OciDistributionError::AuthenticationFailure(text) => {
-                let reason = format!("the token server answers {:?}", quote(&text));
-                match serde_json::from_str::<serde_json::Value>(&text) {
-                    Ok(_) => Self::Unauthorized(reason),
-                    Err(_) => Self::Passing(reason.into()),
-                }
+            Self::Answer(reason) if reason.starts_with("HTTP status") => {
+                Self::Answer(format!("a token server that answers {reason}"))
             }
-            other => Self::Answer(other.to_string()),
+            other => other,
         }
     }
 
@@ -86,37 +87,58 @@ impl Failure {
         if let Some(error) = find::<rustls::Error>(&error) {
             return Self::Tls(error.clone());
         }
-        // What was asked without looking at the answer's text.
-        if let Some(status) = error.status() {
-            return Self::from_status(status.as_u16(), b"");
+        if let Some(error) = find::<Forbidden>(&error) {
+            return Self::Answer(error.to_string());
         }
         // Addresses of redirects have secrets in them.
         let error = error.without_url();
         if error.is_connect() && !error.is_timeout() {
             return Self::Unreachable(innermost(&error));
         }
-        match error.is_builder() || error.is_redirect() {
+        match error.is_builder() {
             true => Self::Answer(sentence(&error)),
             false => Self::Passing(error.into()),
         }
     }
+}
 
-    fn from_envelope(envelope: &OciEnvelope) -> Self {
-        let has = |codes: &[OciErrorCode]| envelope.errors.iter().any(|e| codes.contains(&e.code));
-        let reason = message(envelope);
-        if has(&[OciErrorCode::Toomanyrequests]) {
-            Self::Passing(reason.into())
-        } else if has(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
-            Self::Unauthorized(reason)
-        } else if has(&[
-            OciErrorCode::BlobUnknown,
-            OciErrorCode::ManifestUnknown,
-            OciErrorCode::NameUnknown,
-            OciErrorCode::NotFound,
-        ]) {
-            Self::NotFound
-        } else {
-            Self::Answer(reason)
+impl Connection {
+    /// The error that failure number `attempts` becomes.
+    pub(super) fn explain(&self, failure: Failure, object: &str, attempts: u32) -> ImageError {
+        let registry = self.name.registry.clone();
+        let object = object.to_owned();
+        let hint = self.login.story.clone();
+        match failure {
+            Failure::Lasting(error) => *error,
+            Failure::Unauthorized(reason) => ImageError::Refused {
+                registry,
+                object,
+                reason,
+                hint,
+            },
+            Failure::NotFound => ImageError::NotFound {
+                registry,
+                object,
+                hint,
+            },
+            Failure::TooSlow(fact) => ImageError::TooSlow {
+                registry,
+                object,
+                fact,
+            },
+            Failure::Tls(source) => ImageError::Tls { registry, source },
+            Failure::Answer(reason) => ImageError::Answer {
+                registry,
+                object,
+                reason,
+            },
+            Failure::Passing(source) => ImageError::GaveUp {
+                registry,
+                object,
+                attempts,
+                source,
+            },
+            Failure::Unreachable(reason) => ImageError::Unreachable { registry, reason },
         }
     }
 }
@@ -142,11 +164,24 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     causes.last().map_or_else(String::new, ToString::to_string)
 }
 
-fn message(envelope: &OciEnvelope) -> String {
+/// What registries say with a status that is not a good one.
+#[derive(Deserialize)]
+struct Envelope {
+    errors: Vec<Message>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+fn message(envelope: &Envelope) -> String {
     let errors = envelope.errors.iter();
     let texts = errors.map(|error| match error.message.as_str() {
-        "" => format!("{:?}", error.code),
-        message => message.to_owned(),
+        "" => error.code.as_str(),
+        message => message,
     });
     quote(&texts.collect::<Vec<_>>().join("; "))
 }
@@ -166,7 +201,7 @@ fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, OciDistributionError, quote};
+    use super::{Failure, quote};
 
     fn kind(failure: &Failure) -> &'static str {
         match failure {
@@ -174,6 +209,7 @@ mod tests {
             Failure::Unreachable(_) => "unreachable",
             Failure::Unauthorized(_) => "unauthorized",
             Failure::NotFound => "not found",
+            Failure::TooSlow(_) => "too slow",
             Failure::Tls(_) => "tls",
             Failure::Answer(_) => "answer",
             Failure::Lasting(_) => "lasting",
@@ -209,39 +245,23 @@ mod tests {
 
     #[test]
     fn refusals_and_trouble_of_token_servers_differ() {
-        for (text, expected) in [
-            (
-                r#"{"errors":[{"code":"UNAUTHORIZED","message":"bad"}]}"#,
-                "unauthorized",
-            ),
-            (
-                r#"{"details":"incorrect username or password"}"#,
-                "unauthorized",
-            ),
-            ("<html>503</html>", "passing"),
-            ("", "passing"),
+        for (status, expected) in [
+            (400, "unauthorized"),
+            (401, "unauthorized"),
+            (403, "unauthorized"),
+            (404, "answer"),
+            (405, "answer"),
+            (429, "passing"),
+            (503, "passing"),
         ] {
-            let error = OciDistributionError::AuthenticationFailure(text.into());
-            assert_eq!(kind(&Failure::from_client(error)), expected, "{text}");
+            let failure = Failure::from_status(status, b"no").of_token_server();
+            assert_eq!(kind(&failure), expected, "{status}");
         }
-    }
-
-    #[test]
-    fn errors_without_status_are_sorted_by_code() {
-        for (code, expected) in [
-            ("BLOB_UNKNOWN", "not found"),
-            ("NAME_UNKNOWN", "not found"),
-            ("DENIED", "unauthorized"),
-            ("TOOMANYREQUESTS", "passing"),
-            ("UNSUPPORTED", "answer"),
-            ("WHATEVER", "answer"),
-        ] {
-            let text = format!(r#"{{"errors":[{{"code":"{code}"}}]}}"#);
-            let error = OciDistributionError::RegistryError {
-                envelope: serde_json::from_str(&text).unwrap(),
-                url: String::new(),
-            };
-            assert_eq!(kind(&Failure::from_client(error)), expected, "{code}");
+        match Failure::from_status(404, b"").of_token_server() {
+            Failure::Answer(reason) => {
+                assert_eq!(reason, "a token server that answers HTTP status 404");
+            }
+            other => panic!("{other:?}"),
         }
     }
 

@@ -4,8 +4,10 @@
 //! docker/docker-credential-helpers, "Development".
 
 use std::ffi::OsStr;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
 
 use serde::Deserialize;
 
@@ -17,6 +19,10 @@ const TOKEN_USER: &str = "<token>";
 
 /// What all helpers say when they keep nothing for a server.
 const NOTHING_KEPT: &str = "credentials not found";
+
+/// Most bytes that a helper may say; tokens of big sites have some KiB. It may take its time,
+/// since it may be asking the user for a password.
+const SAID_BYTES_MAX: u64 = 1 << 20;
 
 /// What came of asking a helper.
 pub(super) enum Answer {
@@ -49,35 +55,50 @@ pub(super) fn get(name: &str, server: &str, path: Option<&OsStr>) -> Result<Answ
     let Some(file) = found else {
         return Ok(Answer::NotInstalled);
     };
-    let run = || {
-        let mut child = Command::new(&file)
-            .arg("get")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut stdin = child.stdin.take().expect("the child was given a pipe");
-        // One that does not listen will say so in its answer.
-        let _ = stdin.write_all(server.as_bytes());
-        drop(stdin);
-        child.wait_with_output()
-    };
     tracing::debug!(?file, server, "asking a credential helper");
-    let output = run().map_err(|error| format!("{program} cannot be run: {error}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stdout);
-        if said.contains(NOTHING_KEPT) {
+    let run = run(&file, server);
+    let (status, stdout, stderr) =
+        run.map_err(|error| format!("{program} cannot be run: {error}"))?;
+    if !status.success() {
+        if String::from_utf8_lossy(&stdout).contains(NOTHING_KEPT) {
             return Ok(Answer::NoneKept);
         }
-        let said = tail(&[&output.stdout[..], b"\n", &output.stderr].concat());
+        let said = tail(&[&stdout[..], b"\n", &stderr].concat());
         return Err(format!("{program} failed for {server}: {said}"));
     }
-    let reply: Reply = serde_json::from_slice(&output.stdout)
+    let reply: Reply = serde_json::from_slice(&stdout)
         .map_err(|_| format!("{program} gave an answer for {server} that is malformed"))?;
     Ok(Answer::Secret(match reply.username.as_str() {
         TOKEN_USER => Secret::Identity(reply.secret),
         _ => Secret::Basic(reply.username, reply.secret),
     }))
+}
+
+/// Runs a helper; what it says beyond the limit is not read, and ends it.
+fn run(file: &Path, server: &str) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
+    let mut child = Command::new(file)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().expect("the child was given a pipe");
+    // One that does not listen will say so in its answer.
+    let _ = stdin.write_all(server.as_bytes());
+    drop(stdin);
+    let stderr = child.stderr.take().expect("the child was given a pipe");
+    let stderr = thread::spawn(move || said(stderr));
+    let stdout = said(child.stdout.take().expect("the child was given a pipe"));
+    let status = child.wait()?;
+    let stderr = stderr.join().unwrap_or_else(|_| Ok(Vec::new()));
+    Ok((status, stdout?, stderr?))
+}
+
+/// Closes the pipe after the limit, so that whoever writes on fails.
+fn said(pipe: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.take(SAID_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -95,6 +116,7 @@ mod tests {
             "get token.example") echo '{"Username":"<token>","Secret":"t"}';;
             "get none.example") echo 'credentials not found in native keychain'; exit 1;;
             "get odd.example") echo 'secret';;
+            "get endless.example") yes secret;;
             *) echo 'locked' >&2; exit 2;;
             esac
         "#;
@@ -130,6 +152,8 @@ mod tests {
         ));
         let locked = get("test", "locked.example", path).err().unwrap();
         assert!(locked.contains("locked"), "{locked}");
+        let endless = get("test", "endless.example", path).err().unwrap();
+        assert!(endless.len() < 2000, "{} bytes", endless.len());
         let odd = get("test", "odd.example", path).err().unwrap();
         assert!(
             odd.contains("malformed") && !odd.contains("secret"),

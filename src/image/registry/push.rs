@@ -1,32 +1,41 @@
 //! Derived images sent to a registry.
 //!
 //! Blobs that the repository has are not sent; those of another repository of the same registry
-//! are mounted from there, if the registry lets us.
+//! are mounted from there, if the registry lets us. A blob is sent as a whole: `POST` for a place,
+//! `PUT` of the bytes there. The place may be on another server, which then does not learn who we
+//! are.
 
 use std::io::Read;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 
 use anyhow::{Context, Result, ensure};
-use futures_util::stream::poll_fn;
-use oci_client::RegistryOperation;
-use oci_client::errors::OciDistributionError;
-use reqwest::header::HeaderValue;
-use tokio::sync::mpsc;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Request, StatusCode, Url};
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::time::{Instant, timeout};
 
-use super::auth::Secret;
+use super::client::location;
 use super::failure::Failure;
+use super::patience::Failures;
+use super::places::{Purpose, same_origin};
+use super::token::Scope;
 use super::{Connection, Registry};
-use crate::image::Digest;
 use crate::image::write::{Part, Parts};
+use crate::image::{Digest, RegistryName};
 use crate::progress::Progress;
 
-/// Bytes handed over at a time.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes handed over at a time. Small, since the pace is measured by how many are taken.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// How many of them may wait.
-const CHUNKS_WAITING: usize = 4;
+const CHUNKS_WAITING: usize = 8;
 
-type Chunk = Result<bytes::Bytes, OciDistributionError>;
+/// Most bytes of an answer to something sent, of which only the head matters.
+const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 impl Registry {
     /// Sends what the repository lacks, the manifest last.
@@ -34,18 +43,13 @@ impl Registry {
         let blobs = parts.blobs();
         let total = blobs.iter().map(|part| part.blob.size_bytes).sum();
         progress.begin("sending the image", total);
-        self.work(&blobs[0].blob.object, async |it| it.sign_in_to_push().await)?;
         for part in &blobs {
             self.push_blob(parts, part, progress)?;
         }
         let derived = parts.derived();
         let object = format!("manifest of docker://{}", self.connection.name);
         self.work(&object, async |it| {
-            let kind = HeaderValue::from_static(derived.media_type);
-            let reply = it
-                .client
-                .push_manifest_raw(&it.reference, derived.manifest.clone(), kind);
-            it.in_time(reply).await?.map_err(Failure::from_client)
+            it.put_manifest(derived.media_type, &derived.manifest).await
         })?;
         let stored = self.manifest(&object)?.1;
         ensure!(
@@ -59,89 +63,107 @@ impl Registry {
 
     fn push_blob(&self, parts: &Parts<'_>, part: &Part, progress: &dyn Progress) -> Result<()> {
         let (object, digest) = (&part.blob.object, &part.blob.digest);
-        let there = self.work(object, async |it| it.has(digest).await)?;
-        if there || self.mount(parts, digest) {
+        let connection = &self.connection;
+        if self.work(object, async |it| it.has(digest).await)? || self.mount(parts, digest) {
             progress.advance(part.blob.size_bytes);
             return Ok(());
         }
         // A broken connection begins this blob anew: registries forget half of one.
-        let connection = &self.connection;
-        let mut failures = 0;
+        let mut failures = Failures::none();
+        let mut may_renew = true;
         loop {
-            match self.send(parts.read(part)?, part, progress)? {
-                Ok(()) => return Ok(()),
-                Err(failure) => {
-                    failures += 1;
-                    self.runtime
-                        .block_on(connection.bear(failure, failures, object))?;
-                }
+            let place = self.runtime.block_on(connection.begin_upload());
+            let outcome = match place {
+                Ok(place) => self.send(place, parts.read(part)?, part, progress)?,
+                Err(failure) => Err(failure),
+            };
+            let Err(failure) = outcome else {
+                return Ok(());
+            };
+            // The token may have become old while bytes went.
+            if matches!(failure, Failure::Unauthorized(_))
+                && std::mem::take(&mut may_renew)
+                && self.runtime.block_on(connection.forget_tokens())
+            {
+                continue;
             }
+            self.runtime
+                .block_on(connection.bear(failure, &mut failures, object))?;
         }
     }
 
     /// Whether the registry has taken the blob from the repository of the image below.
     fn mount(&self, parts: &Parts<'_>, digest: &Digest) -> bool {
         let connection = &self.connection;
-        let Some(origin) = parts.origin() else {
+        let origin = parts.origin();
+        let Some(origin) = origin.filter(|origin| origin.registry == connection.name.registry)
+        else {
             return false;
         };
-        if origin.registry != connection.name.registry {
-            return false;
-        }
-        let source = origin.to_client();
-        let mounted = connection
-            .client
-            .mount_blob(&connection.reference, &source, digest.as_str());
         // Whatever it says instead, sending it is the answer.
-        self.runtime
-            .block_on(connection.in_time(mounted))
-            .is_ok_and(|reply| reply.is_ok())
+        let mounted = self.runtime.block_on(connection.mount(origin, digest));
+        mounted.is_ok()
     }
 
     /// Sends a blob once. The outer error is for what reading it costs, the inner one for the
     /// registry.
     fn send(
         &self,
+        place: Url,
         mut source: Box<dyn Read + Send>,
         part: &Part,
         progress: &dyn Progress,
     ) -> Result<Result<(), Failure>> {
-        let (sender, mut receiver) = mpsc::channel::<Chunk>(CHUNKS_WAITING);
+        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
+        let upload = Upload {
+            chunks,
+            left: part.blob.size_bytes,
+        };
         let connection = Arc::clone(&self.connection);
+        let patience = connection.patience;
         let digest = part.blob.digest.clone();
-        let size = part.blob.size_bytes;
-        let sent = self.runtime.spawn(async move {
-            let chunks = poll_fn(move |context| receiver.poll_recv(context));
-            connection
-                .client
-                .push_blob_stream(&connection.reference, chunks, digest.as_str(), Some(size))
-                .await
-        });
-        let read = loop {
+        let mut sent = self
+            .runtime
+            .spawn(async move { connection.put_blob(place, &digest, upload).await });
+        let mut pace = patience.upload();
+        let outcome = loop {
             let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-            match source
-                .by_ref()
-                .take(CHUNK_BYTES as u64)
-                .read_to_end(&mut chunk)
-            {
-                Ok(0) => break Ok(()),
-                Ok(count) => {
-                    if sender.blocking_send(Ok(chunk.into())).is_err() {
-                        // The other side has given up, and says why.
-                        break Ok(());
-                    }
-                    progress.advance(count as u64);
-                }
+            let read = source.by_ref().take(CHUNK_BYTES as u64);
+            match { read }.read_to_end(&mut chunk) {
+                Ok(0) => break Ok(Ok(())),
+                Ok(_) => (),
                 Err(error) => break Err(error),
             }
+            let count = chunk.len();
+            match self.runtime.block_on(pace.wait(sender.reserve())) {
+                Ok(Ok(room)) => room.send(Bytes::from(chunk)),
+                // The other side has given up, and says why.
+                Ok(Err(_)) => break Ok(Ok(())),
+                Err(failure) => break Ok(Err(failure)),
+            }
+            if let Err(failure) = pace.count(count) {
+                break Ok(Err(failure));
+            }
+            progress.advance(count as u64);
         };
-        if let Err(error) = read {
-            sent.abort();
-            return Err(error).with_context(|| format!("reading {}", part.blob.object));
-        }
-        drop(sender);
-        let outcome = self.runtime.block_on(sent).context("sending a blob")?;
-        Ok(outcome.map(drop).map_err(Failure::from_client))
+        let outcome = match outcome {
+            Ok(Ok(())) => {
+                drop(sender);
+                let stored = async { timeout(patience.storing, &mut sent).await };
+                match self.runtime.block_on(stored) {
+                    Ok(outcome) => return outcome.context("sending a blob"),
+                    // It was sent: sending it again would cost as much again.
+                    Err(_) => Ok(Err(Failure::TooSlow(format!(
+                        "it did not say in {:?} that it has stored what was sent",
+                        patience.storing
+                    )))),
+                }
+            }
+            Ok(Err(failure)) => Ok(Err(failure)),
+            Err(error) => Err(error).with_context(|| format!("reading {}", part.blob.object)),
+        };
+        sent.abort();
+        outcome
     }
 
     /// Does something with patience.
@@ -157,24 +179,113 @@ impl Registry {
 }
 
 impl Connection {
-    /// Gets the right to push, which the client uses from now on.
-    async fn sign_in_to_push(&self) -> Result<(), Failure> {
-        let operation = RegistryOperation::Push;
-        if let Some(Secret::Identity(refresh)) = &self.login.secret {
-            let token = self.access_token(refresh, "pull,push").await?;
-            // Looking for blobs is pulling to the client, and has a token of its own.
-            self.keep_token(token.clone(), operation).await;
-            self.keep_token(token, RegistryOperation::Pull).await;
-            return Ok(());
+    /// Whether the repository has a blob.
+    async fn has(&self, digest: &Digest) -> Result<bool, Failure> {
+        let request = self.request(Method::HEAD, &format!("blobs/{digest}"))?;
+        let answer = self.ask(request, &self.push, ANSWER_BYTES_MAX);
+        match answer.await?.expect(StatusCode::OK) {
+            Ok(_) => Ok(true),
+            Err(Failure::NotFound) => Ok(false),
+            Err(failure) => Err(failure),
         }
-        let auth = self.client_auth();
-        let reply = self.client.auth(&self.reference, &auth, operation);
-        self.in_time(reply).await?.map_err(Failure::from_client)?;
-        self.sign_in().await.map(drop)
     }
 
-    async fn has(&self, digest: &Digest) -> Result<bool, Failure> {
-        let reply = self.client.blob_exists(&self.reference, digest.as_str());
-        self.in_time(reply).await?.map_err(Failure::from_client)
+    /// Has the registry take a blob from another of its repositories.
+    async fn mount(&self, origin: &RegistryName, digest: &Digest) -> Result<(), Failure> {
+        let mut request = self.upload()?;
+        let pairs = [("mount", digest.as_str()), ("from", &origin.repository)];
+        request.url_mut().query_pairs_mut().extend_pairs(pairs);
+        // The token has to be good for both, as containers/image asks for it (`mountBlob` in
+        // `docker/docker_image_dest.go` at df7e80d).
+        let scope = self.push.clone();
+        let scope = scope.and(Scope::new(&origin.repository, "pull"));
+        let answer = self.ask(request, &scope, ANSWER_BYTES_MAX).await?;
+        answer.expect(StatusCode::CREATED).map(drop)
+    }
+
+    /// Asks for a place to send a blob to.
+    async fn begin_upload(&self) -> Result<Url, Failure> {
+        let answer = self.ask(self.upload()?, &self.push, ANSWER_BYTES_MAX);
+        let answer = answer.await?.expect(StatusCode::ACCEPTED)?;
+        let place = location(&answer.url, &answer.headers)?;
+        if !same_origin(&place, &self.base) {
+            self.places.permit(&place, Purpose::Upload)?;
+        }
+        Ok(place)
+    }
+
+    /// The request that begins an upload or a mount.
+    fn upload(&self) -> Result<Request, Failure> {
+        let mut request = self.request(Method::POST, "blobs/uploads/")?;
+        // Some registries insist on a length.
+        let nothing = HeaderValue::from_static("0");
+        request.headers_mut().insert(CONTENT_LENGTH, nothing);
+        Ok(request)
+    }
+
+    /// Sends the bytes of a blob to its place. Who calls this sees to it that it ends.
+    async fn put_blob(&self, place: Url, digest: &Digest, upload: Upload) -> Result<(), Failure> {
+        let at_home = same_origin(&place, &self.base);
+        let mut url = place;
+        url.query_pairs_mut().append_pair("digest", digest.as_str());
+        let request = self
+            .http
+            .put(url)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, upload.left)
+            .body(reqwest::Body::wrap(upload));
+        let pass = match at_home {
+            true => Some(self.pass(&self.push).await?),
+            false => None,
+        };
+        let request = match pass.as_ref().and_then(|pass| pass.header()) {
+            Some(header) => request.header(AUTHORIZATION, header),
+            None => request,
+        };
+        let response = request.send().await.map_err(Failure::from_request)?;
+        let deadline = Instant::now() + self.patience.answer;
+        let answer = self.small(response, ANSWER_BYTES_MAX, deadline).await?;
+        answer.expect(StatusCode::CREATED).map(drop)
+    }
+
+    /// Stores a manifest under the name's tag or digest.
+    async fn put_manifest(&self, media_type: &'static str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = format!("manifests/{}", self.name.version.word());
+        let mut request = self.request(Method::PUT, &path)?;
+        let media_type = HeaderValue::from_static(media_type);
+        request.headers_mut().insert(CONTENT_TYPE, media_type);
+        *request.body_mut() = Some(bytes.to_vec().into());
+        let answer = self.ask(request, &self.push, ANSWER_BYTES_MAX);
+        answer.await?.expect(StatusCode::CREATED).map(drop)
+    }
+}
+
+/// The bytes of a blob on their way.
+struct Upload {
+    chunks: Receiver<Bytes>,
+    left: u64,
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        self.chunks.poll_recv(context).map(|chunk| {
+            let chunk = chunk?;
+            self.left = self.left.saturating_sub(chunk.len() as u64);
+            Some(Ok(Frame::data(chunk)))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
     }
 }

@@ -5,20 +5,20 @@
 //! from the byte it has reached (`Range`). A server that does not know ranges sends everything
 //! again, and what was passed on already is skipped. Nothing is checked here but lengths.
 
-use std::future::poll_fn;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use oci_client::client::BlobResponse;
-use oci_client::errors::OciDistributionError;
+use reqwest::header::{CONTENT_RANGE, HeaderMap, RANGE};
+use reqwest::{Method, Response, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::AbortHandle;
 
-use super::super::blob::Blob;
-use super::super::error::ImageError;
 use super::Connection;
 use super::failure::Failure;
+use super::patience::Failures;
+use crate::image::blob::Blob;
+use crate::image::error::ImageError;
 
 /// Chunks between network and reader. One has 8 KiB to 512 KiB, as much as the network gives.
 const QUEUE_CHUNKS: usize = 8;
@@ -97,8 +97,7 @@ enum End {
 
 impl Transfer {
     async fn run(mut self) {
-        let mut failures = 0;
-        let mut signed_in_at = None;
+        let mut failures = Failures::none();
         let mut progress_from = 0;
         let error = loop {
             if self.reached == self.blob.size_bytes {
@@ -110,24 +109,11 @@ impl Transfer {
             };
             if self.reached - progress_from >= PROGRESS_BYTES_MIN {
                 progress_from = self.reached;
-                failures = 0;
+                failures = Failures::none();
             }
-            let failure = match failure {
-                // The token may have become old; once at each place that is worth a try.
-                Failure::Unauthorized(_) if signed_in_at != Some(self.reached) => {
-                    match self.connection.sign_in().await {
-                        Ok(_) => {
-                            signed_in_at = Some(self.reached);
-                            continue;
-                        }
-                        Err(failure) => failure,
-                    }
-                }
-                failure => failure,
-            };
-            failures += 1;
             let object = &self.blob.object;
-            if let Err(error) = self.connection.bear(failure, failures, object).await {
+            let borne = self.connection.bear(failure, &mut failures, object);
+            if let Err(error) = borne.await {
                 break error;
             }
         };
@@ -135,44 +121,46 @@ impl Transfer {
         let _ = self.sender.send(Err(error)).await;
     }
 
-    /// Asks once for what is missing.
-    async fn response(&self) -> Result<BlobResponse, OciDistributionError> {
-        let Connection {
-            client, reference, ..
-        } = &*self.connection;
-        let digest = self.blob.digest.as_str();
+    /// Asks once for what is missing; also returns which byte the answer begins at.
+    async fn response(&self) -> Result<(Response, u64), Failure> {
+        let connection = &self.connection;
+        let path = format!("blobs/{}", self.blob.digest);
+        let mut request = connection.request(Method::GET, &path)?;
         let from = self.reached;
-        if from == 0 {
-            let whole = client.pull_blob_stream(reference, digest).await;
-            return whole.map(BlobResponse::Full);
+        if from > 0 {
+            tracing::debug!(object = self.blob.object, from, "resuming");
+            let range = format!("bytes={from}-");
+            let range = range.try_into().expect("digits fit a header");
+            request.headers_mut().insert(RANGE, range);
         }
-        tracing::debug!(object = self.blob.object, from, "resuming");
-        client
-            .pull_blob_stream_partial(reference, digest, from, None)
-            .await
+        let response = connection.ask_blob(request, &connection.pull).await?;
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            return Ok((response, 0));
+        }
+        match first_byte(response.headers()) {
+            Some(first) if first != from => Err(Failure::Answer(format!(
+                "the bytes from {first} on, where those from {from} on were asked for"
+            ))),
+            _ => Ok((response, from)),
+        }
     }
 
     /// Asks once for what is missing, and passes on what comes.
     async fn request(&mut self) -> Result<End, Failure> {
-        let connection = &*self.connection;
-        let response = connection.in_time(self.response()).await?;
-        let (mut stream, from) = match response.map_err(Failure::from_client)? {
-            BlobResponse::Full(stream) => (stream, 0),
-            BlobResponse::Partial(stream) => (stream, self.reached),
-        };
+        let (mut response, from) = self.response().await?;
         let promised = self.blob.size_bytes - from;
-        if let Some(found) = stream.content_length.filter(|found| *found != promised) {
+        if let Some(found) = response.content_length().filter(|len| *len != promised) {
             return Err(self.blob.wrong_size(from.saturating_add(found)).into());
         }
         let mut skip = self.reached - from;
+        let mut pace = self.connection.patience.download();
         while self.reached < self.blob.size_bytes {
-            let next = poll_fn(|context| stream.stream.as_mut().poll_next(context));
-            let chunk = match connection.in_time(next).await? {
-                Some(Ok(chunk)) => chunk,
-                // Also when the client finds the digest wrong because too little came.
-                Some(Err(error)) => return Err(Failure::Passing(error.into())),
-                None => return Err(Failure::Passing("the answer ends early".into())),
+            let chunk = match pace.wait(response.chunk()).await? {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Err(Failure::Passing("the answer ends early".into())),
+                Err(error) => return Err(Failure::Passing(error.without_url().into())),
             };
+            pace.count(chunk.len())?;
             let skipped = chunk.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
             skip -= skipped as u64;
             let left = self.blob.size_bytes - self.reached;
@@ -191,4 +179,11 @@ impl Transfer {
         }
         Ok(End::Complete)
     }
+}
+
+/// Where a part begins: `bytes FIRST-LAST/LENGTH`. Some servers don't say.
+fn first_byte(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    let range = text.strip_prefix("bytes ")?;
+    range.split_once('-')?.0.trim().parse().ok()
 }

@@ -1,7 +1,9 @@
 //! Registries that misbehave, played by a small server on this host. Well-behaved ones are in
 //! `tests/registry.rs`, where a real one runs.
 
+mod push;
 mod server;
+mod tokens;
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -31,6 +33,8 @@ fn access(scratch: &Path, authfile: &Path) -> Access {
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(4),
         silence: Duration::from_millis(700),
+        storing: Duration::from_secs(2),
+        ..Patience::default()
     };
     access
 }
@@ -271,113 +275,26 @@ fn refusals_name_the_credentials() {
     }
 }
 
-/// A token server that gives out `token1`, `token2`, …; blobs break once, and then want a newer one.
+/// However often silence may be borne: all of it together has an end, too.
 #[test]
-fn old_tokens_are_renewed() {
-    let image = TestImage::new();
-    let wanted = image.clone();
-    let (host, seen) = serve(move |request, same| {
-        let host = request.header("host").unwrap();
-        let challenge =
-            format!("www-authenticate: Bearer realm=\"http://{host}/token\",service=\"s\"");
-        if request.target == "/v2/" {
-            return Reply::new(401, "").with(challenge);
-        }
-        if request.target.starts_with("/token?") {
-            return Reply::new(200, json!({"token": format!("token{same}")}).to_string());
-        }
-        let needed = if image.is_layer(request) && same > 1 {
-            "token2"
-        } else {
-            "token1"
-        };
-        if request.header("authorization") != Some(&format!("Bearer {needed}")) {
-            return Reply::new(401, "").with(challenge);
-        }
-        let reply = image.answer(request);
-        if image.is_layer(request) && same == 1 {
-            reply.cut(100_000)
-        } else {
-            reply
-        }
+fn silent_servers_are_given_up_in_all() {
+    let (host, _) = serve(|_, _| {
+        let mut reply = Reply::new(200, "");
+        reply.before = Duration::from_secs(3600);
+        reply
     });
-    assert_eq!(layer(&pull(&host, "{}").unwrap()).unwrap(), wanted.layer);
-    let tokens = seen
-        .lock()
-        .unwrap()
-        .iter()
-        .filter(|r| r.target.starts_with("/token"))
-        .count();
-    assert_eq!(tokens, 2);
-}
-
-#[test]
-fn refused_tokens_end_at_once() {
-    let (host, seen) = serve(|request, _| match request.target.as_str() {
-        "/v2/" => {
-            let host = request.header("host").unwrap();
-            Reply::new(401, "").with(format!(
-                "www-authenticate: Bearer realm=\"http://{host}/token\""
-            ))
-        }
-        _ => Reply::new(
-            401,
-            r#"{"errors":[{"code":"UNAUTHORIZED","message":"bad password"}]}"#,
-        ),
-    });
-    let error = told(pull(&host, "{}"));
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("auth.json");
+    std::fs::write(&file, "{}").unwrap();
+    let mut access = access(directory.path(), &file);
+    access.patience.attempts = 100;
+    access.patience.silence = Duration::from_millis(300);
+    access.patience.fruitless = Duration::from_millis(500);
+    let error = told(open(&format!("{host}/a/os:1").parse().unwrap(), &access));
     assert!(
-        error.contains("bad password") && error.contains("podman login"),
+        error.contains("in 2 attempts: nothing came for 300ms"),
         "{error}"
     );
-    let seen = seen.lock().unwrap();
-    assert_eq!(
-        seen.iter()
-            .filter(|r| r.target.starts_with("/token"))
-            .count(),
-        1
-    );
-}
-
-#[test]
-fn identity_tokens_are_exchanged() {
-    let image = TestImage::new();
-    let wanted = image.clone();
-    let (host, seen) = serve(move |request, _| {
-        let host = request.header("host").unwrap();
-        if request.target == "/v2/" {
-            return Reply::new(401, "").with(format!(
-                "www-authenticate: Bearer realm=\"http://{host}/token\",service=\"s t\""
-            ));
-        }
-        if request.target == "/token" {
-            return Reply::new(200, r#"{"access_token":"access"}"#);
-        }
-        match request.header("authorization") {
-            Some("Bearer access") => image.answer(request),
-            _ => Reply::new(401, ""),
-        }
-    });
-    let file = json!({"auths": {host.as_str(): {"identitytoken": "re&fresh"}}}).to_string();
-    assert_eq!(layer(&pull(&host, &file).unwrap()).unwrap(), wanted.layer);
-    let seen = seen.lock().unwrap();
-    let exchange = seen
-        .iter()
-        .find(|request| request.target == "/token")
-        .unwrap();
-    assert_eq!(exchange.method, "POST");
-    for part in [
-        "grant_type=refresh_token",
-        "refresh_token=re%26fresh",
-        "service=s+t",
-        "scope=repository%3Aa%2Fos%3Apull",
-    ] {
-        assert!(
-            exchange.body.split('&').any(|p| p == part),
-            "{part}: {}",
-            exchange.body
-        );
-    }
 }
 
 /// Registries send blobs from elsewhere; credentials are none of that place's business.

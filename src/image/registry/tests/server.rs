@@ -55,7 +55,9 @@ impl Request {
             .unwrap_or("0")
             .parse()
             .ok()?;
-        reader.take(len).read_to_string(&mut request.body).ok()?;
+        let mut body = Vec::new();
+        reader.take(len).read_to_end(&mut body).ok()?;
+        request.body = String::from_utf8_lossy(&body).into_owned();
         Some(request)
     }
 
@@ -73,6 +75,8 @@ pub(super) struct Reply {
     /// What `content-length` says.
     pub(super) len: usize,
     pub(super) body: Vec<u8>,
+    /// A pause before anything is answered.
+    pub(super) before: Duration,
     /// A pause before the connection is closed.
     pub(super) silence: Duration,
 }
@@ -85,6 +89,7 @@ impl Reply {
             headers: Vec::new(),
             len: body.len(),
             body,
+            before: Duration::ZERO,
             silence: Duration::ZERO,
         }
     }
@@ -126,6 +131,7 @@ pub(super) fn serve(
                     log.iter().filter(|r| r.target == request.target).count()
                 };
                 let reply = handler(&request, same);
+                std::thread::sleep(reply.before);
                 let mut head = format!("HTTP/1.1 {} x\r\nconnection: close\r\n", reply.status);
                 for header in &reply.headers {
                     head += &format!("{header}\r\n");
