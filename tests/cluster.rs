@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use story::{Cluster, Moment, Story};
+use support::{have, run};
 use tempfile::TempDir;
 
 /// A cluster that plays, and a place with its kubeconfig.
@@ -66,25 +67,95 @@ const MOMENTS: [(&str, f64, &str, &str, u64, &str); 40] = [
     ("00-happy-build", 45.0, "worker", "rolling-out", 1, "4.99.0"),
     ("00-happy-build", 60.0, "worker", "up-to-date", 3, "4.99.0"),
     ("00-happy-build", 45.0, "master", "up-to-date", 3, "4.99.0"),
-    ("01-fail-retry-edit", 110.0, "worker", "building", 0, "4.99.0"),
-    ("01-fail-retry-edit", 130.0, "worker", "build-failed", 0, "4.99.0"),
-    ("01-fail-retry-edit", 210.0, "worker", "building", 0, "4.99.0"),
-    ("01-fail-retry-edit", 250.0, "worker", "up-to-date", 3, "4.99.0"),
-    ("01-fail-retry-edit", 360.0, "worker", "build-failed", 3, "4.99.0"),
-    ("01-fail-retry-edit", 390.0, "worker", "up-to-date", 3, "4.99.0"),
+    (
+        "01-fail-retry-edit",
+        110.0,
+        "worker",
+        "building",
+        0,
+        "4.99.0",
+    ),
+    (
+        "01-fail-retry-edit",
+        130.0,
+        "worker",
+        "build-failed",
+        0,
+        "4.99.0",
+    ),
+    (
+        "01-fail-retry-edit",
+        210.0,
+        "worker",
+        "building",
+        0,
+        "4.99.0",
+    ),
+    (
+        "01-fail-retry-edit",
+        250.0,
+        "worker",
+        "up-to-date",
+        3,
+        "4.99.0",
+    ),
+    (
+        "01-fail-retry-edit",
+        360.0,
+        "worker",
+        "build-failed",
+        3,
+        "4.99.0",
+    ),
+    (
+        "01-fail-retry-edit",
+        390.0,
+        "worker",
+        "up-to-date",
+        3,
+        "4.99.0",
+    ),
     ("02-revert", 12.0, "worker", "reverting", 1, "4.99.1"),
     ("02-revert", 25.0, "worker", "up-to-date", 3, "4.99.1"),
     ("03-paused", 20.0, "worker", "building", 0, "4.99.0"),
     ("03-paused", 35.0, "worker", "paused", 0, "4.99.0"),
-    ("04a-push-secret-missing", 40.0, "worker", "building", 0, "4.99.0"),
+    (
+        "04a-push-secret-missing",
+        40.0,
+        "worker",
+        "building",
+        0,
+        "4.99.0",
+    ),
     ("04b-no-from", 60.0, "worker", "up-to-date", 3, "4.99.0"),
-    ("04d-unknown-instruction", 30.0, "worker", "build-refused", 0, "4.99.0"),
-    ("04g-digest-container-fails", 145.0, "worker", "build-failed", 0, "4.99.0"),
+    (
+        "04d-unknown-instruction",
+        30.0,
+        "worker",
+        "build-refused",
+        0,
+        "4.99.0",
+    ),
+    (
+        "04g-digest-container-fails",
+        145.0,
+        "worker",
+        "build-failed",
+        0,
+        "4.99.0",
+    ),
     ("05-hand-off", 30.0, "worker", "up-to-date", 3, "pin"),
     ("05-hand-off", 60.0, "worker", "building", 0, "pin"),
     ("05-hand-off", 110.0, "worker", "paused", 0, "pin"),
     ("05-hand-off", 140.0, "worker", "up-to-date", 3, "4.99.0"),
-    ("06-upgrade", 125.0, "worker", "build-failed", 0, "4.99.0 (old)"),
+    (
+        "06-upgrade",
+        125.0,
+        "worker",
+        "build-failed",
+        0,
+        "4.99.0 (old)",
+    ),
     ("06-upgrade", 125.0, "master", "up-to-date", 3, "4.99.1"),
     ("06-upgrade", 160.0, "worker", "building", 0, "4.99.0 (old)"),
     ("06-upgrade", 250.0, "worker", "up-to-date", 3, "4.99.1"),
@@ -92,14 +163,56 @@ const MOMENTS: [(&str, f64, &str, &str, u64, &str); 40] = [
     ("07-seeded", 130.0, "worker", "up-to-date", 3, "seed"),
     ("10-lost-edit", 142.0, "worker", "build-failed", 3, "4.99.0"),
     ("10-lost-edit", 200.0, "worker", "edit-lost", 3, "4.99.0"),
-    ("11-lost-edit-running", 125.0, "worker", "edit-building", 3, "4.99.0"),
-    ("12-node-degraded", 55.0, "worker", "nodes-degraded", 0, "4.99.0"),
-    ("12-node-degraded", 85.0, "worker", "up-to-date", 3, "4.99.0"),
+    (
+        "11-lost-edit-running",
+        125.0,
+        "worker",
+        "edit-building",
+        3,
+        "4.99.0",
+    ),
+    (
+        "12-node-degraded",
+        55.0,
+        "worker",
+        "nodes-degraded",
+        0,
+        "4.99.0",
+    ),
+    (
+        "12-node-degraded",
+        85.0,
+        "worker",
+        "up-to-date",
+        3,
+        "4.99.0",
+    ),
     ("13-rebuild", 15.0, "worker", "building", 3, "4.99.0"),
     ("13-rebuild", 60.0, "worker", "up-to-date", 3, "4.99.0"),
-    ("14-lost-edit-retry", 145.0, "worker", "edit-lost", 3, "4.99.0"),
-    ("15-deleted-while-building", 40.0, "worker", "up-to-date", 3, "4.99.0"),
-    ("16-edits-while-building", 120.0, "worker", "up-to-date", 3, "4.99.2"),
+    (
+        "14-lost-edit-retry",
+        145.0,
+        "worker",
+        "edit-lost",
+        3,
+        "4.99.0",
+    ),
+    (
+        "15-deleted-while-building",
+        40.0,
+        "worker",
+        "up-to-date",
+        3,
+        "4.99.0",
+    ),
+    (
+        "16-edits-while-building",
+        120.0,
+        "worker",
+        "up-to-date",
+        3,
+        "4.99.2",
+    ),
 ];
 
 #[test]
@@ -116,9 +229,16 @@ fn each_moment_of_a_story_is_told_for_what_it_is() {
             (kind, _) if kind == "release" => pool["base"]["version"].as_str().unwrap().to_owned(),
             (kind, _) => kind.as_str().unwrap().to_owned(),
         };
-        let said = (pool["state"].as_str().unwrap(), pool["updated"].as_u64().unwrap(), &*run);
+        let said = (
+            pool["state"].as_str().unwrap(),
+            pool["updated"].as_u64().unwrap(),
+            &*run,
+        );
         if said != (state, updated, base) {
-            wrong.push(format!("{story} at {second}, {name}: {said:?}, not {:?}", (state, updated, base)));
+            wrong.push(format!(
+                "{story} at {second}, {name}: {said:?}, not {:?}",
+                (state, updated, base)
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -141,7 +261,6 @@ fn what_never_ends_is_told_after_a_while() {
     }
 }
 
-
 /// Names that differ from run to run: none. So what people see is kept, in lines of 80 columns.
 #[test]
 fn screens_tell_what_happened_and_what_to_do() {
@@ -155,7 +274,12 @@ fn screens_tell_what_happened_and_what_to_do() {
         ("build-not-recorded", "04c-nested-push-path", 70.0, 200),
         ("pod-not-started", "04f-image-pull-error", 50.0, 300),
         ("build-hangs", "11-lost-edit-running", 80.0, 7300),
-        ("digest-container-fails", "04g-digest-container-fails", 145.0, 0),
+        (
+            "digest-container-fails",
+            "04g-digest-container-fails",
+            145.0,
+            0,
+        ),
         ("node-degraded", "12-node-degraded", 55.0, 0),
         ("reverting", "02-revert", 12.0, 0),
         ("seeded", "07-seeded", 130.0, 0),
@@ -168,14 +292,22 @@ fn screens_tell_what_happened_and_what_to_do() {
             text(&output.stderr),
             output.status.code().unwrap()
         );
-        for line in shown.lines().filter(|line| !line.trim_start().starts_with("oc ")) {
+        for line in shown
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("oc "))
+        {
             assert!(line.chars().count() <= 80, "{name}: {line}");
         }
-        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/screens/cluster-{name}.txt"));
+        let kept =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/screens/cluster-{name}.txt"));
         if std::env::var_os("UPDATE").is_some() {
             fs::write(&kept, &shown).unwrap();
         }
-        assert_eq!(shown, fs::read_to_string(&kept).unwrap(), "{name}; UPDATE=1 keeps it");
+        assert_eq!(
+            shown,
+            fs::read_to_string(&kept).unwrap(),
+            "{name}; UPDATE=1 keeps it"
+        );
     }
 }
 
@@ -185,7 +317,10 @@ fn a_pool_that_releases_do_not_reach_is_behind_after_the_next_one() {
     let now = moment.now.to_string();
     let version = moment.object("ClusterVersion", "version");
     let history = version["status"]["history"].as_array_mut().unwrap();
-    history.insert(0, json!({ "version": "4.99.2", "state": "Partial", "startedTime": now }));
+    history.insert(
+        0,
+        json!({ "version": "4.99.2", "state": "Partial", "startedTime": now }),
+    );
     let lab = Lab::play(moment);
     let status = lab.json();
     let worker = pool(&status, "worker");
@@ -222,7 +357,10 @@ fn logs_of_failed_builds_are_kept_once() {
     for _ in 0..2 {
         let output = lab.status(&["--save-logs", "logs"]);
         let shown = text(&output.stdout);
-        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+        assert!(
+            shown.chars().all(|c| c == '\n' || !c.is_control()),
+            "{shown:?}"
+        );
         assert!(shown.contains("gone"), "{shown}");
         let names = support::names(&lab.path("logs"));
         assert_eq!(names.len(), 1, "{names:?}");
@@ -274,11 +412,17 @@ fn with_one_right_less_it_is_said_which() {
         let lab = Lab::play(moment);
         let error = error(&lab.status(&[]));
         let (verb, resource) = &right;
-        assert!(error.contains(&format!("does not let you {verb} {resource}")), "{error}");
+        assert!(
+            error.contains(&format!("does not let you {verb} {resource}")),
+            "{error}"
+        );
         assert!(error.contains("--print-rbac"), "{error}");
         // Nothing is asked for that is not in the roles.
         let only: Vec<String> = lab.cluster.asked();
-        assert!(only.iter().all(|asked| !asked.contains("secrets")), "{only:?}");
+        assert!(
+            only.iter().all(|asked| !asked.contains("secrets")),
+            "{only:?}"
+        );
     }
 }
 
@@ -296,16 +440,28 @@ fn what_is_no_cluster_of_this_kind_is_told() {
         moment
     };
     for (moment, expected) in [
-        (without(&["MachineConfigPool", "ClusterVersion"]), "it has no MachineConfigPools"),
-        (without(&["MachineOSConfig", "MachineOSBuild"]), "has no MachineOSConfigs"),
-        (refusing(401), "does not take the credentials of the kubeconfig"),
+        (
+            without(&["MachineConfigPool", "ClusterVersion"]),
+            "it has no MachineConfigPools",
+        ),
+        (
+            without(&["MachineOSConfig", "MachineOSBuild"]),
+            "has no MachineOSConfigs",
+        ),
+        (
+            refusing(401),
+            "does not take the credentials of the kubeconfig",
+        ),
         (refusing(500), "answers 500"),
         (refusing(429), "answers 429"),
     ] {
         let lab = Lab::play(moment);
         let error = error(&lab.status(&[]));
         assert!(error.contains(expected), "{error}");
-        assert!(error.contains("hint:") || expected.starts_with("answers"), "{error}");
+        assert!(
+            error.contains("hint:") || expected.starts_with("answers"),
+            "{error}"
+        );
         assert!(!error.contains("sha256~a-token"), "{error}");
     }
     let lab = Lab::play(moment);
@@ -318,9 +474,16 @@ fn what_is_no_cluster_of_this_kind_is_told() {
         assert!(error.contains(expected), "{error}");
     }
     let dead = lab.cluster.kubeconfig();
-    fs::write(lab.path("dead"), dead.replace(&lab.cluster.address.to_string(), "127.0.0.1:1")).unwrap();
+    fs::write(
+        lab.path("dead"),
+        dead.replace(&lab.cluster.address.to_string(), "127.0.0.1:1"),
+    )
+    .unwrap();
     let error = error(&lab.status(&["--kubeconfig", "dead"]));
-    assert!(error.contains("can't talk to the cluster at http://127.0.0.1:1"), "{error}");
+    assert!(
+        error.contains("can't talk to the cluster at http://127.0.0.1:1"),
+        "{error}"
+    );
 }
 
 /// 500 nodes in 12 pools.
@@ -335,7 +498,9 @@ fn a_large_cluster_is_told_in_few_requests() {
         moment.objects.insert(key, object);
     };
     let renamed = |object: &Value, pool: &str, name: &str| {
-        let text = object.to_string().replace("rendered-worker-", &format!("rendered-{pool}-"));
+        let text = object
+            .to_string()
+            .replace("rendered-worker-", &format!("rendered-{pool}-"));
         let mut object: Value = serde_json::from_str(&text).unwrap();
         object["metadata"]["name"] = name.into();
         object
@@ -357,9 +522,21 @@ fn a_large_cluster_is_told_in_few_requests() {
     let lab = Lab::play(moment);
     let status = lab.json();
     assert_eq!(status["pools"].as_array().unwrap().len(), 12);
-    let nodes: u64 = status["pools"].as_array().unwrap().iter().map(|pool| pool["nodes"].as_u64().unwrap()).sum();
+    let nodes: u64 = status["pools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pool| pool["nodes"].as_u64().unwrap())
+        .sum();
     assert_eq!(nodes, 500);
-    assert!(status["pools"].as_array().unwrap().iter().all(|pool| pool["state"] == "up-to-date"), "{status}");
+    assert!(
+        status["pools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|pool| pool["state"] == "up-to-date"),
+        "{status}"
+    );
     assert_eq!(status["requests"], 6, "{:?}", lab.cluster.asked());
     let bytes = status["bytes"].as_u64().unwrap();
     assert!(bytes < 1_500_000, "{bytes}");
@@ -373,8 +550,60 @@ fn lists_in_pages_are_read_whole() {
         let name = format!("node-{number}");
         let mut node = node.clone();
         node["metadata"]["name"] = name.as_str().into();
-        moment.objects.insert(("Node".to_owned(), String::new(), name), node);
+        moment
+            .objects
+            .insert(("Node".to_owned(), String::new(), name), node);
     }
     let lab = Lab::play(moment);
     assert_eq!(pool(&lab.json(), "worker")["nodes"], 1203);
+}
+
+/// As every real cluster is reached: by its own CA, with a token.
+#[test]
+fn a_cluster_is_known_by_its_certificate() {
+    if !have("openssl") {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let request = [
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+    ];
+    let openssl = |arguments: &[&str]| {
+        let mut openssl = Command::new("openssl");
+        run(openssl
+            .current_dir(place.path())
+            .args(request)
+            .args(arguments));
+    };
+    openssl(&["-subj", "/CN=lab CA", "-keyout", "ca.key", "-out", "ca"]);
+    let signed = [
+        "-CA",
+        "ca",
+        "-CAkey",
+        "ca.key",
+        "-keyout",
+        "key",
+        "-out",
+        "certificate",
+    ];
+    let own = ["-subj", "/CN=lab", "-addext", "subjectAltName=IP:127.0.0.1"];
+    openssl(&[&signed[..], &own, &["-addext", "basicConstraints=CA:FALSE"]].concat());
+    let path = |name: &str| place.path().join(name);
+    let certificate = fs::read_to_string(path("certificate")).unwrap();
+    let key = fs::read_to_string(path("key")).unwrap();
+    let moment = Story::read("00-happy-build").at(60.0);
+    let lab = Lab {
+        cluster: Cluster::play_with_tls(moment, &certificate, &key),
+        place,
+    };
+    let kubeconfig = lab.cluster.kubeconfig().replace("http://", "https://");
+    fs::write(lab.path("kubeconfig"), &kubeconfig).unwrap();
+    let error = error(&lab.status(&[]));
+    assert!(error.contains("ertificate"), "{error}");
+    assert!(lab.cluster.asked().is_empty());
+
+    let mut kubeconfig: Value = serde_json::from_str(&kubeconfig).unwrap();
+    kubeconfig["clusters"][0]["cluster"]["certificate-authority"] = json!(lab.path("ca"));
+    fs::write(lab.path("kubeconfig"), kubeconfig.to_string()).unwrap();
+    assert_eq!(pool(&lab.json(), "worker")["state"], "up-to-date");
 }

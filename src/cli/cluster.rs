@@ -62,5 +62,8 @@ impl AccessArgs {
 /// What requests run on. There are a few, one after the other.
 fn runtime() -> Result<Runtime> {
     let mut builder = Builder::new_current_thread();
-    builder.enable_all().build().context("starting to talk to the cluster")
+    builder
+        .enable_all()
+        .build()
+        .context("starting to talk to the cluster")
 }

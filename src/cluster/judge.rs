@@ -251,7 +251,11 @@ impl<'a> Judge<'a> {
             name: self.name.to_owned(),
             state,
             nodes: self.nodes.len(),
-            updated: self.nodes.iter().filter(|node| self.is_updated(node)).count(),
+            updated: self
+                .nodes
+                .iter()
+                .filter(|node| self.is_updated(node))
+                .count(),
             image: self.image().map(str::to_owned),
             is_layered: self.config.is_some(),
             base: self.base(),
@@ -328,11 +332,16 @@ impl<'a> Judge<'a> {
         let reused = self.builds.iter().rposition(|build| {
             build.status.build_start.is_some() && build.status.digested_image_push_spec == *image
         });
-        let current = self.builds.iter().position(|build| {
-            build.metadata.uid == current.metadata.uid
-        })?;
-        let between = self.builds.get(reused.map_or(0, |reused| reused + 1)..current)?;
-        let edit = between.iter().rfind(|build| build.when("Succeeded").is_none())?;
+        let current = self
+            .builds
+            .iter()
+            .position(|build| build.metadata.uid == current.metadata.uid)?;
+        let between = self
+            .builds
+            .get(reused.map_or(0, |reused| reused + 1)..current)?;
+        let edit = between
+            .iter()
+            .rfind(|build| build.when("Succeeded").is_none())?;
         let state = match edit.is_over() {
             true => State::EditLost,
             false => State::EditBuilding,
@@ -415,7 +424,9 @@ impl<'a> Judge<'a> {
                 *counts.entry(config).or_default() += 1;
             }
         }
-        let most = counts.iter().max_by_key(|(config, count)| (**count, **config == wanted));
+        let most = counts
+            .iter()
+            .max_by_key(|(config, count)| (**count, **config == wanted));
         let config = most.map_or(wanted, |(config, _)| config);
         if self.is_seeded() {
             return Base::Seed;
@@ -456,7 +467,8 @@ impl<'a> Judge<'a> {
     /// Pods of a build, the oldest first. They have no label of the operator's, only the Job's.
     fn pods(&self, build: &Build) -> Vec<&'a Pod> {
         let job = build.job();
-        let of_job = |pod: &&Pod| label(&pod.metadata, "batch.kubernetes.io/job-name") == Some(&job);
+        let of_job =
+            |pod: &&Pod| label(&pod.metadata, "batch.kubernetes.io/job-name") == Some(&job);
         let mut pods: Vec<&Pod> = self.snapshot.pods.iter().filter(of_job).collect();
         pods.sort_by_key(|pod| (created(&pod.metadata), name(&pod.metadata)));
         pods
@@ -466,7 +478,13 @@ impl<'a> Judge<'a> {
     fn waiting(&self, build: &Build) -> Option<(&'a str, &'a str)> {
         let newest = self.pods(build).pop()?;
         containers(newest).find_map(|container| {
-            let reason = container.state.as_ref()?.waiting.as_ref()?.reason.as_deref()?;
+            let reason = container
+                .state
+                .as_ref()?
+                .waiting
+                .as_ref()?
+                .reason
+                .as_deref()?;
             // The second container waits for the first one.
             (reason != "PodInitializing" && reason != "ContainerCreating")
                 .then_some((&*container.name, reason))
@@ -480,7 +498,10 @@ impl<'a> Judge<'a> {
         let failed = status.and_then(|status| status.failed).unwrap_or(0);
         let retries = job.and_then(|job| job.spec.as_ref()?.backoff_limit);
         let waiting = self.waiting(build);
-        let failing = pods.iter().rev().find_map(|pod| Some((*pod, failed_container(pod)?)));
+        let failing = pods
+            .iter()
+            .rev()
+            .find_map(|pod| Some((*pod, failed_container(pod)?)));
         let evicted = pods.iter().filter(|pod| {
             let status = pod.status.as_ref();
             status.is_some_and(|status| status.reason.as_deref() == Some("Evicted"))
@@ -509,7 +530,10 @@ impl<'a> Judge<'a> {
     }
 
     fn seconds_since(&self, time: Timestamp) -> i64 {
-        self.snapshot.now.as_second().saturating_sub(time.as_second())
+        self.snapshot
+            .now
+            .as_second()
+            .saturating_sub(time.as_second())
     }
 }
 

@@ -121,7 +121,10 @@ mod tests {
             Error: building at STEP \"RUN dnf\": exit status 1\n");
         assert_eq!(step.number.as_deref(), Some("2/3"));
         assert_eq!(step.instruction, "RUN dnf install -y a && make");
-        let said = ["Error: no package a", "Error: building at STEP \"RUN dnf\": exit status 1"];
+        let said = [
+            "Error: no package a",
+            "Error: building at STEP \"RUN dnf\": exit status 1",
+        ];
         assert_eq!(step.said, said);
     }
 

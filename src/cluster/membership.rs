@@ -45,7 +45,9 @@ fn selects(selector: &LabelSelector, node: &ObjectMeta) -> bool {
     let value = |key: &str| labels.and_then(|labels| labels.get(key));
     let exact = selector.match_labels.iter().flatten();
     let mut expressions = selector.match_expressions.iter().flatten();
-    exact.into_iter().all(|(key, wanted)| value(key) == Some(wanted))
+    exact
+        .into_iter()
+        .all(|(key, wanted)| value(key) == Some(wanted))
         && expressions.all(|wanted| {
             let value = value(&wanted.key);
             let among = |value: &String| wanted.values.iter().flatten().any(|one| one == value);
@@ -91,13 +93,26 @@ mod tests {
             (&["worker", "edge-2"], None, Some("edge-2")),
             (&["worker", "master", "edge-2"], None, Some("master")),
             (&["infra"], None, None),
-            (&["worker"], Some(format!("rendered-edge-2-{hash}")), Some("edge-2")),
-            (&["worker"], Some(format!("rendered-gone-{hash}")), Some("worker")),
-            (&["worker"], Some("rendered-edge-2-short".to_owned()), Some("worker")),
+            (
+                &["worker"],
+                Some(format!("rendered-edge-2-{hash}")),
+                Some("edge-2"),
+            ),
+            (
+                &["worker"],
+                Some(format!("rendered-gone-{hash}")),
+                Some("worker"),
+            ),
+            (
+                &["worker"],
+                Some("rendered-edge-2-short".to_owned()),
+                Some("worker"),
+            ),
         ] {
             let mut node = ObjectMeta::default();
             let labels = labels.iter();
-            let labels = labels.map(|label| (format!("node-role.kubernetes.io/{label}"), String::new()));
+            let labels =
+                labels.map(|label| (format!("node-role.kubernetes.io/{label}"), String::new()));
             node.labels = Some(labels.collect());
             node.annotations = given.map(|given| [(DESIRED_CONFIG.to_owned(), given)].into());
             assert_eq!(pool_of(&node, &pools), expected, "{node:?}");

@@ -21,10 +21,26 @@ pub(super) struct Right {
 
 /// What a look at the cluster needs: nothing that changes it, and no secrets.
 const STATUS: [Right; 10] = [
-    cluster("list", "machineconfiguration.openshift.io", "machineconfigpools"),
-    cluster("list", "machineconfiguration.openshift.io", "machineconfigs"),
-    cluster("list", "machineconfiguration.openshift.io", "machineosconfigs"),
-    cluster("list", "machineconfiguration.openshift.io", "machineosbuilds"),
+    cluster(
+        "list",
+        "machineconfiguration.openshift.io",
+        "machineconfigpools",
+    ),
+    cluster(
+        "list",
+        "machineconfiguration.openshift.io",
+        "machineconfigs",
+    ),
+    cluster(
+        "list",
+        "machineconfiguration.openshift.io",
+        "machineosconfigs",
+    ),
+    cluster(
+        "list",
+        "machineconfiguration.openshift.io",
+        "machineosbuilds",
+    ),
     cluster("get", "config.openshift.io", "clusterversions"),
     cluster("list", "", "nodes"),
     namespaced("list", "batch", "jobs"),
@@ -95,7 +111,9 @@ impl Server {
 /// The roles that a look at the cluster needs, as objects. They still have to be bound to somebody.
 pub fn status_roles() -> Vec<Value> {
     let rules = |in_namespace: bool| -> Vec<Value> {
-        let rights = STATUS.iter().filter(|right| right.is_in_namespace == in_namespace);
+        let rights = STATUS
+            .iter()
+            .filter(|right| right.is_in_namespace == in_namespace);
         rights.map(Right::rule).collect()
     };
     let api = "rbac.authorization.k8s.io/v1";

@@ -143,7 +143,9 @@ impl Server {
         };
         let (nodes, _) = self.list("/api/v1/nodes", METADATA_ONLY, "nodes").await?;
         let renderings = format!("{MCO}/machineconfigs");
-        let (renderings, _) = self.list(&renderings, METADATA_ONLY, "MachineConfigs").await?;
+        let (renderings, _) = self
+            .list(&renderings, METADATA_ONLY, "MachineConfigs")
+            .await?;
         let renderings = metadata(renderings).into_iter().map(|metadata| {
             let rendering = Rendering::of(&metadata);
             (metadata.name.unwrap_or_default(), rendering)
@@ -152,13 +154,23 @@ impl Server {
             now,
             version: parsed(&version, "the ClusterVersion")?,
             pools,
-            configs: self.list(&format!("{MCO}/machineosconfigs"), JSON, "MachineOSConfigs").await?.0,
-            builds: self.list(&format!("{MCO}/machineosbuilds"), JSON, "MachineOSBuilds").await?.0,
+            configs: self
+                .list(&format!("{MCO}/machineosconfigs"), JSON, "MachineOSConfigs")
+                .await?
+                .0,
+            builds: self
+                .list(&format!("{MCO}/machineosbuilds"), JSON, "MachineOSBuilds")
+                .await?
+                .0,
             nodes: metadata(nodes),
             renderings: renderings.collect(),
             ..Snapshot::default()
         };
-        if snapshot.builds.iter().any(|build| build.when("Succeeded").is_none()) {
+        if snapshot
+            .builds
+            .iter()
+            .any(|build| build.when("Succeeded").is_none())
+        {
             let jobs = format!(
                 "/apis/batch/v1/namespaces/{NAMESPACE}/jobs?labelSelector={ON_CLUSTER_LAYERING}"
             );
@@ -171,7 +183,11 @@ impl Server {
             snapshot.pods = self.list(&pods, JSON, "pods").await?.0;
         }
         let is_silent = |state| state == State::BuildNotBegun;
-        if judge(&snapshot).pools.iter().any(|pool| is_silent(pool.state)) {
+        if judge(&snapshot)
+            .pools
+            .iter()
+            .any(|pool| is_silent(pool.state))
+        {
             snapshot.builder_runs = Some(self.builder_runs().await?);
         }
         Ok(snapshot)
@@ -274,7 +290,10 @@ impl Server {
             from = format!("&continue={}", crate::url::percent_encoded(&next));
         }
         let most = PAGE * PAGES_MAX;
-        Err(anyhow::anyhow!("the cluster at {} has more than {most} {what}", self.url))
+        Err(anyhow::anyhow!(
+            "the cluster at {} has more than {most} {what}",
+            self.url
+        ))
     }
 
     /// The answer to a request, or why there is none.
@@ -328,6 +347,8 @@ impl Server {
         let answered = timeout(ANSWER_MAX, self.client.send(request)).await;
         let error = match answered {
             Ok(Ok(response)) => return Ok(response),
+            // Whose name tells nothing.
+            Ok(Err(kube::Error::Service(error))) => sentence(&*error),
             Ok(Err(error)) => sentence(&error),
             Err(_) => format!("no answer within {} s", ANSWER_MAX.as_secs()),
         };
@@ -394,7 +415,10 @@ impl Server {
             .into(),
             StatusCode::FORBIDDEN => match self.missing_rights().await {
                 Ok(missing) if !missing.is_empty() => Failure::new(
-                    format!("the cluster at {url} does not let you {}", missing.join(", ")),
+                    format!(
+                        "the cluster at {url} does not let you {}",
+                        missing.join(", ")
+                    ),
                     "`coreos-bake cluster status --print-rbac` prints the roles that it needs",
                 )
                 .into(),

@@ -19,9 +19,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::jiff::{SignedDuration, Timestamp, fmt::rfc2822};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
 
 /// Objects by kind, namespace and name.
 type Objects = BTreeMap<(String, String, String), Value>;
@@ -51,14 +55,38 @@ pub struct Moment {
 /// Where kinds are in the API.
 const PATHS: [(&str, &str); 9] = [
     ("/api/v1/nodes", "Node"),
-    ("/apis/config.openshift.io/v1/clusterversions", "ClusterVersion"),
-    ("/apis/machineconfiguration.openshift.io/v1/machineconfigpools", "MachineConfigPool"),
-    ("/apis/machineconfiguration.openshift.io/v1/machineconfigs", "MachineConfig"),
-    ("/apis/machineconfiguration.openshift.io/v1/machineosconfigs", "MachineOSConfig"),
-    ("/apis/machineconfiguration.openshift.io/v1/machineosbuilds", "MachineOSBuild"),
-    ("/apis/batch/v1/namespaces/openshift-machine-config-operator/jobs", "Job"),
-    ("/api/v1/namespaces/openshift-machine-config-operator/pods", "Pod"),
-    ("/apis/apps/v1/namespaces/openshift-machine-config-operator/deployments", "Deployment"),
+    (
+        "/apis/config.openshift.io/v1/clusterversions",
+        "ClusterVersion",
+    ),
+    (
+        "/apis/machineconfiguration.openshift.io/v1/machineconfigpools",
+        "MachineConfigPool",
+    ),
+    (
+        "/apis/machineconfiguration.openshift.io/v1/machineconfigs",
+        "MachineConfig",
+    ),
+    (
+        "/apis/machineconfiguration.openshift.io/v1/machineosconfigs",
+        "MachineOSConfig",
+    ),
+    (
+        "/apis/machineconfiguration.openshift.io/v1/machineosbuilds",
+        "MachineOSBuild",
+    ),
+    (
+        "/apis/batch/v1/namespaces/openshift-machine-config-operator/jobs",
+        "Job",
+    ),
+    (
+        "/api/v1/namespaces/openshift-machine-config-operator/pods",
+        "Pod",
+    ),
+    (
+        "/apis/apps/v1/namespaces/openshift-machine-config-operator/deployments",
+        "Deployment",
+    ),
 ];
 
 impl Story {
@@ -66,12 +94,21 @@ impl Story {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/ocl-stories");
         let file = std::fs::File::open(directory.join(format!("{name}.jsonl.zst"))).unwrap();
         let text = zstd::decode_all(file).unwrap();
-        let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let lines: Vec<Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+        let lines = text
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty());
+        let lines: Vec<Value> = lines
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
         // What happens first carries the time of it, at the latest.
-        let first = lines.iter().find(|line| line.get("type").is_some()).unwrap();
+        let first = lines
+            .iter()
+            .find(|line| line.get("type").is_some())
+            .unwrap();
         let text = first["object"].to_string();
-        let times = text.split('"').filter_map(|text| text.parse::<Timestamp>().ok());
+        let times = text
+            .split('"')
+            .filter_map(|text| text.parse::<Timestamp>().ok());
         let t = first["t"].as_f64().unwrap();
         let began = times.max().unwrap() - SignedDuration::from_millis((t * 1000.0) as i64);
         Self { lines, began }
@@ -115,7 +152,12 @@ impl Story {
 }
 
 fn key(kind: &str, object: &Value) -> (String, String, String) {
-    let part = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
+    let part = |name: &str| {
+        object["metadata"][name]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     (kind.to_owned(), part("namespace"), part("name"))
 }
 
@@ -123,7 +165,9 @@ impl Moment {
     pub fn object(&mut self, kind: &str, name: &str) -> &mut Value {
         let mut all = self.objects.iter_mut();
         let found = all.find(|((k, _, n), _)| k == kind && n == name);
-        found.unwrap_or_else(|| panic!("there is no {kind} {name}")).1
+        found
+            .unwrap_or_else(|| panic!("there is no {kind} {name}"))
+            .1
     }
 
     pub fn later(mut self, seconds: i64) -> Self {
@@ -147,6 +191,24 @@ struct Shared {
 
 impl Cluster {
     pub fn play(moment: Moment) -> Self {
+        Self::listen(moment, None)
+    }
+
+    /// With TLS, by a certificate and its key in PEM.
+    pub fn play_with_tls(moment: Moment, certificate: &str, key: &str) -> Self {
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        Self::listen(moment, Some(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    fn listen(moment: Moment, tls: Option<TlsAcceptor>) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -159,9 +221,24 @@ impl Cluster {
             while let Ok((stream, _)) = listener.accept().await {
                 let played = Arc::clone(&played);
                 let service = service_fn(move |request| answer(Arc::clone(&played), request));
-                let builder = http1::Builder::new();
+                let tls = tls.clone();
                 // A client that has what it wants goes away.
-                tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(async move {
+                    let builder = http1::Builder::new();
+                    match tls {
+                        None => drop(
+                            builder
+                                .serve_connection(TokioIo::new(stream), service)
+                                .await,
+                        ),
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                let stream = TokioIo::new(stream);
+                                drop(builder.serve_connection(stream, service).await);
+                            }
+                        }
+                    }
+                });
             }
         });
         Self {
@@ -197,13 +274,19 @@ async fn answer(
     let asked = format!("{} {}", parts.method, parts.uri);
     shared.asked.lock().unwrap().push(asked);
     let body = to_bytes(Body::new(body), 1 << 20).await.unwrap();
-    let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let (status, kind, text) = moment.answer(&parts.method, &parts.uri, accept.unwrap_or(""), &body);
+    let accept = parts
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let (status, kind, text) =
+        moment.answer(&parts.method, &parts.uri, accept.unwrap_or(""), &body);
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
-    let date = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&moment.now).unwrap();
+    let date = rfc2822::DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&moment.now)
+        .unwrap();
     headers.insert(header::DATE, date.parse().unwrap());
     Ok(response)
 }
@@ -256,12 +339,17 @@ impl Moment {
             None => ("get", resource.to_owned()),
         };
         if !self.allows(verb, &resource) {
-            return refusal(403, &format!("{resource} is forbidden: User \"me\" cannot {verb}"));
+            return refusal(
+                403,
+                &format!("{resource} is forbidden: User \"me\" cannot {verb}"),
+            );
         }
         let query = uri.query().unwrap_or_default();
         let queried = |name: &str| {
             let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value))
+            pairs
+                .into_iter()
+                .find_map(|(key, value)| (key == name).then_some(value))
         };
         if let Some((pod, "log")) = rest.split_once('/') {
             let container = queried("container").unwrap().to_owned();
@@ -298,12 +386,19 @@ impl Moment {
         let rest = items.split_off(from.min(items.len()));
         let is_more = rest.len() > limit;
         let page: Vec<Value> = rest.into_iter().take(limit).collect();
-        let next = if is_more { (from + limit).to_string() } else { String::new() };
+        let next = if is_more {
+            (from + limit).to_string()
+        } else {
+            String::new()
+        };
         let list = json!({ "kind": format!("{kind}List"), "metadata": { "continue": next }, "items": page });
         (200, "application/json", list.to_string())
     }
 
     fn allows(&self, verb: &str, resource: &str) -> bool {
-        !self.forbidden.iter().any(|(v, r)| v == verb && r == resource)
+        !self
+            .forbidden
+            .iter()
+            .any(|(v, r)| v == verb && r == resource)
     }
 }

@@ -118,7 +118,8 @@ impl Told {
             State::BuildFailed | State::EditLost | State::BuildHangs
         );
         let build = pool.build.as_ref().filter(|_| has_log);
-        let Some((build, pod)) = build.and_then(|build| Some((build, build.pod.as_deref()?))) else {
+        let Some((build, pod)) = build.and_then(|build| Some((build, build.pod.as_deref()?)))
+        else {
             return Ok(told);
         };
         let container = build.container.as_deref().unwrap_or(BUILD_CONTAINER);
@@ -292,7 +293,10 @@ fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
 }
 
 fn at(time: Option<Timestamp>) -> String {
-    time.map_or_else(|| "?".to_owned(), |time| time.strftime("%F %TZ").to_string())
+    time.map_or_else(
+        || "?".to_owned(),
+        |time| time.strftime("%F %TZ").to_string(),
+    )
 }
 
 fn marked(pool: &PoolReport, now: Timestamp, terminal: &Terminal) -> String {
@@ -363,23 +367,41 @@ fn details(told: &Told) -> Vec<Line> {
             "{name}: the pool is green on an image without the last edit; {build_name} builds it"
         )),
         State::BuildRefused => {
-            say(format!("{name}: the Containerfile was refused before the build {build_name} had a pod"));
+            say(format!(
+                "{name}: the Containerfile was refused before the build {build_name} had a pod"
+            ));
             say("an instruction that buildah doesn't know, or one without arguments; only the builder's log tells which".into());
-            lines.push(command("which one", format!("oc -n {NAMESPACE} logs deployment/machine-os-builder")));
-            lines.push(command("once that is known", format!("oc edit machineosconfig {name}")));
+            lines.push(command(
+                "which one",
+                format!("oc -n {NAMESPACE} logs deployment/machine-os-builder"),
+            ));
+            lines.push(command(
+                "once that is known",
+                format!("oc edit machineosconfig {name}"),
+            ));
         }
         State::BuildNotBegun => not_begun(pool, &name, &build_name, &mut lines),
         State::BuildNotRecorded => {
-            say(format!("{name}: the Job of {build_name} has ended well, and its image is pushed, but the build doesn't end"));
+            say(format!(
+                "{name}: the Job of {build_name} has ended well, and its image is pushed, but the build doesn't end"
+            ));
             let spec = harmless(pool.push_spec.as_deref().unwrap_or_default());
             match is_nested(&spec) {
                 true => say(format!(
                     "its name by digest has more than two path segments ({spec}), which the API refuses"
                 )),
-                false => say("the operator can't record the image; only the builder's log tells why".into()),
+                false => say(
+                    "the operator can't record the image; only the builder's log tells why".into(),
+                ),
             }
-            lines.push(command("what the builder says", format!("oc -n {NAMESPACE} logs deployment/machine-os-builder")));
-            lines.push(command("with another spec.renderedImagePushSpec", format!("oc edit machineosconfig {name}")));
+            lines.push(command(
+                "what the builder says",
+                format!("oc -n {NAMESPACE} logs deployment/machine-os-builder"),
+            ));
+            lines.push(command(
+                "with another spec.renderedImagePushSpec",
+                format!("oc edit machineosconfig {name}"),
+            ));
         }
         State::PodNotStarted => {
             let container = build.and_then(|build| build.container.as_deref());
@@ -390,11 +412,17 @@ fn details(told: &Told) -> Vec<Line> {
                 harmless(reason.unwrap_or("unknown"))
             ));
             if let Some(pod) = build.and_then(|build| build.pod.as_deref()) {
-                lines.push(command("why", format!("oc -n {NAMESPACE} describe pod {}", harmless(pod))));
+                lines.push(command(
+                    "why",
+                    format!("oc -n {NAMESPACE} describe pod {}", harmless(pod)),
+                ));
             }
         }
         State::BuildHangs => {
-            say(format!("{name}: build {build_name} runs since {}", at(build.and_then(|build| build.began))));
+            say(format!(
+                "{name}: build {build_name} runs since {}",
+                at(build.and_then(|build| build.began))
+            ));
             failed_build(told, &mut lines);
             lines.push(command("to begin again", rebuild(&name)));
         }
@@ -439,8 +467,13 @@ fn capital(sentence: &str) -> String {
 fn failed_build(told: &Told, lines: &mut Vec<Line>) {
     let build = told.pool.build.as_ref();
     if let Some(step) = &told.step {
-        let number = step.number.as_deref().map_or_else(String::new, |number| format!(" {number}"));
-        let line = told.line.map_or_else(String::new, |line| format!(" (Containerfile line {line})"));
+        let number = step
+            .number
+            .as_deref()
+            .map_or_else(String::new, |number| format!(" {number}"));
+        let line = told
+            .line
+            .map_or_else(String::new, |line| format!(" (Containerfile line {line})"));
         match step.instruction.is_empty() {
             true => lines.push(Line::Sentence("what it said last".to_owned())),
             false => lines.push(Line::Sentence(format!(
@@ -449,11 +482,16 @@ fn failed_build(told: &Told, lines: &mut Vec<Line>) {
                 harmless(&step.instruction)
             ))),
         }
-        let said = step.said.iter().map(|said| Line::Said(harmless(said.trim())));
+        let said = step
+            .said
+            .iter()
+            .map(|said| Line::Said(harmless(said.trim())));
         lines.extend(said);
     }
     let Some(job) = build.and_then(|build| build.job.as_deref()) else {
-        lines.push(Line::Sentence("its Job is gone, and its log with it".to_owned()));
+        lines.push(Line::Sentence(
+            "its Job is gone, and its log with it".to_owned(),
+        ));
         return;
     };
     let container = build.and_then(|build| build.container.as_deref());
@@ -462,7 +500,10 @@ fn failed_build(told: &Told, lines: &mut Vec<Line>) {
         Some(path) => format!("whole log, saved to {}", path.display()),
         None => "whole log, until the pool's configuration changes".to_owned(),
     };
-    let log = format!("oc -n {NAMESPACE} logs job/{} -c {container}", harmless(job));
+    let log = format!(
+        "oc -n {NAMESPACE} logs job/{} -c {container}",
+        harmless(job)
+    );
     lines.push(command(&about, log));
 }
 
@@ -487,10 +528,14 @@ fn command(about: &str, command: String) -> Line {
 }
 
 fn not_begun(pool: &PoolReport, name: &str, build: &str, lines: &mut Vec<Line>) {
-    lines.push(Line::Sentence(format!("{name}: build {build} has no Job, and says nothing")));
+    lines.push(Line::Sentence(format!(
+        "{name}: build {build} has no Job, and says nothing"
+    )));
     let secrets: Vec<String> = pool.secrets.iter().map(|secret| harmless(secret)).collect();
     let about = match pool.builder_runs {
-        Some(false) => "the operator's builder does not run; it ends when the base image's pull secret can't be read",
+        Some(false) => {
+            "the operator's builder does not run; it ends when the base image's pull secret can't be read"
+        }
         _ => "the operator's builder runs, so a secret is missing, or is not a dockerconfigjson",
     };
     lines.push(Line::Sentence(about.to_owned()));
@@ -511,11 +556,18 @@ fn nodes(pool: &PoolReport, name: &str, lines: &mut Vec<Line>) {
     };
     lines.push(Line::Sentence(format!("{name}: {about}")));
     for node in pool.apart.iter().take(NODES_MAX) {
-        let image = node.image.as_deref().map_or_else(|| "stock".to_owned(), short);
-        let reason = node.reason.as_deref().map_or_else(String::new, |reason| {
-            format!(": {}", harmless(reason))
-        });
-        lines.push(Line::Sentence(format!("{} on {image}{reason}", harmless(&node.name))));
+        let image = node
+            .image
+            .as_deref()
+            .map_or_else(|| "stock".to_owned(), short);
+        let reason = node
+            .reason
+            .as_deref()
+            .map_or_else(String::new, |reason| format!(": {}", harmless(reason)));
+        lines.push(Line::Sentence(format!(
+            "{} on {image}{reason}",
+            harmless(&node.name)
+        )));
     }
     if let Some(more @ 1..) = pool.apart.len().checked_sub(NODES_MAX) {
         lines.push(Line::Sentence(format!("and {more} more")));

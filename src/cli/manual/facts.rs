@@ -210,7 +210,11 @@ pub(super) const EXIT_STATUS: [(&str, &str, &str); 6] = [
 
 /// What a command reads besides what it is given, if it has an argument.
 pub(super) const FILES: [(&str, &str, &str); 5] = [
-    ("kubeconfig", "~/.kube/config", "clusters, and who you are there"),
+    (
+        "kubeconfig",
+        "~/.kube/config",
+        "clusters, and who you are there",
+    ),
     (
         "cache",
         "~/.cache/coreos-bake/blocks",
@@ -235,7 +239,11 @@ pub(super) const FILES: [(&str, &str, &str); 5] = [
 
 /// Variables that stand for no option, and the argument that a command has which they matter to.
 pub(super) const VARIABLES: [(&str, &str, &str); 7] = [
-    ("kubeconfig", "KUBECONFIG", "kubeconfigs, instead of that one"),
+    (
+        "kubeconfig",
+        "KUBECONFIG",
+        "kubeconfigs, instead of that one",
+    ),
     (
         "cache",
         "XDG_CACHE_HOME",
