@@ -28,6 +28,7 @@ fn help_fits_eighty_columns() {
         &["cache", "prune"],
         &["cluster"],
         &["cluster", "status"],
+        &["cluster", "retry"],
         &["completions"],
         &["man"],
     ] {

@@ -32,10 +32,14 @@ impl Lab {
     }
 
     fn status(&self, arguments: &[&str]) -> Output {
+        self.run("status", arguments)
+    }
+
+    fn run(&self, what: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-bake"));
         command
             .current_dir(self.place.path())
-            .args(["cluster", "status"])
+            .args(["cluster", what])
             .args(arguments)
             .env("KUBECONFIG", self.path("kubeconfig"))
             .env("COLUMNS", "80");
@@ -383,22 +387,26 @@ fn error(output: &Output) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The roles that are printed are enough, and no right in them is more than is needed.
-#[test]
-fn with_one_right_less_it_is_said_which() {
+/// Verbs and resources of the roles that a command prints.
+fn rights(what: &str) -> Vec<(String, String)> {
     let printed = Command::new(env!("CARGO_BIN_EXE_coreos-bake"))
-        .args(["cluster", "status", "--print-rbac", "--format", "json"])
+        .args(["cluster", what, "--print-rbac", "--format", "json"])
         .output()
         .unwrap();
     let roles: Value = serde_json::from_slice(&printed.stdout).unwrap();
     let rules = roles["items"].as_array().unwrap().iter();
     let rules = rules.flat_map(|role| role["rules"].as_array().unwrap().clone());
-    let rights: Vec<(String, String)> = rules
-        .map(|rule| {
-            let word = |name: &str| rule[name][0].as_str().unwrap().to_owned();
-            (word("verbs"), word("resources"))
-        })
-        .collect();
+    let rights = rules.map(|rule| {
+        let word = |name: &str| rule[name][0].as_str().unwrap().to_owned();
+        (word("verbs"), word("resources"))
+    });
+    rights.collect()
+}
+
+/// The roles that are printed are enough, and no right in them is more than is needed.
+#[test]
+fn with_one_right_less_it_is_said_which() {
+    let rights = rights("status");
     assert_eq!(rights.len(), 10);
     // Each is asked for by one of these.
     let failed = Story::read("06-upgrade").at(125.0);
@@ -606,4 +614,131 @@ fn a_cluster_is_known_by_its_certificate() {
     kubeconfig["clusters"][0]["cluster"]["certificate-authority"] = json!(lab.path("ca"));
     fs::write(lab.path("kubeconfig"), kubeconfig.to_string()).unwrap();
     assert_eq!(pool(&lab.json(), "worker")["state"], "up-to-date");
+}
+
+/// Patches that were sent.
+fn patches(lab: &Lab) -> usize {
+    let asked = lab.cluster.asked();
+    asked
+        .iter()
+        .filter(|asked| asked.starts_with("PATCH "))
+        .count()
+}
+
+#[test]
+fn a_failed_build_is_retried_and_followed_to_its_end() {
+    for (story, failed, retried, state) in [
+        ("01-fail-retry-edit", 190.0, 194.1, "built"),
+        ("14-lost-edit-retry", 145.0, 147.0, "built"),
+    ] {
+        let told = Story::read(story);
+        let lab = Lab::play(told.at(failed));
+        lab.cluster.go_on_with(told, retried, 10.0);
+        let output = lab.run("retry", &["worker", "--interval", "1", "--format", "json"]);
+        let said = text(&output.stdout);
+        let value: Value = serde_json::from_str(&said)
+            .unwrap_or_else(|_| panic!("{said}{}", text(&output.stderr)));
+        assert_eq!(value["state"], state, "{story}: {said}");
+        assert_eq!(output.status.code(), Some(0), "{story}");
+        // The annotation is taken away first, since only its coming is heard.
+        assert_eq!(patches(&lab), 2, "{:?}", lab.cluster.asked());
+    }
+}
+
+#[test]
+fn a_retry_that_fails_again_ends_with_what_failed() {
+    let told = Story::read("14-lost-edit-retry");
+    let lab = Lab::play(told.at(10.0));
+    // An edit's build, as if it was the retry's.
+    lab.cluster.go_on_with(told, 60.0, 20.0);
+    let output = lab.run(
+        "retry",
+        &[
+            "worker",
+            "--rebuild",
+            "--interval",
+            "1",
+            "--save-logs",
+            "logs",
+        ],
+    );
+    let said = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(3),
+        "{said}{}",
+        text(&output.stderr)
+    );
+    assert!(said.contains("step 14/16"), "{said}");
+    assert_eq!(support::names(&lab.path("logs")).len(), 1);
+}
+
+#[test]
+fn a_retry_that_would_not_help_or_costs_more_changes_nothing() {
+    for (story, second, later, arguments, expected) in [
+        (
+            "00-happy-build",
+            60.0,
+            0,
+            &["worker"][..],
+            "another one restarts 3 nodes",
+        ),
+        ("00-happy-build", 25.0, 0, &["worker"], "a build is running"),
+        (
+            "00-happy-build",
+            60.0,
+            0,
+            &["master"],
+            "it has no MachineOSConfig",
+        ),
+        (
+            "00-happy-build",
+            60.0,
+            0,
+            &["wrker"],
+            "the cluster has no pool \"wrker\"",
+        ),
+        (
+            "04d-unknown-instruction",
+            30.0,
+            0,
+            &["worker", "--rebuild"],
+            "would be again",
+        ),
+        (
+            "04a-push-secret-missing",
+            40.0,
+            200,
+            &["worker"],
+            "the build is not begun",
+        ),
+        (
+            "04c-nested-push-path",
+            70.0,
+            200,
+            &["worker"],
+            "can't be recorded",
+        ),
+    ] {
+        let lab = Lab::play(Story::read(story).at(second).later(later));
+        let error = error(&lab.run("retry", arguments));
+        assert!(error.contains(expected), "{error}");
+        assert!(error.contains("hint:"), "{error}");
+        assert_eq!(patches(&lab), 0);
+    }
+    // What can't be done is said before anything is.
+    let rights = rights("retry");
+    assert_eq!(rights.len(), 11);
+    for right in rights {
+        let mut moment = Story::read("01-fail-retry-edit").at(190.0);
+        moment.forbidden.push(right.clone());
+        let lab = Lab::play(moment);
+        let error = error(&lab.run("retry", &["worker"]));
+        let (verb, resource) = &right;
+        assert!(
+            error.contains(&format!("does not let you {verb} {resource}")),
+            "{error}"
+        );
+        assert_eq!(patches(&lab), 0);
+    }
 }

@@ -1,16 +1,18 @@
 //! `coreos-bake cluster`: pools that on-cluster layering builds.
 
+mod retry;
 mod status;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
 use super::Outcome;
 use super::terminal::Terminal;
-use crate::cluster::Access;
+use crate::cluster::{Access, Task};
 
 /// Look after pools that on-cluster layering builds
 ///
@@ -26,12 +28,14 @@ pub(super) struct ClusterCommand {
 #[derive(Debug, Subcommand)]
 enum What {
     Status(status::StatusArgs),
+    Retry(retry::RetryArgs),
 }
 
 impl ClusterCommand {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         match self.what {
             What::Status(args) => args.run(terminal),
+            What::Retry(args) => args.run(terminal),
         }
     }
 }
@@ -66,4 +70,17 @@ fn runtime() -> Result<Runtime> {
         .enable_all()
         .build()
         .context("starting to talk to the cluster")
+}
+
+/// Prints the roles that a task needs.
+fn print_roles(task: Task, terminal: &Terminal) -> Result<Outcome> {
+    let roles = task.roles();
+    let value = json!({ "schema": "coreos-bake/roles/v1", "items": roles });
+    let documents = roles.iter().map(|role| {
+        let yaml = serde_saphyr::to_string(role).context("writing YAML");
+        yaml.map(|yaml| format!("---\n{yaml}"))
+    });
+    let text: String = documents.collect::<Result<_>>()?;
+    terminal.result(&value, &text)?;
+    Ok(Outcome::Done)
 }

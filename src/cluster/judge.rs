@@ -151,6 +151,9 @@ pub struct PoolReport {
     pub is_paused: bool,
     /// The release that the pool did not follow, for [`State::BehindRelease`].
     pub behind_since: Option<String>,
+    /// The last word of the operator on the pool's image: the identity of a build, which one that takes its
+    /// place under the same name doesn't have.
+    pub current_build: Option<String>,
     /// The build that [`PoolReport::state`] speaks of.
     pub build: Option<BuildReport>,
     /// Where images are pushed to; for builds that are not well.
@@ -237,7 +240,8 @@ impl<'a> Judge<'a> {
     }
 
     fn report(&self) -> PoolReport {
-        let build = self.build();
+        let current = self.build();
+        let build = current;
         let lost = build.and_then(|build| self.lost_edit(build));
         let behind_since = build.and_then(|build| self.behind_since(build));
         let (state, build) = match (self.build_state(build), lost) {
@@ -246,6 +250,7 @@ impl<'a> Judge<'a> {
             (None, None) => (self.node_state(behind_since.is_some()), None),
         };
         let asks = matches!(state, State::BuildNotBegun);
+        let current_build = current.and_then(|build| build.metadata.uid.clone());
         let config = self.config.filter(|_| build.is_some());
         PoolReport {
             name: self.name.to_owned(),
@@ -261,6 +266,7 @@ impl<'a> Judge<'a> {
             base: self.base(),
             is_paused: self.pool.spec.paused,
             behind_since,
+            current_build,
             build: build.map(|build| self.build_report(build)),
             push_spec: config.map(|config| config.spec.rendered_image_push_spec.clone()),
             secrets: config.filter(|_| asks).map(secrets).unwrap_or_default(),

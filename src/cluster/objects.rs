@@ -22,6 +22,8 @@ macro_rules! mco {
 
 /// On a MachineOSConfig: the build that is its last word.
 pub(super) const CURRENT_BUILD: &str = mco!("current-machine-os-build");
+/// On a MachineOSConfig: its image is to be built again.
+pub(super) const REBUILD: &str = mco!("rebuild");
 /// On a MachineOSBuild: it was never run, its image came with the installation.
 pub(super) const PRE_BUILT: &str = mco!("pre-built-image");
 /// On a MachineOSBuild: the pool that it is for.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::objects::NAMESPACE;
 use super::server::Server;
+use crate::failure::Failure;
 
 /// One thing that a user may do, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,15 @@ pub(super) struct Right {
     resource: &'static str,
     /// In the operator's namespace, or in the whole cluster.
     is_in_namespace: bool,
+}
+
+/// What somebody wants to do in a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Look at it.
+    Status,
+    /// Have an image built again.
+    Retry,
 }
 
 /// What a look at the cluster needs: nothing that changes it, and no secrets.
@@ -48,6 +58,13 @@ const STATUS: [Right; 10] = [
     namespaced("get", "", "pods/log"),
     namespaced("get", "apps", "deployments"),
 ];
+
+/// What has an image built again, besides a look at the cluster.
+const RETRY: [Right; 1] = [cluster(
+    "patch",
+    "machineconfiguration.openshift.io",
+    "machineosconfigs",
+)];
 
 const fn cluster(verb: &'static str, group: &'static str, resource: &'static str) -> Right {
     Right {
@@ -95,39 +112,82 @@ impl fmt::Display for Right {
     }
 }
 
+impl Task {
+    fn rights(self) -> impl Iterator<Item = &'static Right> {
+        let more: &[Right] = match self {
+            Self::Status => &[],
+            Self::Retry => &RETRY,
+        };
+        STATUS.iter().chain(more)
+    }
+
+    /// The command that does it.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Retry => "retry",
+        }
+    }
+
+    /// The roles that it needs, as objects. They still have to be bound to somebody.
+    pub fn roles(self) -> Vec<Value> {
+        let rules = |in_namespace: bool| -> Vec<Value> {
+            let rights = self
+                .rights()
+                .filter(|right| right.is_in_namespace == in_namespace);
+            rights.map(Right::rule).collect()
+        };
+        let api = "rbac.authorization.k8s.io/v1";
+        let name = format!("coreos-bake-{}", self.command());
+        vec![
+            json!({
+                "apiVersion": api, "kind": "ClusterRole",
+                "metadata": { "name": name },
+                "rules": rules(false),
+            }),
+            json!({
+                "apiVersion": api, "kind": "Role",
+                "metadata": { "name": name, "namespace": NAMESPACE },
+                "rules": rules(true),
+            }),
+        ]
+    }
+}
+
 impl Server {
+    /// Asks whether the user may do all that the task needs. A look at the cluster need not ask: what it
+    /// is refused, it is told.
+    ///
+    /// # Errors
+    /// The rights that are missing.
+    pub async fn require_rights(&self) -> Result<()> {
+        let missing = self.missing_rights().await?;
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(self.without_rights(&missing)),
+        }
+    }
+
     /// What the user may not do of all that is needed.
     pub(super) async fn missing_rights(&self) -> Result<Vec<String>> {
         let mut missing = Vec::new();
-        for right in &STATUS {
+        for right in self.task().rights() {
             if !self.may(right).await? {
                 missing.push(right.to_string());
             }
         }
         Ok(missing)
     }
-}
 
-/// The roles that a look at the cluster needs, as objects. They still have to be bound to somebody.
-pub fn status_roles() -> Vec<Value> {
-    let rules = |in_namespace: bool| -> Vec<Value> {
-        let rights = STATUS
-            .iter()
-            .filter(|right| right.is_in_namespace == in_namespace);
-        rights.map(Right::rule).collect()
-    };
-    let api = "rbac.authorization.k8s.io/v1";
-    let name = "coreos-bake-status";
-    vec![
-        json!({
-            "apiVersion": api, "kind": "ClusterRole",
-            "metadata": { "name": name },
-            "rules": rules(false),
-        }),
-        json!({
-            "apiVersion": api, "kind": "Role",
-            "metadata": { "name": name, "namespace": NAMESPACE },
-            "rules": rules(true),
-        }),
-    ]
+    pub(super) fn without_rights(&self, missing: &[String]) -> anyhow::Error {
+        let (url, command) = (self.url(), self.task().command());
+        Failure::new(
+            format!(
+                "the cluster at {url} does not let you {}",
+                missing.join(", ")
+            ),
+            format!("`coreos-bake cluster {command} --print-rbac` prints the roles that it needs"),
+        )
+        .into()
+    }
 }

@@ -20,14 +20,15 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::judge::{State, judge};
-use super::objects::{Conditions, NAMESPACE, ON_CLUSTER_LAYERING};
-use super::rights::Right;
+use super::objects::{Conditions, NAMESPACE, ON_CLUSTER_LAYERING, REBUILD};
+use super::rights::{Right, Task};
 use super::snapshot::{Rendering, Snapshot};
 use crate::failure::{Failure, sentence};
+use crate::url::percent_encoded;
 
 /// The longest that an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -49,6 +50,8 @@ const MCO: &str = "/apis/machineconfiguration.openshift.io/v1";
 /// What asks for the metadata of objects only.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const JSON: &str = "application/json";
+/// Whom fields belong to that we set.
+const MANAGER: &str = "coreos-bake";
 
 /// How to find the cluster, and as whom.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +65,8 @@ pub struct Access {
 /// The API of a cluster.
 pub struct Server {
     client: Client,
+    /// What for.
+    task: Task,
     /// Where it is.
     url: String,
     requests: AtomicU64,
@@ -94,7 +99,7 @@ impl Server {
     ///
     /// # Errors
     /// No kubeconfig, one that can't be read, a context that is not in it.
-    pub async fn new(access: &Access) -> Result<Self> {
+    pub async fn new(access: &Access, task: Task) -> Result<Self> {
         // Fails when somebody has installed one already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = config(access).await?;
@@ -108,6 +113,7 @@ impl Server {
             .with_context(|| format!("preparing to talk to the cluster at {url}"))?;
         Ok(Self {
             client,
+            task,
             url,
             requests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -117,6 +123,10 @@ impl Server {
     /// Where the cluster's API is.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    pub(super) fn task(&self) -> Task {
+        self.task
     }
 
     /// Requests that were made, and bytes that came back, uncompressed.
@@ -238,6 +248,32 @@ impl Server {
         Ok(true)
     }
 
+    /// Has the image of the MachineOSConfig `config` built again. The operator takes the annotation away when
+    /// it begins; it hears only that it comes, so one that was left is taken away first.
+    ///
+    /// Truth: machine-config-operator pkg/controller/build/reconciler.go@7ff337a4f, and seen.
+    ///
+    /// # Errors
+    /// As [`Server::snapshot`]; a MachineOSConfig that is not there any more.
+    pub async fn rebuild(&self, config: &str) -> Result<()> {
+        let path = format!("{MCO}/machineosconfigs/{}", percent_encoded(config));
+        for value in [Value::Null, json!("")] {
+            let patch = json!({ "metadata": { "annotations": { REBUILD: value } } });
+            let request = Request::patch(format!("{path}?fieldManager={MANAGER}"))
+                .header(header::CONTENT_TYPE, "application/merge-patch+json")
+                .header(header::ACCEPT, JSON)
+                .body(Body::from(serde_json::to_vec(&patch)?))
+                .context("asking for a build")?;
+            let response = self.send(request).await?;
+            if !response.status().is_success() {
+                let refusal = self.refusal(response).await?;
+                return Err(self.explained(&path, refusal).await);
+            }
+            self.body(response).await?;
+        }
+        Ok(())
+    }
+
     /// Whether the user may do this.
     pub(super) async fn may(&self, right: &Right) -> Result<bool> {
         #[derive(Deserialize)]
@@ -287,7 +323,7 @@ impl Server {
             let Some(next) = next else {
                 return Ok((items, now));
             };
-            from = format!("&continue={}", crate::url::percent_encoded(&next));
+            from = format!("&continue={}", percent_encoded(&next));
         }
         let most = PAGE * PAGES_MAX;
         Err(anyhow::anyhow!(
@@ -414,14 +450,7 @@ impl Server {
             )
             .into(),
             StatusCode::FORBIDDEN => match self.missing_rights().await {
-                Ok(missing) if !missing.is_empty() => Failure::new(
-                    format!(
-                        "the cluster at {url} does not let you {}",
-                        missing.join(", ")
-                    ),
-                    "`coreos-bake cluster status --print-rbac` prints the roles that it needs",
-                )
-                .into(),
+                Ok(missing) if !missing.is_empty() => self.without_rights(&missing),
                 _ => self.plain(&refusal),
             },
             StatusCode::NOT_FOUND if path.starts_with(MCO) && path.contains("machineos") => {

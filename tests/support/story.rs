@@ -11,6 +11,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, StatusCode, Uri, header};
@@ -187,6 +188,35 @@ pub struct Cluster {
 struct Shared {
     moment: Mutex<Moment>,
     asked: Mutex<Vec<String>>,
+    next: Mutex<Option<Next>>,
+}
+
+/// What happens once a build was asked for.
+struct Next {
+    story: Story,
+    /// Second of the story.
+    from: f64,
+    /// Seconds of the story in one of ours.
+    speed: f64,
+    began: Option<Instant>,
+}
+
+impl Shared {
+    fn now(&self) -> Moment {
+        let moment = self.moment.lock().unwrap().clone();
+        match &*self.next.lock().unwrap() {
+            Some(Next {
+                story,
+                from,
+                speed,
+                began: Some(began),
+            }) => Moment {
+                forbidden: moment.forbidden,
+                ..story.at(from + began.elapsed().as_secs_f64() * speed)
+            },
+            _ => moment,
+        }
+    }
 }
 
 impl Cluster {
@@ -215,6 +245,7 @@ impl Cluster {
         let shared = Arc::new(Shared {
             moment: Mutex::new(moment),
             asked: Mutex::default(),
+            next: Mutex::default(),
         });
         let played = Arc::clone(&shared);
         runtime.spawn(async move {
@@ -259,6 +290,17 @@ impl Cluster {
         .to_string()
     }
 
+    /// Goes on with the story `from` a second of it once a build is asked for, `speed` times as fast.
+    pub fn go_on_with(&self, story: Story, from: f64, speed: f64) {
+        let began = None;
+        *self.shared.next.lock().unwrap() = Some(Next {
+            story,
+            from,
+            speed,
+            began,
+        });
+    }
+
     /// Method and path of all requests.
     pub fn asked(&self) -> Vec<String> {
         self.shared.asked.lock().unwrap().clone()
@@ -269,7 +311,7 @@ async fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let moment = shared.moment.lock().unwrap().clone();
+    let moment = shared.now();
     let (parts, body) = request.into_parts();
     let asked = format!("{} {}", parts.method, parts.uri);
     shared.asked.lock().unwrap().push(asked);
@@ -278,6 +320,19 @@ async fn answer(
         .headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
+    if parts.method == Method::PATCH && moment.allows("patch", "machineosconfigs") {
+        let patch: Value = serde_json::from_slice(&body).unwrap();
+        let rebuild =
+            &patch["metadata"]["annotations"]["machineconfiguration.openshift.io/rebuild"];
+        let kind = parts.headers.get(header::CONTENT_TYPE).unwrap();
+        assert_eq!(kind, "application/merge-patch+json");
+        // The operator hears that the annotation comes, not that it was there.
+        if !rebuild.is_null()
+            && let Some(next) = shared.next.lock().unwrap().as_mut()
+        {
+            next.began = Some(Instant::now());
+        }
+    }
     let (status, kind, text) =
         moment.answer(&parts.method, &parts.uri, accept.unwrap_or(""), &body);
     let mut response = Response::new(Body::from(text));
@@ -321,7 +376,10 @@ impl Moment {
             review["status"] = json!({ "allowed": is_allowed });
             return (201, "application/json", review.to_string());
         }
-        assert_eq!(method, Method::GET, "{uri}");
+        assert!(
+            method == Method::GET || method == Method::PATCH,
+            "{method} {uri}"
+        );
         let Some((prefix, kind)) = PATHS.iter().find(|(prefix, _)| {
             let rest = path.strip_prefix(prefix);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -334,6 +392,7 @@ impl Moment {
         let resource = prefix.rsplit('/').next().unwrap();
         let rest = path[prefix.len()..].trim_start_matches('/');
         let (verb, resource) = match rest.split_once('/') {
+            _ if method == Method::PATCH => ("patch", resource.to_owned()),
             Some((_, sub)) => ("get", format!("{resource}/{sub}")),
             None if rest.is_empty() => ("list", resource.to_owned()),
             None => ("get", resource.to_owned()),

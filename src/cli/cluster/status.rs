@@ -1,5 +1,6 @@
 //! `coreos-bake cluster status`: how each pool is, and what to do about it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,13 +9,13 @@ use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AccessArgs, runtime};
+use super::{AccessArgs, print_roles, runtime};
 use crate::cli::Outcome;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Terminal, harmless};
 use crate::cluster::{
-    Base, BuildReport, NAMESPACE, PoolReport, Report, Server, State, Step, failing_step, judge,
-    status_roles,
+    Base, BuildReport, NAMESPACE, PoolReport, Report, Server, State, Step, Task, failing_step,
+    judge,
 };
 use crate::containerfile;
 use crate::paragraph::{Paragraph, hanging, shortened};
@@ -63,36 +64,57 @@ struct Told {
     saved: Option<PathBuf>,
 }
 
+/// A look at a cluster.
+pub(super) struct Look {
+    pub(super) report: Report,
+    /// Containerfiles by pool.
+    containerfiles: BTreeMap<String, String>,
+}
+
 impl StatusArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         if self.print_rbac {
-            let roles = status_roles();
-            let value = json!({ "schema": "coreos-bake/roles/v1", "items": roles });
-            let documents = roles.iter().map(|role| {
-                let yaml = serde_saphyr::to_string(role).context("writing YAML");
-                yaml.map(|yaml| format!("---\n{yaml}"))
-            });
-            let text: String = documents.collect::<Result<_>>()?;
-            terminal.result(&value, &text)?;
-            return Ok(Outcome::Done);
+            return print_roles(Task::Status, terminal);
         }
         let logs = self.save_logs;
         let access = self.access.access();
-        let (report, told, spent) = runtime()?.block_on(async {
-            let server = Server::new(&access).await?;
-            let snapshot = server.snapshot().await?;
-            let report = judge(&snapshot);
-            let mut told = Vec::new();
-            for pool in &report.pools {
-                let config = snapshot.configs.iter();
-                let mut configs = config.filter(|c| c.spec.machine_config_pool.name == pool.name);
-                let containerfile = configs.next().and_then(|config| config.containerfile());
-                told.push(Told::of(pool, containerfile, logs.as_deref(), &server).await?);
-            }
-            anyhow::Ok((report, told, server.spent()))
-        })?;
-        let value = value(&report, &told, spent);
-        terminal.result(&value, &text(&report, &told, spent, terminal))?;
+        runtime()?.block_on(async {
+            let server = Server::new(&access, Task::Status).await?;
+            let look = look(&server).await?;
+            look.show(logs.as_deref(), &server, terminal).await
+        })
+    }
+}
+
+/// Asks the cluster.
+pub(super) async fn look(server: &Server) -> Result<Look> {
+    let snapshot = server.snapshot().await?;
+    let texts = snapshot.configs.iter().filter_map(|config| {
+        let pool = config.spec.machine_config_pool.name.clone();
+        Some((pool, config.containerfile()?.to_owned()))
+    });
+    Ok(Look {
+        report: judge(&snapshot),
+        containerfiles: texts.collect(),
+    })
+}
+
+impl Look {
+    /// Tells all of it; `logs` is where logs of failed builds are kept.
+    pub(super) async fn show(
+        &self,
+        logs: Option<&Path>,
+        server: &Server,
+        terminal: &Terminal,
+    ) -> Result<Outcome> {
+        let report = &self.report;
+        let mut told = Vec::new();
+        for pool in &report.pools {
+            let containerfile = self.containerfiles.get(&pool.name).map(String::as_str);
+            told.push(Told::of(pool, containerfile, logs, server).await?);
+        }
+        let value = value(report, &told, server.spent());
+        terminal.result(&value, &text(report, &told, server.spent(), terminal))?;
         Ok(match report.needs_somebody() {
             true => Outcome::Doubtful,
             false => Outcome::Done,
@@ -240,7 +262,7 @@ enum Line {
     Command(String, String),
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
@@ -424,7 +446,7 @@ fn details(told: &Told) -> Vec<Line> {
                 at(build.and_then(|build| build.began))
             ));
             failed_build(told, &mut lines);
-            lines.push(command("to begin again", rebuild(&name)));
+            lines.push(command("to begin again", retry(&name)));
         }
         State::BehindRelease => {
             say(format!(
@@ -511,7 +533,7 @@ fn failed_build(told: &Told, lines: &mut Vec<Line>) {
 fn ways(name: &str, lines: &mut Vec<Line>) {
     lines.push(command(
         "if the cause is outside (a repository, a registry, a secret's content) and mended",
-        rebuild(name),
+        retry(name),
     ));
     lines.push(command(
         "if it is in the Containerfile",
@@ -519,8 +541,8 @@ fn ways(name: &str, lines: &mut Vec<Line>) {
     ));
 }
 
-fn rebuild(name: &str) -> String {
-    format!("oc annotate machineosconfig {name} machineconfiguration.openshift.io/rebuild=")
+fn retry(name: &str) -> String {
+    format!("coreos-bake cluster retry {name}")
 }
 
 fn command(about: &str, command: String) -> Line {

@@ -136,6 +136,10 @@ pub(super) const EXAMPLES: [(&str, &[Example]); 12] = [
                 "coreos-bake cluster status",
             ),
             (
+                "Build again, once the repository is back",
+                "coreos-bake cluster retry worker",
+            ),
+            (
                 "Keep the logs of failed builds",
                 "coreos-bake cluster status --save-logs logs",
             ),
