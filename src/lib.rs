@@ -25,6 +25,7 @@
 
 pub mod cache;
 pub mod cli;
+pub mod cluster;
 pub mod consumers;
 pub mod containerfile;
 pub mod failure;

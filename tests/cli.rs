@@ -26,6 +26,9 @@ fn help_fits_eighty_columns() {
         &["cache"],
         &["cache", "show"],
         &["cache", "prune"],
+        &["cluster"],
+        &["cluster", "status"],
+        &["cluster", "retry"],
         &["completions"],
         &["man"],
     ] {
@@ -208,7 +211,7 @@ fn errors_are_one_sentence_on_standard_error() {
 fn long_help_has_examples_and_what_else_matters() {
     let help = |words: &[&str]| text(&run(program().args(words)));
     for command in [
-        "bake", "check", "layer", "inspect", "prepare", "hosts", "serve", "cache", "man",
+        "bake", "check", "layer", "inspect", "prepare", "hosts", "serve", "cluster", "cache", "man",
     ] {
         let long = help(&[command, "--help"]);
         for heading in [

@@ -81,7 +81,7 @@ fn sections(command: &Command, globals: &[clap::Arg]) -> Vec<Section> {
     let line = |term: &str, meaning: &str| (term.to_owned(), meaning.to_owned());
     let statuses = EXIT_STATUS
         .iter()
-        .filter(|(code, _)| *code != "3" || has("allow_missing_driver"));
+        .filter(|(_, _, argument)| argument.is_empty() || has(argument));
     let files = FILES.iter().filter(|(argument, ..)| has(argument));
     let mut variables: Vec<(String, String)> = Vec::new();
     let inner = command
@@ -105,7 +105,7 @@ fn sections(command: &Command, globals: &[clap::Arg]) -> Vec<Section> {
         (
             "Exit status",
             statuses
-                .map(|(code, meaning)| line(code, meaning))
+                .map(|(code, meaning, _)| line(code, meaning))
                 .collect(),
         ),
         (

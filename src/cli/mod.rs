@@ -6,6 +6,7 @@ mod baked;
 mod cache;
 mod cache_args;
 mod check;
+mod cluster;
 mod completion;
 mod consumers;
 mod driver_names;
@@ -112,6 +113,7 @@ enum Command {
     Prepare(Box<prepare::PrepareArgs>),
     Hosts(hosts::HostsArgs),
     Serve(serve::ServeArgs),
+    Cluster(cluster::ClusterCommand),
     Cache(cache::CacheCommand),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -157,6 +159,7 @@ impl Command {
             Self::Prepare(args) => args.run(terminal),
             Self::Hosts(args) => args.run(terminal),
             Self::Serve(args) => args.run(terminal),
+            Self::Cluster(args) => args.run(terminal),
             Self::Cache(args) => args.run(terminal),
             Self::Completions(args) => args.run(),
             Self::Man(args) => args.run(),

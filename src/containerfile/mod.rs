@@ -105,6 +105,30 @@ impl Remark {
     }
 }
 
+/// The line, from one, on which the instruction begins that a build prints as `printed`: with its lines
+/// joined, and comments between them left out.
+pub fn line_of(text: &str, printed: &str) -> Option<u32> {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let printed = words(printed);
+    let mut joined: Option<(usize, String)> = None;
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with('#') {
+            continue;
+        }
+        let (start, mut instruction) = joined.take().unwrap_or((number, String::new()));
+        let part = line.trim_end();
+        let part = part.strip_suffix('\\').map(|part| (part, true));
+        let (part, goes_on) = part.unwrap_or((line, false));
+        instruction.push_str(part);
+        if goes_on {
+            joined = Some((start, instruction));
+        } else if !printed.is_empty() && words(&instruction) == printed {
+            return u32::try_from(start + 1).ok();
+        }
+    }
+    None
+}
+
 /// What an entry of `spec.containerFile` is said to be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]

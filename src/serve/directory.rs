@@ -220,16 +220,3 @@ pub(super) fn percent_decoded(path: &str) -> Option<String> {
     }
     String::from_utf8(decoded).ok()
 }
-
-/// `name` as part of a URL.
-pub(super) fn percent_encoded(name: &str) -> String {
-    let mut encoded = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}

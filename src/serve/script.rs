@@ -7,10 +7,11 @@ use std::fmt::{self, Write};
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use super::directory::{Pxe, percent_encoded};
+use super::directory::Pxe;
 use super::hosts::Host;
 use crate::hosts::Mac;
 use crate::hosts::kargs::Boot;
+use crate::url::percent_encoded;
 
 /// Sends a machine that did not say who it is to its own script. With colons in it, iPXE would take
 /// what is before the first one for a scheme.

@@ -1,7 +1,7 @@
 //! The facts behind help and manual pages.
 
 /// Commands to paste, by the subcommand that they are of.
-pub(super) const EXAMPLES: [(&str, &[Example]); 11] = [
+pub(super) const EXAMPLES: [(&str, &[Example]); 12] = [
     (
         "",
         &[
@@ -129,6 +129,27 @@ pub(super) const EXAMPLES: [(&str, &[Example]); 11] = [
         ],
     ),
     (
+        "cluster",
+        &[
+            (
+                "How the pools are, and what to do",
+                "coreos-bake cluster status",
+            ),
+            (
+                "Build again, once the repository is back",
+                "coreos-bake cluster retry worker",
+            ),
+            (
+                "Keep the logs of failed builds",
+                "coreos-bake cluster status --save-logs logs",
+            ),
+            (
+                "What a CronJob that runs it needs",
+                "coreos-bake cluster status --print-rbac | oc apply -f -",
+            ),
+        ],
+    ),
+    (
         "cache",
         &[
             ("Where it is, and how large", "coreos-bake cache show"),
@@ -168,22 +189,36 @@ pub(super) const EXAMPLES: [(&str, &[Example]); 11] = [
 pub(super) type Example = (&'static str, &'static str);
 
 /// What the program ends with.
-pub(super) const EXIT_STATUS: [(&str, &str); 5] = [
-    ("0", "done; nothing is known to be missing"),
-    ("1", "failed, or what was asked for was found to be missing"),
-    ("2", "the command line is not right; nothing was read"),
+///
+/// A code that not every command ends with has an argument that those have.
+pub(super) const EXIT_STATUS: [(&str, &str, &str); 6] = [
+    ("0", "done; nothing is known to be missing", ""),
+    (
+        "1",
+        "failed, or what was asked for was found to be missing",
+        "",
+    ),
+    ("2", "the command line is not right; nothing was read", ""),
     (
         "3",
         "done, although a driver is missing (--allow-missing-driver)",
+        "allow_missing_driver",
     ),
+    ("3", "a pool needs somebody", "save_logs"),
     (
         "130",
         "interrupted; nothing was written (129, 143: by SIGHUP, SIGTERM)",
+        "",
     ),
 ];
 
 /// What a command reads besides what it is given, if it has an argument.
-pub(super) const FILES: [(&str, &str, &str); 4] = [
+pub(super) const FILES: [(&str, &str, &str); 5] = [
+    (
+        "kubeconfig",
+        "~/.kube/config",
+        "clusters, and who you are there",
+    ),
     (
         "cache",
         "~/.cache/coreos-bake/blocks",
@@ -207,7 +242,12 @@ pub(super) const FILES: [(&str, &str, &str); 4] = [
 ];
 
 /// Variables that stand for no option, and the argument that a command has which they matter to.
-pub(super) const VARIABLES: [(&str, &str, &str); 6] = [
+pub(super) const VARIABLES: [(&str, &str, &str); 7] = [
+    (
+        "kubeconfig",
+        "KUBECONFIG",
+        "kubeconfigs, instead of that one",
+    ),
     (
         "cache",
         "XDG_CACHE_HOME",

@@ -11,7 +11,7 @@ use table::{RIGHT, WRONG};
 
 use super::script::{Script, Variables};
 use super::shell::commands;
-use super::{Architecture, Entry, RULES, Remark, Severity, Wanted, lint, lint_entries};
+use super::{Architecture, Entry, RULES, Remark, Severity, Wanted, line_of, lint, lint_entries};
 use crate::referee::have;
 use Severity::{Error, Warning};
 
@@ -322,4 +322,20 @@ proptest! {
             prop_assert_eq!(String::from_utf8_lossy(&run.stdout), ours, "{}", text);
         }
     }
+}
+
+#[test]
+fn a_printed_instruction_is_found_by_its_words() {
+    let text = "FROM configs AS final\n\
+        # RUN a\n\
+        RUN a && \\\n\
+        # why\n    \
+            b  &&\\\n    c\n\
+        RUN a\n";
+    assert_eq!(line_of(text, "RUN a && b && c"), Some(3));
+    assert_eq!(line_of(text, "RUN a"), Some(7));
+    assert_eq!(line_of(text, "FROM configs AS final"), Some(1));
+    assert_eq!(line_of(text, "RUN x"), None);
+    assert_eq!(line_of(text, ""), None);
+    assert_eq!(line_of("", "RUN a"), None);
 }

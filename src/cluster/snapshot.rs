@@ -1,0 +1,56 @@
+//! What a cluster's API has said, all at about one time.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+
+use super::objects::{
+    Build, ClusterVersion, IMAGE_OVERRIDDEN, LayeredConfig, Pool, RELEASE_VERSION, annotation,
+};
+
+/// All that is judged.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// When, by the server's clock.
+    pub now: Timestamp,
+    /// Which releases the cluster had.
+    pub version: ClusterVersion,
+    /// All pools.
+    pub pools: Vec<Pool>,
+    /// All MachineOSConfigs.
+    pub configs: Vec<LayeredConfig>,
+    /// All MachineOSBuilds.
+    pub builds: Vec<Build>,
+    /// All nodes, without their spec and status.
+    pub nodes: Vec<ObjectMeta>,
+    /// Jobs of builds; only asked for if a build is not over, or not well.
+    pub jobs: Vec<Job>,
+    /// Their pods.
+    pub pods: Vec<Pod>,
+    /// Rendered MachineConfigs, by name.
+    pub renderings: BTreeMap<String, Rendering>,
+    /// Whether the operator's builder runs; None if nobody asked, or nobody may.
+    pub builder_runs: Option<bool>,
+}
+
+/// What the metadata of a rendered MachineConfig tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rendering {
+    /// The release that it was last rendered by.
+    pub release: Option<String>,
+    /// Whether a MachineConfig sets another image than the release's.
+    pub overrides_image: bool,
+}
+
+impl Rendering {
+    /// Of an object's metadata.
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        Self {
+            release: annotation(metadata, RELEASE_VERSION).map(str::to_owned),
+            overrides_image: annotation(metadata, IMAGE_OVERRIDDEN) == Some("true"),
+        }
+    }
+}
