@@ -23,7 +23,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::Keep;
 use super::archive::{Archive, Entry, EntryKind};
-use super::limits::{METADATA_OBJECT_MAX, Meter, XATTRS_MAX};
+use super::limits::{METADATA_OBJECT_MAX, Meter, XATTRS_MAX, check_target};
 use super::object::{
     self, Checksum, DirTree, FileHash, Kind, Object, ObjectName, SYMLINK_MODE, symlink_checksum,
 };
@@ -41,6 +41,8 @@ pub(super) struct Objects {
     pub(super) objects: BTreeMap<ObjectName, Object>,
     /// The commit, in the commit layer.
     pub(super) commit: Option<Checksum>,
+    /// Whether the archive has something behind its end mark.
+    pub(super) goes_on: bool,
 }
 
 impl Objects {
@@ -94,6 +96,7 @@ pub(super) fn read(
             .take(&path, &entry, &mut archive)
             .with_context(|| format!("reading {path}"))?;
     }
+    reader.found.goes_on = archive.goes_on();
     ensure!(
         role == Role::Chunk || reader.found.commit.is_some(),
         "the layer has no ostree commit"
@@ -262,6 +265,7 @@ impl Reader<'_> {
             }
             EntryKind::Symlink(target, _) => {
                 self.meter.entry(target.len())?;
+                check_target(target)?;
                 meta.mode = SYMLINK_MODE;
                 let actual = symlink_checksum(&meta, target)?;
                 (Node::Symlink(target.as_slice().into()), actual)

@@ -276,7 +276,10 @@ impl<'a> Builder<'a> {
 
     /// The directory that `path` goes to, made if need be, and its last component.
     fn parent<'p>(&mut self, path: &'p str, meta: &Meta) -> Result<(InodeId, &'p str)> {
-        ensure!(!path.is_empty(), "the root is no directory");
+        ensure!(
+            !path.is_empty(),
+            "a file or link stands where the root directory has to be"
+        );
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         if let Some(id) = self.layer.tree.lookup(above) {
             ensure!(
