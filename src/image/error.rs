@@ -58,6 +58,14 @@ pub enum ImageError {
         /// GOARCH name.
         found: String,
     },
+    /// An image of another kind of system.
+    #[error("{object} is for the operating system {found:?}, not for linux")]
+    WrongOs {
+        /// Which configuration.
+        object: String,
+        /// GOOS name.
+        found: String,
+    },
     /// A manifest of Docker's first schema, which has no diff-ids.
     #[error("{object} is of schema version {version}; only version 2 can be read")]
     SchemaVersion {
@@ -261,6 +269,9 @@ impl ImageError {
             }
             Self::NoSuchArch { .. } | Self::WrongArch { .. } => {
                 "choose another architecture with --arch, or another image"
+            }
+            Self::WrongOs { .. } => {
+                "CoreOS is Linux; is this the right image, and did its build set --os?"
             }
             Self::SchemaVersion { .. } => {
                 "push the image again with a current podman, buildah or skopeo"

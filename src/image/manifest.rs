@@ -125,6 +125,8 @@ pub(super) fn config_blob(manifest: &ImageManifest, object: &str) -> Result<Blob
 pub(super) struct Config {
     /// GOARCH name.
     pub(super) architecture: String,
+    /// GOOS name.
+    pub(super) os: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) diff_ids: Vec<Digest>,
     /// Seconds since 1970.
@@ -152,6 +154,7 @@ impl Config {
         let labels = config.config().as_ref().and_then(|c| c.labels().clone());
         Ok(Self {
             architecture,
+            os: config.os().to_string(),
             labels: labels.unwrap_or_default().into_iter().collect(),
             diff_ids: diff_ids
                 .map(|text| digest(text, object))

@@ -62,6 +62,9 @@ use manifest::{CONFIG_BYTES_MAX, Config, Document, MANIFEST_BYTES_MAX};
 use registry::Registry;
 use source::Source;
 
+/// GOOS name of the systems that images here are of.
+const LINUX: &str = "linux";
+
 /// How images are reached.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -113,6 +116,8 @@ pub struct Image {
     pub created: Option<u64>,
     /// The layers, base first.
     pub layers: Vec<Layer>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
     source: Source,
 }
 
@@ -137,15 +142,18 @@ pub struct Layer {
 pub fn open(reference: &ImageRef, access: &Access) -> anyhow::Result<Image> {
     let wanted = access.arch.as_deref();
     let image = reference.to_string();
+    let mut warnings = Vec::new();
     let (source, chosen) = match reference {
         ImageRef::Layout { path, select } => {
             let (layout, index) = Layout::open(path)?;
+            warnings.extend(layout.warning().cloned());
             let source = Source::Layout(layout);
             let chosen = choose::from_layout(&source, &image, &index, select, wanted)?;
             (source, chosen)
         }
         ImageRef::Archive { path, select } => {
             let (archive, index) = Archive::open(path)?;
+            warnings.extend_from_slice(archive.warnings());
             let source = Source::Archive(archive);
             let chosen = choose::from_layout(&source, &image, &index, select, wanted)?;
             (source, chosen)
@@ -153,13 +161,17 @@ pub fn open(reference: &ImageRef, access: &Access) -> anyhow::Result<Image> {
         ImageRef::Storage(name) => {
             let file = storage::export(name, &access.scratch, std::env::var_os("PATH"))?;
             let (archive, index) = Archive::from_file(file, &image)?;
+            warnings.extend_from_slice(archive.warnings());
             let source = Source::Archive(archive);
             let chosen = choose::from_layout(&source, &image, &index, &Select::Only, wanted)?;
             (source, chosen)
         }
         ImageRef::Registry(name) => from_registry(name, &image, access)?,
     };
-    Image::read(reference.clone(), source, chosen, wanted)
+    warnings.extend(chosen.warnings.iter().cloned());
+    let mut image = Image::read(reference.clone(), source, chosen, wanted)?;
+    image.warnings = warnings;
+    Ok(image)
 }
 
 fn from_registry(
@@ -185,6 +197,7 @@ fn from_registry(
             bytes: Some(bytes),
             index: None,
             architecture: None,
+            warnings: Vec::new(),
         },
     };
     Ok((source, chosen))
@@ -213,6 +226,15 @@ impl Image {
         let config_blob = manifest::config_blob(&manifest, object)?;
         let config_bytes = source.blob(&config_blob, CONFIG_BYTES_MAX)?;
         let config = Config::parse(&config_bytes, &config_blob.object)?;
+        // The specification wants it to be there (config.md of version 1.1). buildah 1.28.2 was run: it warns of
+        // another system, and takes an image without one for its own; no node boots either.
+        if config.os != LINUX {
+            return Err(ImageError::WrongOs {
+                object: config_blob.object,
+                found: config.os,
+            }
+            .into());
+        }
         let wanted = wanted.map(goarch).or(chosen.architecture.as_deref());
         if let Some(wanted) = wanted
             && wanted != config.architecture
@@ -237,6 +259,7 @@ impl Image {
             architecture: config.architecture,
             created: config.created,
             layers,
+            warnings: Vec::new(),
             source,
         };
         image.expect_layers(&manifest)?;
