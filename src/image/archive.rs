@@ -240,7 +240,10 @@ fn is_more_behind(file: &File, at: u64, file_len: u64) -> anyhow::Result<bool> {
         file.read_exact_at(&mut bytes[..count], at)?;
         if let Some(first) = bytes[..count].iter().position(|byte| *byte != 0) {
             if at + (first as u64) < second + RECORD {
-                bail!("a single record of zeros stands at byte {}, among members", second - RECORD);
+                bail!(
+                    "a single record of zeros stands at byte {}, among members",
+                    second - RECORD
+                );
             }
             return Ok(true);
         }

@@ -209,7 +209,10 @@ impl<'a> Collection<'a> {
             descriptor,
             format!("{what} {} of {}", descriptor.digest(), self.image),
         )?;
-        match self.seen.insert(manifest.digest.clone(), manifest.size_bytes) {
+        match self
+            .seen
+            .insert(manifest.digest.clone(), manifest.size_bytes)
+        {
             Some(size) if size == manifest.size_bytes => return Ok(()),
             Some(_) => return Err(malformed(&manifest, "two entries give it different sizes")),
             None => (),

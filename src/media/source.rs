@@ -316,4 +316,8 @@ impl Labels for PolicyLabels {
         };
         self.0.label(path, kind)
     }
+
+    fn check(&self) -> Result<()> {
+        Ok(self.0.check()?)
+    }
 }

@@ -104,7 +104,8 @@ fn repeated(base: &[LayerFacts]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let again = base.iter().filter(|layer| !seen.insert(&layer.digest));
     let digests: BTreeSet<&String> = again.map(|layer| &layer.digest).collect();
-    let warning = |digest| format!("layer {digest} is there twice in the ostree commit; once is enough");
+    let warning =
+        |digest| format!("layer {digest} is there twice in the ostree commit; once is enough");
     digests.into_iter().map(warning).collect()
 }
 
