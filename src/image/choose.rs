@@ -14,7 +14,7 @@ use oci_spec::image::{Descriptor, ImageIndex};
 use super::arch;
 use super::blob::Blob;
 use super::digest::Digest;
-use super::error::ImageError;
+use super::error::{ImageError, shown};
 use super::manifest::{Config, Document, MANIFEST_BYTES_MAX, blob, config_blob};
 use super::media_type::{is_index, is_manifest};
 use super::reference::Select;
@@ -63,11 +63,11 @@ struct Candidate {
 impl Candidate {
     fn describe(&self) -> String {
         let name = match &self.tag {
-            Some(tag) => format!(":{}", tag.escape_debug()),
+            Some(tag) => format!(":{}", shown(tag).escape_debug()),
             None => format!("@{}", self.manifest.digest),
         };
         match &self.architecture {
-            Some(architecture) => format!("{name} ({})", architecture.escape_debug()),
+            Some(architecture) => format!("{name} ({})", shown(architecture).escape_debug()),
             None => name,
         }
     }
@@ -150,8 +150,8 @@ fn tag_of(descriptor: &Descriptor) -> Option<&String> {
 
 fn describe(descriptor: &Descriptor) -> String {
     match tag_of(descriptor) {
-        Some(tag) => format!(":{}", tag.escape_debug()),
-        None => format!("@{}", descriptor.digest()),
+        Some(tag) => format!(":{}", shown(tag).escape_debug()),
+        None => format!("@{}", shown(descriptor.digest().as_ref())),
     }
 }
 
@@ -207,7 +207,11 @@ impl<'a> Collection<'a> {
         };
         let manifest = blob(
             descriptor,
-            format!("{what} {} of {}", descriptor.digest(), self.image),
+            format!(
+                "{what} {} of {}",
+                shown(descriptor.digest().as_ref()),
+                self.image
+            ),
         )?;
         match self
             .seen

@@ -317,6 +317,32 @@ impl ImageError {
     }
 }
 
+/// How many characters of foreign text messages show: a tag has 128 at most (distribution specification 1.1), digests
+/// have fewer than 140.
+const SHOWN_MAX: usize = 160;
+
+/// The beginning of foreign text, for messages.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// What is wrong with JSON; the parser quotes as much of it as there is.
+pub(super) fn fault(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.len() > 2 * SHOWN_MAX {
+        true => format!(
+            "{} at line {} column {}",
+            shown(&text),
+            error.line(),
+            error.column()
+        ),
+        false => text,
+    }
+}
+
 /// How many names a message lists at most.
 const LISTED_MAX: usize = 20;
 

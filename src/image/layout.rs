@@ -16,7 +16,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::digest::Digest;
-use super::error::ImageError;
+use super::error::{ImageError, fault, shown};
 use super::manifest::MANIFEST_BYTES_MAX;
 
 /// The only version there is.
@@ -137,8 +137,8 @@ pub(super) fn check_marker(text: &[u8]) -> Result<(), String> {
         Ok(marker) if marker.image_layout_version == LAYOUT_VERSION => Ok(()),
         Ok(marker) => Err(format!(
             "its layout version is {:?}, and only {LAYOUT_VERSION} is known",
-            marker.image_layout_version
+            shown(&marker.image_layout_version)
         )),
-        Err(error) => Err(format!("its oci-layout is malformed: {error}")),
+        Err(error) => Err(format!("its oci-layout is malformed: {}", fault(&error))),
     }
 }

@@ -57,6 +57,7 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use archive::Archive;
 use blob::Blob;
 use choose::Chosen;
+use error::shown;
 use layout::Layout;
 use manifest::{CONFIG_BYTES_MAX, Config, Document, MANIFEST_BYTES_MAX};
 use registry::Registry;
@@ -231,7 +232,7 @@ impl Image {
         if config.os != LINUX {
             return Err(ImageError::WrongOs {
                 object: config_blob.object,
-                found: config.os,
+                found: shown(&config.os),
             }
             .into());
         }
@@ -241,7 +242,8 @@ impl Image {
         {
             return Err(ImageError::WrongArch {
                 image,
-                wanted: wanted.to_owned(),
+                // An index may say anything.
+                wanted: shown(wanted).escape_debug().to_string(),
                 found: config.architecture,
             }
             .into());
@@ -315,7 +317,7 @@ impl Image {
                 match url.filter(|_| missing) {
                     Some(url) => ImageError::ForeignLayer {
                         object: blob.object.clone(),
-                        url: url.clone(),
+                        url: shown(url),
                     }
                     .into(),
                     None => error,
@@ -364,6 +366,7 @@ fn layers(
 fn layer(descriptor: &Descriptor, diff_id: Digest, object: String) -> anyhow::Result<Layer> {
     let media_type = descriptor.media_type().to_string();
     let Some(compression) = Compression::of_media_type(&media_type) else {
+        let media_type = shown(&media_type);
         return Err(ImageError::LayerMediaType { object, media_type }.into());
     };
     let blob = manifest::blob(descriptor, object)?;

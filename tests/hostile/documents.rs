@@ -173,6 +173,19 @@ fn manifests() -> Vec<Case> {
         manifest("manifest of schema \"2\"", malformed(), |m| {
             m["schemaVersion"] = json!("2")
         }),
+        manifest("schema of 1 MB of text", malformed(), |m| {
+            m["schemaVersion"] = json!("x".repeat(1 << 20))
+        }),
+        manifest(
+            "layer's media type of 1 MB",
+            Refused("unknown media type"),
+            |m| m["layers"][0]["mediaType"] = json!("x".repeat(1 << 20)),
+        ),
+        manifest(
+            "configuration's media type of 1 MB",
+            Refused("artifact of type"),
+            |m| m["config"]["mediaType"] = json!("x".repeat(1 << 20)),
+        ),
         manifest(
             "manifest without a schema",
             Refused("no schemaVersion"),
@@ -251,6 +264,14 @@ fn configurations() -> Vec<Case> {
         config("system freebsd", linux(), |c| c["os"] = json!("freebsd")),
         config("system LINUX", linux(), |c| c["os"] = json!("LINUX")),
         config("system of nothing", linux(), |c| c["os"] = json!("")),
+        config("system of 1 MB", linux(), |c| {
+            c["os"] = json!("x".repeat(1 << 20))
+        }),
+        config(
+            "architecture of 1 MB",
+            Refused("is not an architecture"),
+            |c| c["architecture"] = json!("/".repeat(1 << 20)),
+        ),
         config("system with an escape sequence", linux(), |c| {
             c["os"] = json!("\u{1b}[2J")
         }),

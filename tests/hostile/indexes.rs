@@ -171,6 +171,25 @@ pub(crate) fn cases() -> Vec<Case> {
                 )]
             },
         ),
+        index(
+            "entry for an architecture with an escape sequence",
+            Refused("not for \\u{1b}[2J"),
+            |_, e| vec![with(e, "/platform/architecture", json!("\u{1b}[2J"))],
+        ),
+        index("tag of 1 MB, refused", Refused("is not there"), |_, e| {
+            let e = with(e, "/platform/os", json!("windows"));
+            vec![with(
+                &e,
+                &format!("/annotations/{TAG}"),
+                json!("x".repeat(1 << 20)),
+            )]
+        }),
+        index("digest of 1 MB", Refused("malformed"), |_, e| {
+            vec![with(e, "/digest", json!("x".repeat(1 << 20)))]
+        }),
+        index("media type of 1 MB", absent(), |_, e| {
+            vec![with(e, "/mediaType", json!("x".repeat(1 << 20)))]
+        }),
         index("indexes four deep", Accepted(&[]), deep(4)),
         index(
             "indexes five deep",

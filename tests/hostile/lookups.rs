@@ -192,6 +192,46 @@ pub(crate) fn cases() -> Vec<Case> {
             Tar::new().file("usr/lib/modules/6.2.0/vmlinuz", "k"),
         ),
     ];
+    let contexts = |suffix: &str, text: &str| {
+        let path = format!("etc/selinux/t/contexts/files/file_contexts{suffix}");
+        Tar::new()
+            .file("etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=t\n")
+            .file(
+                "etc/selinux/t/contexts/files/file_contexts",
+                "/.* a:b:c:s0\n",
+            )
+            .file(&path, text)
+    };
+    let large: String = (0..140)
+        .map(|n| format!("/[^a]{{5000}}{n} a:b:c:s0\n"))
+        .collect();
+    cases.extend([
+        Case::layer(
+            "5000 aliases of paths",
+            Refused("at most 4096 are taken"),
+            contexts(".subs", &"/x /y\n".repeat(5000)),
+        ),
+        Case::layer(
+            "70000 specs",
+            Refused("more than 65536 specs"),
+            contexts(".local", &"/x a:b:c:s0\n".repeat(70_000)),
+        ),
+        Case::layer(
+            "140 expressions of 1 MiB",
+            Refused("expressions take more than 512 MiB"),
+            contexts(".local", &large),
+        ),
+        Case::layer(
+            "spec of 1 MB",
+            Refused("has no context"),
+            contexts(".local", &"x".repeat(1_000_000)),
+        ),
+        Case::layer(
+            "file type of 1 MB",
+            Refused("is no file type"),
+            contexts(".local", &format!("/x {} a:b:c:s0", "x".repeat(1_000_000))),
+        ),
+    ]);
     for (name, words, contexts) in [
         (
             "that is no pattern",
