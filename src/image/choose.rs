@@ -160,7 +160,7 @@ struct Collection<'a> {
     source: &'a Source,
     image: &'a str,
     found: Vec<Candidate>,
-    /// What was looked at, with the size that its first entry gives.
+    /// What was looked at, with the size that its first entry gives: not more than `IMAGES_MAX` and `INDEXES_MAX`.
     seen: BTreeMap<Digest, u64>,
     indexes: usize,
 }

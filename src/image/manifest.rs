@@ -121,7 +121,7 @@ pub(super) fn config_blob(manifest: &ImageManifest, object: &str) -> Result<Blob
     blob(manifest.config(), format!("the configuration in {object}"))
 }
 
-/// What we use of a configuration.
+/// What we use of a configuration. How many labels and diff-ids there can be follows from [`CONFIG_BYTES_MAX`].
 #[derive(Debug)]
 pub(super) struct Config {
     /// GOARCH name.

@@ -66,6 +66,10 @@ use source::Source;
 /// GOOS name of the systems that images here are of.
 const LINUX: &str = "linux";
 
+/// Most layers of an image, each of which is read, also if it is there twice. podman's overlay driver takes as many
+/// (containers/storage drivers/overlay/overlay.go@83cf5746, `maxDepth`).
+const LAYERS_MAX: usize = 500;
+
 /// How images are reached.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -350,6 +354,14 @@ fn layers(
             "it has {} layers, but its configuration has {} diff-ids",
             descriptors.len(),
             diff_ids.len()
+        );
+        let object = object.to_owned();
+        return Err(ImageError::Malformed { object, reason }.into());
+    }
+    if descriptors.len() > LAYERS_MAX {
+        let reason = format!(
+            "it has {} layers, where at most {LAYERS_MAX} are taken",
+            descriptors.len()
         );
         let object = object.to_owned();
         return Err(ImageError::Malformed { object, reason }.into());

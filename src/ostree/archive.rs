@@ -34,7 +34,8 @@ use crate::tree::{Meta, Xattrs};
 
 const BLOCK_BYTES: u64 = 512;
 
-/// Largest PAX header: all attributes a file may have, and names.
+/// Largest PAX header: all attributes a file may have, and names. Its records, of seven bytes at least, are kept until the
+/// entry behind it is read.
 const PAX_MAX: u64 = XATTRS_MAX + (64 << 10);
 
 /// Most extension headers in a row before one entry: each kind once, and some global ones.

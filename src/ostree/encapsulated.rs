@@ -35,7 +35,7 @@ pub(super) const REPOSITORY: &str = "sysroot/ostree/repo/";
 /// Deepest directory of a commit: `PATH_MAX` has no room for more.
 const DEPTH_MAX: usize = super::limits::PATH_MAX / 2;
 
-/// What a base layer holds.
+/// What a base layer holds. Objects are counted by [`Meter`], with their bytes.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     pub(super) objects: BTreeMap<ObjectName, Object>,
@@ -126,7 +126,7 @@ struct Reader<'a> {
     progress: &'a dyn Progress,
     found: Objects,
     is_first: bool,
-    /// Attribute sets by the SHA-256 of their serialised form.
+    /// Attribute sets by the SHA-256 of their serialised form, counted as objects are.
     xattrs: BTreeMap<Checksum, Xattrs>,
     /// The file that must follow, and its attributes.
     pending: Option<(Checksum, Xattrs)>,

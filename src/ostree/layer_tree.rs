@@ -35,7 +35,8 @@ const REPOSITORY: &str = "sysroot/ostree/repo/";
 /// Longest chain of hard links to hard links; no tool writes any.
 const LINK_CHAIN_MAX: usize = 16;
 
-/// A layer by itself. One inode a name, as ostree knows no hard links.
+/// A layer by itself. One inode a name, as ostree knows no hard links. Maps and lists have at most one element for each
+/// entry of the layer; entries and the bytes of their paths are counted by [`Meter`].
 #[derive(Debug)]
 pub(super) struct LayerTree {
     /// `sha256:…` as in the manifest.

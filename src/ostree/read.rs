@@ -20,7 +20,7 @@ use crate::tree::{Store, Tree};
 pub(super) struct Base {
     pub(super) commit: Option<Checksum>,
     pub(super) objects: commit::Objects,
-    /// Refs of the layers.
+    /// Refs of the layers, of which [`crate::image`] gives 500 at most.
     pub(super) refs: BTreeMap<String, Checksum>,
     /// What the user should know of how the layers are packed.
     pub(super) warnings: Vec<String>,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
 use coreos_bake::image::Access;
-use coreos_bake::media::{ReadOptions, Source};
+use coreos_bake::media::{Glance, ReadOptions, Source};
 use coreos_bake::progress::Progress;
 use coreos_bake::tree::{Node, Tree};
 
@@ -87,6 +87,32 @@ impl Case {
         Self::image(name, verdict, image)
     }
 
+    /// Reads the image as `check` and `layer` do: less of it, so that not all is seen that is wrong.
+    fn glance(&self, reference: &str, work: &Work, read: Option<&Read>) -> Result<(), String> {
+        let listener = Listener::default();
+        let reference = reference.parse().expect("written by the case");
+        let glance = Glance::read(
+            &reference,
+            &options(&work.scratch),
+            &work.scratch,
+            &listener,
+        );
+        work.check()?;
+        if let Err(error) = glance {
+            let error = told(error);
+            is_sentence(&error)?;
+            return match read {
+                Some(_) => Err(format!("a glance is refused: {error}")),
+                None => Ok(()),
+            };
+        }
+        let warnings = listener.0.into_inner().unwrap();
+        match read {
+            Some(read) if read.warnings != warnings => Err(format!("a glance warns: {warnings:?}")),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the image in a directory of its own, and says what is wrong with the outcome.
     pub(crate) fn run(&self) -> Result<(), String> {
         let directory = tempfile::tempdir().unwrap();
@@ -94,6 +120,7 @@ impl Case {
         let reference = (self.write)(&work.case);
         let outcome = read(&reference, &work.scratch);
         work.check()?;
+        self.glance(&reference, &work, outcome.as_ref().ok())?;
         match (&self.verdict, outcome) {
             (Verdict::Refused(words), Err(error)) => {
                 is_sentence(&error)?;
@@ -205,17 +232,21 @@ fn read(reference: &str, scratch: &Path) -> Result<Read, String> {
 }
 
 fn tree_of(reference: &str, scratch: &Path, listener: &Listener) -> Result<Tree, String> {
-    let mut access = Access::new(scratch);
-    access.arch = None;
-    let options = ReadOptions {
-        access,
+    let reference = reference.parse().expect("written by the case");
+    let source = Source::read(&reference, &options(scratch), scratch, listener).map_err(told)?;
+    Ok(source.imported.tree)
+}
+
+fn options(scratch: &Path) -> ReadOptions {
+    ReadOptions {
+        access: Access::new(scratch),
         target_imgref: None,
         threads: NonZeroUsize::MIN.saturating_add(1),
-    };
-    let told = |error: anyhow::Error| coreos_bake::failure::sentence(&*error);
-    let reference = reference.parse().expect("written by the case");
-    let source = Source::read(&reference, &options, scratch, listener).map_err(told)?;
-    Ok(source.imported.tree)
+    }
+}
+
+fn told(error: anyhow::Error) -> String {
+    coreos_bake::failure::sentence(&*error)
 }
 
 /// Keeps warnings.

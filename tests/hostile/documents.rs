@@ -324,6 +324,12 @@ fn configurations() -> Vec<Case> {
         config("diff-id of nonsense", malformed(), |c| {
             c["rootfs"]["diff_ids"][0] = json!("x")
         }),
+        Case::image("500 layers", Accepted(&[]), Image::tiny().order(&[0; 500])),
+        Case::image(
+            "501 layers",
+            Refused("where at most 500 are taken"),
+            Image::tiny().order(&[0; 501]),
+        ),
         Case::image(
             "diff-ids swapped",
             Refused("has the diff-id sha256:"),
