@@ -213,6 +213,8 @@ fn set_len(text: &[u8]) -> Option<usize> {
 }
 
 fn compile(source: &str, effort: &Effort) -> Result<Regex, String> {
+    // Once there is no room, no time is spent on the next ones.
+    effort.compiled(0)?;
     let body = Translator::new(source).translate()?;
     for bytes in COMPILED_BYTES {
         if let Some(expression) = compile_within(&body, bytes)? {
