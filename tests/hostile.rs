@@ -14,6 +14,8 @@ mod compression;
 mod documents;
 #[path = "hostile/encapsulated.rs"]
 mod encapsulated;
+#[path = "hostile/files.rs"]
+mod files;
 #[path = "hostile/image.rs"]
 mod image;
 #[path = "hostile/indexes.rs"]
@@ -26,6 +28,8 @@ mod lookups;
 mod numbers;
 #[path = "hostile/paths.rs"]
 mod paths;
+#[path = "hostile/pax.rs"]
+mod pax;
 #[path = "hostile/program.rs"]
 mod program;
 #[path = "hostile/tar.rs"]
@@ -60,9 +64,11 @@ fn cases() -> Vec<Case> {
         paths::cases(),
         whiteouts::cases(),
         numbers::cases(),
+        pax::cases(),
         links::cases(),
         compression::cases(),
         documents::cases(),
+        files::cases(),
         indexes::cases(),
         lookups::cases(),
         encapsulated::cases(),

@@ -32,6 +32,7 @@ mod limits;
 mod merge;
 mod object;
 mod parallel;
+mod pax;
 mod read;
 mod refs;
 mod target;
