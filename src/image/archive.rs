@@ -4,6 +4,9 @@
 //! unpacked, and blobs can be read from several threads. Archives must not be compressed, which
 //! tools do not do by themselves: layers are already.
 //!
+//! What podman and skopeo refuse is refused: they unpack the archive first (containers/image
+//! oci/archive@df7e80d2), with Go's archive/tar, of whose rules [`crate::ostree`] knows more.
+//!
 //! Truth: POSIX `pax` (ustar and its extended headers), GNU tar's `L` entries and base-256 sizes.
 
 use std::collections::BTreeMap;
@@ -17,7 +20,7 @@ use tar::{EntryType, Header, PaxExtensions};
 
 use super::digest::Digest;
 use super::error::ImageError;
-use super::layout::check_marker;
+use super::layout::{check_marker, without_marker};
 use super::manifest::MANIFEST_BYTES_MAX;
 use super::media_type::Compression;
 use crate::tree::{Content, ContentReader};
@@ -39,6 +42,7 @@ pub(super) struct Archive {
     /// How messages call it.
     name: String,
     members: BTreeMap<String, Content>,
+    warnings: Vec<String>,
 }
 
 impl Archive {
@@ -61,13 +65,23 @@ impl Archive {
 
     /// The same for a file that is open already.
     pub(super) fn from_file(file: File, name: &str) -> anyhow::Result<(Self, Vec<u8>)> {
-        let members = scan(Arc::new(file), name).with_context(|| format!("scanning {name}"))?;
-        let archive = Self {
+        let Scanned { members, goes_on } =
+            scan(Arc::new(file), name).with_context(|| format!("scanning {name}"))?;
+        let mut archive = Self {
             name: name.to_owned(),
             members,
+            warnings: Vec::new(),
         };
-        if let Some(marker) = archive.document("oci-layout")? {
-            check_marker(&marker).map_err(|reason| not_a_layout(name, reason, None))?;
+        if goes_on {
+            archive.warnings.push(format!(
+                "{name} goes on behind the end of its archive; podman doesn't look there"
+            ));
+        }
+        match archive.document("oci-layout")? {
+            Some(marker) => {
+                check_marker(&marker).map_err(|reason| not_a_layout(name, reason, None))?;
+            }
+            None => archive.warnings.push(without_marker(name)),
         }
         let index = archive.document("index.json")?.ok_or_else(|| {
             let hint = archive.members.contains_key("manifest.json").then(|| {
@@ -78,6 +92,11 @@ impl Archive {
             not_a_layout(name, "there is no index.json in it", hint)
         })?;
         Ok((archive, index))
+    }
+
+    /// What the user should know of it.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Length of a blob, if it is there.
@@ -128,20 +147,29 @@ fn member_of_interest(path: &[u8]) -> Option<&str> {
     wanted.then_some(path)
 }
 
-/// Where the members of interest lie. The last of several with one name counts, as in tar.
-fn scan(file: Arc<File>, name: &str) -> anyhow::Result<BTreeMap<String, Content>> {
+/// What an archive holds.
+struct Scanned {
+    /// Where the members of interest lie. The last of several with one name counts, as in tar.
+    members: BTreeMap<String, Content>,
+    /// Whether something but zeros stands behind the end mark.
+    goes_on: bool,
+}
+
+fn scan(file: Arc<File>, name: &str) -> anyhow::Result<Scanned> {
     let file_len = file.metadata()?.len();
     let mut members = BTreeMap::new();
     let mut extended = Extended::default();
     let mut at = 0;
-    // Archives end with two records of zeros, but one, or none at all, does no harm.
+    let mut goes_on = false;
+    // Archives end with two records of zeros, but one, or none at all, does no harm at the end.
     while at < file_len {
         let mut header = Header::new_old();
         if file_len - at < RECORD {
             bail!("the archive is cut off in the header at byte {at}");
         }
         file.read_exact_at(header.as_mut_bytes(), at)?;
-        if header.as_bytes().iter().all(|byte| *byte == 0) {
+        if is_zero(header.as_bytes()) {
+            goes_on = is_more_behind(&file, at, file_len)?;
             break;
         }
         check_sum(&header, at, name)?;
@@ -175,9 +203,15 @@ fn scan(file: Arc<File>, name: &str) -> anyhow::Result<BTreeMap<String, Content>
             let path = extended.path.take();
             let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
             extended = Extended::default();
-            if let Some(member) = member_of_interest(&path)
-                && matches!(kind, EntryType::Regular | EntryType::Continuous)
-            {
+            let is_regular = matches!(kind, EntryType::Regular | EntryType::Continuous);
+            // Readers disagree about whose content it would be.
+            if !is_regular && size > 0 {
+                bail!("the member at byte {at} is not a regular file and claims {size} bytes");
+            }
+            if let Some(member) = member_of_interest(&path) {
+                if !is_regular {
+                    bail!("its member {member} is not a regular file");
+                }
                 members.insert(
                     member.to_owned(),
                     Content::range(Arc::clone(&file), start, size),
@@ -189,7 +223,37 @@ fn scan(file: Arc<File>, name: &str) -> anyhow::Result<BTreeMap<String, Content>
         }
         at = end.next_multiple_of(RECORD);
     }
-    Ok(members)
+    Ok(Scanned { members, goes_on })
+}
+
+/// How much is read at a time behind the end mark.
+const END_BYTES: usize = 64 << 10;
+
+/// Whether something but zeros stands behind the end mark, whose first record is at byte `at`. If it stands in the second
+/// record, there is no end mark.
+fn is_more_behind(file: &File, at: u64, file_len: u64) -> anyhow::Result<bool> {
+    let second = at + RECORD;
+    let mut at = second;
+    let mut bytes = vec![0; END_BYTES];
+    while at < file_len {
+        let count = usize::try_from(file_len - at).map_or(END_BYTES, |left| left.min(END_BYTES));
+        file.read_exact_at(&mut bytes[..count], at)?;
+        if let Some(first) = bytes[..count].iter().position(|byte| *byte != 0) {
+            if at + (first as u64) < second + RECORD {
+                bail!(
+                    "a single record of zeros stands at byte {}, among members",
+                    second - RECORD
+                );
+            }
+            return Ok(true);
+        }
+        at += count as u64;
+    }
+    Ok(false)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 /// What the extended headers before a member say about it.

@@ -2,15 +2,19 @@
 //!
 //! An index may list images, further indexes, and things that are no images (attestations,
 //! signatures). All images below what the user named are collected; one must remain.
+//!
+//! Two equal entries of a layout are one image. skopeo 1.9.3 and buildah 1.28.2 were run: they refuse such
+//! a layout unless a tag is named, and take the first then (containers/image
+//! oci/layout/oci_transport.go@df7e80d2, `getManifestDescriptor`). The user hears of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci_spec::image::{Descriptor, ImageIndex};
 
 use super::arch;
 use super::blob::Blob;
 use super::digest::Digest;
-use super::error::ImageError;
+use super::error::{ImageError, shown};
 use super::manifest::{Config, Document, MANIFEST_BYTES_MAX, blob, config_blob};
 use super::media_type::{is_index, is_manifest};
 use super::reference::Select;
@@ -42,6 +46,8 @@ pub(super) struct Chosen {
     pub(super) index: Option<Digest>,
     /// What an index said the image is for, GOARCH.
     pub(super) architecture: Option<String>,
+    /// What the user should know.
+    pub(super) warnings: Vec<String>,
 }
 
 /// An image that may be meant.
@@ -57,11 +63,11 @@ struct Candidate {
 impl Candidate {
     fn describe(&self) -> String {
         let name = match &self.tag {
-            Some(tag) => format!(":{}", tag.escape_debug()),
+            Some(tag) => format!(":{}", shown(tag).escape_debug()),
             None => format!("@{}", self.manifest.digest),
         };
         match &self.architecture {
-            Some(architecture) => format!("{name} ({})", architecture.escape_debug()),
+            Some(architecture) => format!("{name} ({})", shown(architecture).escape_debug()),
             None => name,
         }
     }
@@ -111,7 +117,18 @@ pub(super) fn from_layout(
         }
         .into());
     }
-    collection.choose(wanted)
+    let mut chosen = collection.choose(wanted)?;
+    let digest = chosen.index.as_ref().unwrap_or(&chosen.manifest.digest);
+    let entries = top.manifests();
+    let is_repeated = |(at, entry): (usize, &Descriptor)| {
+        entry.digest().as_ref() == digest.as_str() && entries[..at].contains(entry)
+    };
+    if entries.iter().enumerate().any(is_repeated) {
+        chosen.warnings.push(format!(
+            "{object} lists {digest} twice; podman and skopeo take that only by a tag"
+        ));
+    }
+    Ok(chosen)
 }
 
 /// Chooses from an index that a registry sent.
@@ -133,8 +150,8 @@ fn tag_of(descriptor: &Descriptor) -> Option<&String> {
 
 fn describe(descriptor: &Descriptor) -> String {
     match tag_of(descriptor) {
-        Some(tag) => format!(":{}", tag.escape_debug()),
-        None => format!("@{}", descriptor.digest()),
+        Some(tag) => format!(":{}", shown(tag).escape_debug()),
+        None => format!("@{}", shown(descriptor.digest().as_ref())),
     }
 }
 
@@ -143,7 +160,8 @@ struct Collection<'a> {
     source: &'a Source,
     image: &'a str,
     found: Vec<Candidate>,
-    seen: BTreeSet<Digest>,
+    /// What was looked at, with the size that its first entry gives: not more than `IMAGES_MAX` and `INDEXES_MAX`.
+    seen: BTreeMap<Digest, u64>,
     indexes: usize,
 }
 
@@ -153,7 +171,7 @@ impl<'a> Collection<'a> {
             source,
             image,
             found: Vec::new(),
-            seen: BTreeSet::new(),
+            seen: BTreeMap::new(),
             indexes: 0,
         }
     }
@@ -189,10 +207,19 @@ impl<'a> Collection<'a> {
         };
         let manifest = blob(
             descriptor,
-            format!("{what} {} of {}", descriptor.digest(), self.image),
+            format!(
+                "{what} {} of {}",
+                shown(descriptor.digest().as_ref()),
+                self.image
+            ),
         )?;
-        if !self.seen.insert(manifest.digest.clone()) {
-            return Ok(());
+        match self
+            .seen
+            .insert(manifest.digest.clone(), manifest.size_bytes)
+        {
+            Some(size) if size == manifest.size_bytes => return Ok(()),
+            Some(_) => return Err(malformed(&manifest, "two entries give it different sizes")),
+            None => (),
         }
         if what == "index" {
             self.indexes += 1;
@@ -267,6 +294,7 @@ impl<'a> Collection<'a> {
                 bytes: None,
                 index: one.index,
                 architecture: one.architecture,
+                warnings: Vec::new(),
             }),
             Err(none_fits) if none_fits.is_empty() => {
                 Err(none(wanted.unwrap_or("Linux"), &found).into())

@@ -10,6 +10,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
+use super::error::shown;
+
 /// A content digest such as `sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -57,7 +59,7 @@ impl FromStr for Digest {
         let digits = match text.split_once(':') {
             Some(("sha256", hex)) if hex.len() == 64 => hex,
             Some(("sha512", hex)) if hex.len() == 128 => hex,
-            _ => return Err(DigestError(text.to_owned())),
+            _ => return Err(DigestError(shown(text))),
         };
         if digits
             .bytes()
@@ -65,7 +67,7 @@ impl FromStr for Digest {
         {
             Ok(Self(text.to_owned()))
         } else {
-            Err(DigestError(text.to_owned()))
+            Err(DigestError(shown(text)))
         }
     }
 }

@@ -58,6 +58,14 @@ pub enum ImageError {
         /// GOARCH name.
         found: String,
     },
+    /// An image of another kind of system.
+    #[error("{object} is for the operating system {found:?}, not for linux")]
+    WrongOs {
+        /// Which configuration.
+        object: String,
+        /// GOOS name.
+        found: String,
+    },
     /// A manifest of Docker's first schema, which has no diff-ids.
     #[error("{object} is of schema version {version}; only version 2 can be read")]
     SchemaVersion {
@@ -272,6 +280,9 @@ impl ImageError {
             Self::NoSuchArch { .. } | Self::WrongArch { .. } => {
                 "choose another architecture with --arch, or another image"
             }
+            Self::WrongOs { .. } => {
+                "CoreOS is Linux; is this the right image, and did its build set --os?"
+            }
             Self::SchemaVersion { .. } => {
                 "push the image again with a current podman, buildah or skopeo"
             }
@@ -314,6 +325,32 @@ impl ImageError {
     /// In the shape that `Read` needs.
     pub(super) fn into_io(self) -> io::Error {
         io::Error::new(io::ErrorKind::InvalidData, self)
+    }
+}
+
+/// How many characters of foreign text messages show: a tag has 128 at most (distribution specification 1.1), digests
+/// have fewer than 140.
+const SHOWN_MAX: usize = 160;
+
+/// The beginning of foreign text, for messages.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// What is wrong with JSON; the parser quotes as much of it as there is.
+pub(super) fn fault(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.len() > 2 * SHOWN_MAX {
+        true => format!(
+            "{} at line {} column {}",
+            shown(&text),
+            error.line(),
+            error.column()
+        ),
+        false => text,
     }
 }
 

@@ -4,8 +4,9 @@
 //! DIR/oci-layout  DIR/index.json  DIR/blobs/<algorithm>/<hex digits>
 //! ```
 //!
-//! Truth: image specification, `image-layout.md`. `oci-layout` may be missing, as it is in what
-//! some tools write; if it is there, its version must be one we know.
+//! Truth: image specification 1.1, `image-layout.md`. `oci-layout` may be missing, though the
+//! specification says that it must not: skopeo 1.9.3 and buildah 1.28.2 were run, and take such a layout
+//! without a word. We do too, with one; if it is there, its version must be one we know.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,7 +16,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::digest::Digest;
-use super::error::ImageError;
+use super::error::{ImageError, fault, shown};
 use super::manifest::MANIFEST_BYTES_MAX;
 
 /// The only version there is.
@@ -28,13 +29,15 @@ const MARKER_BYTES_MAX: u64 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Layout {
     path: PathBuf,
+    warning: Option<String>,
 }
 
 impl Layout {
     /// Opens the layout and returns it with the text of its `index.json`.
     pub(super) fn open(path: &Path) -> anyhow::Result<(Self, Vec<u8>)> {
-        let layout = Self {
+        let mut layout = Self {
             path: path.to_owned(),
+            warning: None,
         };
         let fail = |reason: &str, hint: Option<String>| ImageError::NotALayout {
             path: path.display().to_string(),
@@ -48,8 +51,9 @@ impl Layout {
             let hint = format!("for an archive, write oci-archive:{}", path.display());
             return Err(fail("it is not a directory", Some(hint)).into());
         }
-        if let Some(marker) = layout.document("oci-layout", MARKER_BYTES_MAX)? {
-            check_marker(&marker).map_err(|reason| fail(&reason, None))?;
+        match layout.document("oci-layout", MARKER_BYTES_MAX)? {
+            Some(marker) => check_marker(&marker).map_err(|reason| fail(&reason, None))?,
+            None => layout.warning = Some(without_marker(&path.display().to_string())),
         }
         let index = layout.document("index.json", MANIFEST_BYTES_MAX)?;
         let index = index.ok_or_else(|| {
@@ -62,6 +66,11 @@ impl Layout {
             fail("there is no index.json in it", hint)
         })?;
         Ok((layout, index))
+    }
+
+    /// What the user should know of it.
+    pub(super) fn warning(&self) -> Option<&String> {
+        self.warning.as_ref()
     }
 
     /// Length of a blob, if it is there.
@@ -112,6 +121,11 @@ fn regular_file(path: &Path) -> io::Result<Option<u64>> {
     }
 }
 
+/// What is said of a layout that does not say that it is one.
+pub(super) fn without_marker(name: &str) -> String {
+    format!("{name} has no file oci-layout, which all OCI layouts have to have")
+}
+
 /// Whether the text of `oci-layout` names the version we know.
 pub(super) fn check_marker(text: &[u8]) -> Result<(), String> {
     #[derive(Deserialize)]
@@ -123,8 +137,8 @@ pub(super) fn check_marker(text: &[u8]) -> Result<(), String> {
         Ok(marker) if marker.image_layout_version == LAYOUT_VERSION => Ok(()),
         Ok(marker) => Err(format!(
             "its layout version is {:?}, and only {LAYOUT_VERSION} is known",
-            marker.image_layout_version
+            shown(&marker.image_layout_version)
         )),
-        Err(error) => Err(format!("its oci-layout is malformed: {error}")),
+        Err(error) => Err(format!("its oci-layout is malformed: {}", fault(&error))),
     }
 }

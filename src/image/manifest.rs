@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 
 use super::blob::Blob;
 use super::digest::Digest;
-use super::error::ImageError;
+use super::error::{ImageError, fault, shown};
 use super::media_type::{DOCKER_CONFIG, OCI_CONFIG, is_index, is_manifest};
 
 /// Most bytes of a manifest or index: the limit that the distribution specification lets
@@ -49,7 +49,7 @@ impl Document {
             object: object.to_owned(),
             reason,
         };
-        let json = |error: serde_json::Error| malformed(error.to_string());
+        let json = |error: serde_json::Error| malformed(fault(&error));
         let shape: Shape = serde_json::from_slice(bytes).map_err(json)?;
         match shape.schema_version {
             Some(2) => (),
@@ -76,6 +76,7 @@ impl Document {
             };
             if !holds {
                 let what = if index { "an index" } else { "a manifest" };
+                let media_type = shown(&media_type);
                 let reason = format!("its media type is {media_type:?}, but it is {what}");
                 return Err(malformed(reason));
             }
@@ -112,19 +113,21 @@ pub(super) fn config_blob(manifest: &ImageManifest, object: &str) -> Result<Blob
         return Err(ImageError::NotAnImage {
             object: object.to_owned(),
             media_type: match manifest.artifact_type() {
-                Some(artifact) => artifact.to_string(),
-                None => media_type,
+                Some(artifact) => shown(artifact.as_ref()),
+                None => shown(&media_type),
             },
         });
     }
     blob(manifest.config(), format!("the configuration in {object}"))
 }
 
-/// What we use of a configuration.
+/// What we use of a configuration. How many labels and diff-ids there can be follows from [`CONFIG_BYTES_MAX`].
 #[derive(Debug)]
 pub(super) struct Config {
     /// GOARCH name.
     pub(super) architecture: String,
+    /// GOOS name.
+    pub(super) os: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) diff_ids: Vec<Digest>,
     /// Seconds since 1970.
@@ -137,7 +140,7 @@ impl Config {
         let config: ImageConfiguration =
             serde_json::from_slice(bytes).map_err(|error| ImageError::Malformed {
                 object: object.to_owned(),
-                reason: error.to_string(),
+                reason: fault(&error),
             })?;
         let architecture = config.architecture().to_string();
         // It ends up in messages and names of files.
@@ -145,13 +148,14 @@ impl Config {
         if architecture.is_empty() || !architecture.bytes().all(sound) {
             return Err(ImageError::Malformed {
                 object: object.to_owned(),
-                reason: format!("{architecture:?} is not an architecture"),
+                reason: format!("{:?} is not an architecture", shown(&architecture)),
             });
         }
         let diff_ids = config.rootfs().diff_ids().iter();
         let labels = config.config().as_ref().and_then(|c| c.labels().clone());
         Ok(Self {
             architecture,
+            os: config.os().to_string(),
             labels: labels.unwrap_or_default().into_iter().collect(),
             diff_ids: diff_ids
                 .map(|text| digest(text, object))

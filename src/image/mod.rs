@@ -57,10 +57,18 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use archive::Archive;
 use blob::Blob;
 use choose::Chosen;
+use error::shown;
 use layout::Layout;
 use manifest::{CONFIG_BYTES_MAX, Config, Document, MANIFEST_BYTES_MAX};
 use registry::Registry;
 use source::Source;
+
+/// GOOS name of the systems that images here are of.
+const LINUX: &str = "linux";
+
+/// Most layers of an image, each of which is read, also if it is there twice. podman's overlay driver takes as many
+/// (containers/storage drivers/overlay/overlay.go@83cf5746, `maxDepth`).
+const LAYERS_MAX: usize = 500;
 
 /// How images are reached.
 #[derive(Clone, Debug)]
@@ -113,6 +121,8 @@ pub struct Image {
     pub created: Option<u64>,
     /// The layers, base first.
     pub layers: Vec<Layer>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
     source: Source,
 }
 
@@ -137,15 +147,18 @@ pub struct Layer {
 pub fn open(reference: &ImageRef, access: &Access) -> anyhow::Result<Image> {
     let wanted = access.arch.as_deref();
     let image = reference.to_string();
+    let mut warnings = Vec::new();
     let (source, chosen) = match reference {
         ImageRef::Layout { path, select } => {
             let (layout, index) = Layout::open(path)?;
+            warnings.extend(layout.warning().cloned());
             let source = Source::Layout(layout);
             let chosen = choose::from_layout(&source, &image, &index, select, wanted)?;
             (source, chosen)
         }
         ImageRef::Archive { path, select } => {
             let (archive, index) = Archive::open(path)?;
+            warnings.extend_from_slice(archive.warnings());
             let source = Source::Archive(archive);
             let chosen = choose::from_layout(&source, &image, &index, select, wanted)?;
             (source, chosen)
@@ -153,13 +166,17 @@ pub fn open(reference: &ImageRef, access: &Access) -> anyhow::Result<Image> {
         ImageRef::Storage(name) => {
             let file = storage::export(name, &access.scratch, std::env::var_os("PATH"))?;
             let (archive, index) = Archive::from_file(file, &image)?;
+            warnings.extend_from_slice(archive.warnings());
             let source = Source::Archive(archive);
             let chosen = choose::from_layout(&source, &image, &index, &Select::Only, wanted)?;
             (source, chosen)
         }
         ImageRef::Registry(name) => from_registry(name, &image, access)?,
     };
-    Image::read(reference.clone(), source, chosen, wanted)
+    warnings.extend(chosen.warnings.iter().cloned());
+    let mut image = Image::read(reference.clone(), source, chosen, wanted)?;
+    image.warnings = warnings;
+    Ok(image)
 }
 
 fn from_registry(
@@ -185,6 +202,7 @@ fn from_registry(
             bytes: Some(bytes),
             index: None,
             architecture: None,
+            warnings: Vec::new(),
         },
     };
     Ok((source, chosen))
@@ -213,13 +231,23 @@ impl Image {
         let config_blob = manifest::config_blob(&manifest, object)?;
         let config_bytes = source.blob(&config_blob, CONFIG_BYTES_MAX)?;
         let config = Config::parse(&config_bytes, &config_blob.object)?;
+        // The specification wants it to be there (config.md of version 1.1). buildah 1.28.2 was run: it warns of
+        // another system, and takes an image without one for its own; no node boots either.
+        if config.os != LINUX {
+            return Err(ImageError::WrongOs {
+                object: config_blob.object,
+                found: shown(&config.os),
+            }
+            .into());
+        }
         let wanted = wanted.map(goarch).or(chosen.architecture.as_deref());
         if let Some(wanted) = wanted
             && wanted != config.architecture
         {
             return Err(ImageError::WrongArch {
                 image,
-                wanted: wanted.to_owned(),
+                // An index may say anything.
+                wanted: shown(wanted).escape_debug().to_string(),
                 found: config.architecture,
             }
             .into());
@@ -237,6 +265,7 @@ impl Image {
             architecture: config.architecture,
             created: config.created,
             layers,
+            warnings: Vec::new(),
             source,
         };
         image.expect_layers(&manifest)?;
@@ -292,7 +321,7 @@ impl Image {
                 match url.filter(|_| missing) {
                     Some(url) => ImageError::ForeignLayer {
                         object: blob.object.clone(),
-                        url: url.clone(),
+                        url: shown(url),
                     }
                     .into(),
                     None => error,
@@ -329,6 +358,14 @@ fn layers(
         let object = object.to_owned();
         return Err(ImageError::Malformed { object, reason }.into());
     }
+    if descriptors.len() > LAYERS_MAX {
+        let reason = format!(
+            "it has {} layers, where at most {LAYERS_MAX} are taken",
+            descriptors.len()
+        );
+        let object = object.to_owned();
+        return Err(ImageError::Malformed { object, reason }.into());
+    }
     let numbered = descriptors.iter().zip(diff_ids).enumerate();
     numbered
         .map(|(index, (descriptor, diff_id))| {
@@ -341,6 +378,7 @@ fn layers(
 fn layer(descriptor: &Descriptor, diff_id: Digest, object: String) -> anyhow::Result<Layer> {
     let media_type = descriptor.media_type().to_string();
     let Some(compression) = Compression::of_media_type(&media_type) else {
+        let media_type = shown(&media_type);
         return Err(ImageError::LayerMediaType { object, media_type }.into());
     };
     let blob = manifest::blob(descriptor, object)?;

@@ -68,6 +68,7 @@ pub(super) fn export(name: &str, scratch: &Path, path: Option<OsString>) -> anyh
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     tracing::debug!(?command, "exporting from containers-storage");
+    // What it says is kept whole until it ends: it is a program of this machine, and says little.
     let output = command
         .output()
         .with_context(|| format!("running {}", exporter.program))?;

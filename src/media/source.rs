@@ -106,6 +106,9 @@ impl Opened {
     /// Reads the layers, as [`Glance::read`] does.
     pub fn glance(self, options: &ReadOptions, progress: &dyn Progress) -> Result<Glance> {
         let opened = self;
+        for warning in &opened.image.warnings {
+            progress.warn(warning);
+        }
         let no_labels = |_: &Tree| Ok(None);
         let (tree, warnings) = opened
             .with(options, &no_labels, |source, options| {
@@ -159,6 +162,9 @@ impl Opened {
     /// Reads the layers, as [`Source::read`] does.
     pub fn read(self, options: &ReadOptions, progress: &dyn Progress) -> Result<Source> {
         let opened = self;
+        for warning in &opened.image.warnings {
+            progress.warn(warning);
+        }
         let policy = RefCell::new(None);
         let labels = |tree: &Tree| {
             let found = Policy::from_tree(tree, "usr/etc")?.map(Arc::new);
@@ -309,5 +315,9 @@ impl Labels for PolicyLabels {
             FileType::Symlink => FileKind::Symlink,
         };
         self.0.label(path, kind)
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(self.0.check()?)
     }
 }

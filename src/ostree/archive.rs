@@ -8,6 +8,13 @@
 //! length, so they may hold NUL and newline, as `security.capability` does. Global PAX headers are
 //! skipped, as ostree-ext skips them.
 //!
+//! Two blocks of zeros end an archive; so does one if nothing or only zeros follow, or the end of the
+//! stream. A single one among entries is refused, as readers disagree: Go's archive/tar fails
+//! (vbatts/tar-split archive/tar/reader.go, as vendored in containers/storage@83cf5746; buildah 1.28.2
+//! was run), tar-rs (src/archive.rs@2349b494), and so ostree-ext, ends there. What stands behind
+//! the end mark is passed over by both, by GNU tar and by bsdtar, which were run, and so by us; the
+//! user hears of it.
+//!
 //! Left out on purpose: sparse files, which no layer has, and types that only tape robots know.
 //! Entries other than regular files that claim content are refused: tar readers disagree about
 //! them, so what one sees as content, another would see as files.
@@ -20,13 +27,16 @@ use std::io::{self, Read};
 use anyhow::{Context, Result, bail, ensure};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-use super::limits::{PATH_MAX, XATTRS_MAX};
+use super::limits::{PATH_MAX, XATTRS_MAX, check_owner};
 use super::object::permissions;
-use crate::tree::{Meta, Xattrs};
+use super::pax::{parse_records, xattrs};
+use crate::failure::Failure;
+use crate::tree::Meta;
 
 const BLOCK_BYTES: u64 = 512;
 
-/// Largest PAX header: all attributes a file may have, and names.
+/// Largest PAX header: all attributes a file may have, and names. Its records, of seven bytes at least, are kept until the
+/// entry behind it is read.
 const PAX_MAX: u64 = XATTRS_MAX + (64 << 10);
 
 /// Most extension headers in a row before one entry: each kind once, and some global ones.
@@ -89,6 +99,10 @@ pub(super) struct Archive<R> {
     /// Content of the current entry not yet read, and its padding.
     left: u64,
     padding: u64,
+    /// The last entry's path, for messages.
+    last: Vec<u8>,
+    /// Whether something but zeros stands behind the end mark.
+    goes_on: bool,
 }
 
 /// What extension headers say about the entry that follows.
@@ -111,7 +125,14 @@ impl<R: Read> Archive<R> {
             stream,
             left: 0,
             padding: 0,
+            last: Vec::new(),
+            goes_on: false,
         }
+    }
+
+    /// Whether something but zeros stands behind the end mark; known once there are no more entries.
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on
     }
 
     /// The next entry; what was not read of the last one's content is skipped. At the end of the
@@ -124,7 +145,7 @@ impl<R: Read> Archive<R> {
                     extensions.is_empty(),
                     "the archive ends after an extension header"
                 );
-                io::copy(&mut self.stream, &mut io::sink())?;
+                self.read_to_end()?;
                 return Ok(None);
             };
             let size = unsigned(&header.size).context("reading an entry's size")?;
@@ -167,17 +188,12 @@ impl<R: Read> Archive<R> {
         ensure!(skipped == skip, "the archive ends within an entry");
         let mut header = Header::new_zeroed();
         let bytes = header.as_mut_bytes();
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match self.stream.read(&mut bytes[filled..]) {
-                Ok(0) if filled == 0 => return Ok(None),
-                Ok(0) => bail!("the archive ends within a header"),
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
+        match fill(&mut self.stream, bytes)? {
+            0 => return Ok(None),
+            filled if filled < bytes.len() => bail!("the archive ends within a header"),
+            _ => {}
         }
-        if bytes.iter().all(|byte| *byte == 0) {
+        if is_zero(bytes) {
             return Ok(None);
         }
         let stored = unsigned(&header.checksum).context("reading a header's checksum")?;
@@ -188,6 +204,39 @@ impl<R: Read> Archive<R> {
         };
         ensure!(stored == computed, "a header's checksum is wrong");
         Ok(Some(header))
+    }
+
+    /// Reads from behind the first block of the end mark to the end of the stream.
+    fn read_to_end(&mut self) -> Result<()> {
+        let mut bytes = vec![0; END_BYTES];
+        let mut is_second = true;
+        loop {
+            let filled = fill(&mut self.stream, &mut bytes)?;
+            if filled == 0 {
+                return Ok(());
+            }
+            let mut rest = &bytes[..filled];
+            if is_second {
+                let (second, behind) = rest.split_at(filled.min(BLOCK_BYTES as usize));
+                if !is_zero(second) {
+                    return Err(self.lone_block());
+                }
+                (rest, is_second) = (behind, false);
+            }
+            self.goes_on |= !is_zero(rest);
+        }
+    }
+
+    fn lone_block(&self) -> anyhow::Error {
+        let place = match &self.last[..] {
+            b"" => "before the first entry".to_owned(),
+            path => format!("behind the entry {:?}", String::from_utf8_lossy(path)),
+        };
+        Failure::new(
+            format!("a single block of zeros stands {place}, and more than zeros after it"),
+            "podman can't unpack such a layer, and nodes would stop at that block; have the layer made anew",
+        )
+        .into()
     }
 
     /// Makes the next `size` bytes of the stream the current content.
@@ -250,10 +299,12 @@ impl<R: Read> Archive<R> {
                 None => unsigned(field),
             };
             let id = id.with_context(described)?;
-            u32::try_from(id)
+            let id = u32::try_from(id)
                 .ok()
                 .with_context(|| format!("the owner {id} does not fit 32 bits"))
-                .with_context(described)
+                .with_context(described)?;
+            check_owner(id).with_context(described)?;
+            Ok(id)
         };
         let (uid, gid) = (id(b"uid", &header.uid)?, id(b"gid", &header.gid)?);
         let mtime = match record(b"mtime") {
@@ -296,6 +347,7 @@ impl<R: Read> Archive<R> {
             String::from_utf8_lossy(&path)
         );
         self.open(size)?;
+        self.last.clone_from(&path);
         Ok(Entry {
             path,
             kind,
@@ -338,6 +390,27 @@ impl Header {
             name.to_vec()
         }
     }
+}
+
+/// How much is read at a time behind the end mark.
+const END_BYTES: usize = 64 << 10;
+
+/// Fills `buffer` as far as the stream goes, and tells how far that is.
+fn fill(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match stream.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<()> {
@@ -383,7 +456,7 @@ fn signed(field: &[u8]) -> Result<i64> {
         .with_context(|| format!("{:?} is not an octal number", String::from_utf8_lossy(text)))
 }
 
-fn decimal(text: &[u8]) -> Result<u64> {
+pub(super) fn decimal(text: &[u8]) -> Result<u64> {
     let digits = std::str::from_utf8(text).ok();
     digits
         .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
@@ -399,68 +472,4 @@ fn seconds(text: &[u8]) -> Result<i64> {
     };
     let whole = text.split(|byte| *byte == b'.').next().unwrap_or_default();
     Ok(sign * i64::try_from(decimal(whole)?)?)
-}
-
-/// PAX records `LENGTH KEY=VALUE\n`, the length being that of the whole record.
-fn parse_records(mut bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-    let mut records = BTreeMap::new();
-    while !bytes.is_empty() {
-        let record = || {
-            let space = bytes.iter().position(|byte| *byte == b' ')?;
-            let length = usize::try_from(decimal(&bytes[..space]).ok()?).ok()?;
-            let body = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
-            let equals = body.iter().position(|byte| *byte == b'=')?;
-            Some((length, &body[..equals], &body[equals + 1..]))
-        };
-        let (length, key, value) = record().context("a PAX record is malformed")?;
-        records.insert(key.to_vec(), value.to_vec());
-        bytes = &bytes[length..];
-    }
-    Ok(records)
-}
-
-/// Extended attributes among PAX records. bsdtar writes them twice, the second time in a form of
-/// its own; that one alone is refused rather than lost.
-fn xattrs(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Xattrs> {
-    let mut pairs: Vec<(&[u8], &[u8])> = Vec::new();
-    let mut unread = false;
-    // As with other records, an empty value says there is none; a `bare` repository would not keep
-    // it either, as libostree skips empty attributes when it reads a file again.
-    for (key, value) in records.iter().filter(|(_, value)| !value.is_empty()) {
-        if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            check_xattr(name)?;
-            pairs.push((name, value));
-        } else if key == b"RHT.security.selinux" {
-            pairs.push((b"security.selinux", value));
-        } else if key.starts_with(b"LIBARCHIVE.xattr.") {
-            unread = true;
-        }
-    }
-    ensure!(
-        !unread || !pairs.is_empty(),
-        "attributes in libarchive's own form are not supported"
-    );
-    let total: usize = pairs
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    ensure!(
-        total as u64 <= XATTRS_MAX,
-        "its attributes have {total} bytes, where at most {XATTRS_MAX} are taken"
-    );
-    Ok(pairs.into_iter().collect())
-}
-
-/// Refuses attributes that Linux has no place for; an import as root fails on them.
-fn check_xattr(name: &[u8]) -> Result<()> {
-    const NAMESPACES: [&[u8]; 4] = [b"user.", b"trusted.", b"security.", b"system."];
-    ensure!(
-        NAMESPACES
-            .iter()
-            .any(|space| name.len() > space.len() && name.starts_with(space))
-            && !name.contains(&0),
-        "Linux has no attribute {:?}",
-        String::from_utf8_lossy(name)
-    );
-    Ok(())
 }

@@ -1,12 +1,21 @@
 //! What manifest and configuration say about the import: labels, boundary, time.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{LayerFacts, Source};
+use super::{Checksum, LayerFacts, Source};
 
 /// Diff-id of the last layer that belongs to the encapsulated commit. The only mark of one.
 const FINAL_DIFF_ID: &str = "ostree.final-diffid";
+
+/// Checksum of the encapsulated commit. ostree-ext writes it (lib/src/container/encapsulate.rs@b885f946) and
+/// never reads it, so nodes take images in which it is another's.
+const COMMIT: &str = "ostree.commit";
+
+/// How many characters of a label or annotation messages show.
+const SHOWN_MAX: usize = 80;
 
 /// Annotation of a manifest with the time it was made.
 const CREATED: &str = "org.opencontainers.image.created";
@@ -21,6 +30,8 @@ pub(super) struct Description<'a> {
     pub(super) config: &'a str,
     /// How many layers are the encapsulated commit's; none in an image without ostree.
     pub(super) base_layers: usize,
+    /// The encapsulated commit, as a label has it.
+    commit_label: Option<String>,
     /// When the image was made, seconds since 1970; 0 if it does not say.
     pub(super) created: u64,
     pub(super) warnings: Vec<String>,
@@ -45,25 +56,57 @@ impl<'a> Description<'a> {
             let timestamp = unix_time(text);
             if timestamp.is_none() {
                 warnings.push(format!(
-                    "the image's time of creation is unreadable: {text:?}"
+                    "the image's time of creation is unreadable: {:?}",
+                    shown(text)
                 ));
             }
             timestamp
         });
-        let final_diff_id = config["config"]["Labels"][FINAL_DIFF_ID].as_str();
+        let label = |name: &str| config["config"]["Labels"][name].as_str();
+        let base_layers = match label(FINAL_DIFF_ID) {
+            Some(diff_id) => base_layers(diff_id, source.layers)?,
+            None => 0,
+        };
+        warnings.extend(repeated(&source.layers[..base_layers]));
         Ok(Self {
             manifest_digest: source.manifest_digest,
             manifest: manifest_text,
             config: config_text,
-            base_layers: match final_diff_id {
-                Some(diff_id) => base_layers(diff_id, source.layers)?,
-                None => 0,
-            },
+            base_layers,
+            commit_label: label(COMMIT).map(str::to_owned),
             // Before 1970 there were no containers.
             created: timestamp.map_or(0, |seconds| u64::try_from(seconds).unwrap_or(0)),
             warnings,
         })
     }
+
+    /// What the user should know if the label names another commit than `base`, the encapsulated one.
+    pub(super) fn doubt_about(&self, base: Option<Checksum>) -> Option<String> {
+        let (label, base) = (self.commit_label.as_ref()?, base?.to_string());
+        (*label != base).then(|| {
+            format!(
+                "the label {COMMIT} names {:?}, but the image's commit is {base}, which nodes go by",
+                shown(label)
+            )
+        })
+    }
+}
+
+/// The beginning of foreign text, for messages.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_MAX).collect()
+}
+
+/// What the user should know of layers that are there twice among those of the encapsulated commit. ostree-ext
+/// imports them again, to the same objects (`parse_manifest_layout` in lib/src/container/store.rs@b885f946). In which
+/// order those behind the first one stand makes no difference to it or to us: each holds objects, by their checksums.
+fn repeated(base: &[LayerFacts]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let again = base.iter().filter(|layer| !seen.insert(&layer.digest));
+    let digests: BTreeSet<&String> = again.map(|layer| &layer.digest).collect();
+    let warning =
+        |digest| format!("layer {digest} is there twice in the ostree commit; once is enough");
+    digests.into_iter().map(warning).collect()
 }
 
 /// JSON as text that can be stored in a commit, and as a value.
@@ -80,7 +123,8 @@ fn base_layers(final_diff_id: &str, layers: &[LayerFacts]) -> Result<usize> {
         .position(|layer| layer.diff_id == final_diff_id)
         .with_context(|| {
             format!(
-                "the label {FINAL_DIFF_ID} names {final_diff_id}, which is no layer of the image"
+                "the label {FINAL_DIFF_ID} names {:?}, which is no layer of the image",
+                shown(final_diff_id)
             )
         })?;
     let (base, derived) = layers.split_at(last + 1);

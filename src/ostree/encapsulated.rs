@@ -23,7 +23,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::Keep;
 use super::archive::{Archive, Entry, EntryKind};
-use super::limits::{METADATA_OBJECT_MAX, Meter, XATTRS_MAX};
+use super::limits::{METADATA_OBJECT_MAX, Meter, XATTRS_MAX, check_target};
 use super::object::{
     self, Checksum, DirTree, FileHash, Kind, Object, ObjectName, SYMLINK_MODE, symlink_checksum,
 };
@@ -35,12 +35,14 @@ pub(super) const REPOSITORY: &str = "sysroot/ostree/repo/";
 /// Deepest directory of a commit: `PATH_MAX` has no room for more.
 const DEPTH_MAX: usize = super::limits::PATH_MAX / 2;
 
-/// What a base layer holds.
+/// What a base layer holds. Objects are counted by [`Meter`], with their bytes.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     pub(super) objects: BTreeMap<ObjectName, Object>,
     /// The commit, in the commit layer.
     pub(super) commit: Option<Checksum>,
+    /// Whether the archive has something behind its end mark.
+    pub(super) goes_on: bool,
 }
 
 impl Objects {
@@ -94,6 +96,7 @@ pub(super) fn read(
             .take(&path, &entry, &mut archive)
             .with_context(|| format!("reading {path}"))?;
     }
+    reader.found.goes_on = archive.goes_on();
     ensure!(
         role == Role::Chunk || reader.found.commit.is_some(),
         "the layer has no ostree commit"
@@ -123,7 +126,7 @@ struct Reader<'a> {
     progress: &'a dyn Progress,
     found: Objects,
     is_first: bool,
-    /// Attribute sets by the SHA-256 of their serialised form.
+    /// Attribute sets by the SHA-256 of their serialised form, counted as objects are.
     xattrs: BTreeMap<Checksum, Xattrs>,
     /// The file that must follow, and its attributes.
     pending: Option<(Checksum, Xattrs)>,
@@ -262,6 +265,7 @@ impl Reader<'_> {
             }
             EntryKind::Symlink(target, _) => {
                 self.meter.entry(target.len())?;
+                check_target(target)?;
                 meta.mode = SYMLINK_MODE;
                 let actual = symlink_checksum(&meta, target)?;
                 (Node::Symlink(target.as_slice().into()), actual)

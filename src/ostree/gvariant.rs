@@ -203,6 +203,7 @@ pub(super) fn elements(bytes: &[u8]) -> Result<Vec<&[u8]>> {
         .checked_sub(body)
         .filter(|length| *length > 0 && length % width == 0)
         .context("an array's framing is not a whole number of offsets")?;
+    // Of no more bytes than the object has, which has a limit.
     let mut elements = Vec::with_capacity(framing / width);
     let mut start = 0;
     for at in (body..bytes.len()).step_by(width) {

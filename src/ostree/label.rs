@@ -62,7 +62,8 @@ pub(super) fn relabel(tree: &mut Tree, labels: &dyn Labels) -> Result<()> {
     labels.check().context("labelling files")
 }
 
-/// Attribute sets by what they were made of: a few hundred for a hundred thousand files.
+/// Attribute sets by what they were made of: a few hundred for a hundred thousand files, and never more than there are
+/// inodes, which [`super::limits::Meter`] counts.
 #[derive(Default)]
 struct SharedSets(HashMap<(Xattrs, Arc<[u8]>), Xattrs>);
 

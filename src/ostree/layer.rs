@@ -11,7 +11,7 @@ use super::Keep;
 use super::archive::{Archive, EntryKind};
 use super::encapsulated::REPOSITORY;
 use super::filter;
-use super::limits::{Meter, PATH_MAX};
+use super::limits::{Meter, PATH_MAX, check_target};
 use super::object::SYMLINK_MODE;
 use crate::progress::Progress;
 use crate::tree::{Content, Meta, NAME_MAX, Store};
@@ -25,6 +25,8 @@ pub(super) struct Layer {
     /// `sha256:…` as in the manifest, for messages.
     pub(super) digest: String,
     pub(super) entries: Vec<Entry>,
+    /// Whether the archive has something behind its end mark.
+    pub(super) goes_on: bool,
 }
 
 /// One entry of a layer.
@@ -95,6 +97,7 @@ pub(super) fn read(
                     std::str::from_utf8(&target).is_ok_and(|text| !text.is_empty()),
                     "the symlink {path:?} has a target that is empty or not UTF-8"
                 );
+                check_target(&target).with_context(about)?;
                 meter.metadata(target.len() as u64)?;
                 meta.mode = SYMLINK_MODE;
                 let target = match has_pax_link {
@@ -119,6 +122,7 @@ pub(super) fn read(
     Ok(Layer {
         digest: digest.to_owned(),
         entries,
+        goes_on: archive.goes_on(),
     })
 }
 

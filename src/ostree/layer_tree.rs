@@ -35,7 +35,8 @@ const REPOSITORY: &str = "sysroot/ostree/repo/";
 /// Longest chain of hard links to hard links; no tool writes any.
 const LINK_CHAIN_MAX: usize = 16;
 
-/// A layer by itself. One inode a name, as ostree knows no hard links.
+/// A layer by itself. One inode a name, as ostree knows no hard links. Maps and lists have at most one element for each
+/// entry of the layer; entries and the bytes of their paths are counted by [`Meter`].
 #[derive(Debug)]
 pub(super) struct LayerTree {
     /// `sha256:…` as in the manifest.
@@ -276,7 +277,10 @@ impl<'a> Builder<'a> {
 
     /// The directory that `path` goes to, made if need be, and its last component.
     fn parent<'p>(&mut self, path: &'p str, meta: &Meta) -> Result<(InodeId, &'p str)> {
-        ensure!(!path.is_empty(), "the root is no directory");
+        ensure!(
+            !path.is_empty(),
+            "a file or link stands where the root directory has to be"
+        );
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         if let Some(id) = self.layer.tree.lookup(above) {
             ensure!(

@@ -7,15 +7,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
 
+use crate::failure::Failure;
+use crate::tree::{SYMLINK_TARGET_MAX, XATTR_NAME_MAX, XATTR_VALUE_MAX, Xattrs};
+
 /// Longest path in a layer, in bytes (`PATH_MAX`, which libostree checks too).
 pub(super) const PATH_MAX: usize = 4096;
 
 /// Largest metadata object in bytes, as in libostree (`OSTREE_MAX_METADATA_SIZE`) of 2022.
 pub(super) const METADATA_OBJECT_MAX: u64 = 10 << 20;
 
-/// Largest set of extended attributes of one file in bytes, as in ostree-ext. XFS takes 64 KiB a
-/// value.
+/// Largest set of extended attributes of one file in bytes, as in ostree-ext.
 pub(super) const XATTRS_MAX: u64 = 1 << 20;
+
+/// The owner that chown(2) takes for "leave it as it is". buildah 1.28.2 was run: files of this
+/// owner come out as root's. libostree would check them out likewise, and call the object corrupt.
+const NO_OWNER: u32 = u32::MAX;
 
 /// What a file or directory is charged with besides its name and attributes: entry, inodes, object
 /// and their places in trees, roughly, in bytes.
@@ -85,6 +91,49 @@ impl Meter {
         );
         Ok(())
     }
+}
+
+/// Refuses a user or group that no file can have.
+pub(super) fn check_owner(id: u32) -> Result<()> {
+    if id == NO_OWNER {
+        return Err(Failure::new(
+            format!("the owner {id} is -1 to chown(2), which leaves the owner as it is"),
+            "give the file another owner in the Containerfile, with COPY --chown or chown",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// Refuses a symlink's target that installed roots have no room for, before anything is written.
+pub(super) fn check_target(target: &[u8]) -> Result<()> {
+    ensure!(
+        target.len() <= SYMLINK_TARGET_MAX,
+        "the symlink's target has {} bytes, and XFS, which nodes have their root on, takes \
+         {SYMLINK_TARGET_MAX}",
+        target.len()
+    );
+    Ok(())
+}
+
+/// Refuses attributes that Linux has no room for; an import as root fails on them.
+pub(super) fn check_xattrs(set: &Xattrs) -> Result<()> {
+    for (name, value) in set.iter() {
+        let shown = || name[..name.len().min(XATTR_NAME_MAX)].escape_ascii();
+        ensure!(
+            name.len() <= XATTR_NAME_MAX,
+            "the name of the attribute \"{}…\" has {} bytes, and Linux takes {XATTR_NAME_MAX}",
+            shown(),
+            name.len()
+        );
+        ensure!(
+            value.len() <= XATTR_VALUE_MAX,
+            "the attribute \"{}\" has {} bytes, and Linux takes {XATTR_VALUE_MAX}",
+            shown(),
+            value.len()
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -20,6 +20,14 @@ use crate::tree::{InodeId, Meta, Node, Tree};
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
+/// Directories without which a deployed system does not come up: file systems are mounted on them, or
+/// its own files are there. libostree 2022.7 was run: it deploys an image in which one of them is
+/// something else without a word, and `/etc` is that then. `/ostree` and `/tmp` are not among them, which
+/// are symlinks in most images.
+const PLACES: [&str; 9] = [
+    "usr", "usr/etc", "var", "boot", "sysroot", "run", "dev", "proc", "sys",
+];
+
 /// Where a file or directory of the union comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Origin {
@@ -135,6 +143,28 @@ impl Union {
         }
         self.layers += 1;
         Ok(())
+    }
+
+    /// Warns of what stands where a directory has to be.
+    pub(super) fn warn_of_places(&mut self, layers: &[LayerTree]) {
+        for place in PLACES {
+            let Some(id) = self.tree.lookup(place) else {
+                continue;
+            };
+            let what = match self.tree.inode(id).node {
+                Node::Directory(_) => continue,
+                Node::Symlink(_) => "a symlink",
+                _ => "a file",
+            };
+            let whose = match self.origins[id.index()] {
+                Origin::Base => "the ostree commit".to_owned(),
+                Origin::Layer(layer, _) => format!("layer {}", layers[layer].digest),
+            };
+            let place = place.trim_start_matches("usr/");
+            self.warnings.push(format!(
+                "{whose} has {what} where the directory /{place} has to be; no machine comes up with that"
+            ));
+        }
     }
 
     /// Adds an inode of the layer being laid on top.

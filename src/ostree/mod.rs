@@ -32,6 +32,7 @@ mod limits;
 mod merge;
 mod object;
 mod parallel;
+mod pax;
 mod read;
 mod refs;
 mod target;
@@ -193,8 +194,7 @@ pub fn read_tree(
     progress: &dyn Progress,
 ) -> Result<(Tree, Vec<String>)> {
     let (image, base, merged) = read_and_merge(source, store, Some(keep), options, progress)?;
-    drop(base);
-    let warnings = warnings(&image, &merged);
+    let warnings = warnings(&image, &base, &merged);
     Ok((merged.union.tree, warnings))
 }
 
@@ -225,7 +225,7 @@ pub fn import(
         .insert(refs::image(options.reference), merge_commit);
 
     Ok(Imported {
-        warnings: warnings(&image, &merged),
+        warnings: warnings(&image, &base, &merged),
         tree: merged.union.tree,
         objects: base.objects,
         file_checksums: hashed.union,
@@ -261,13 +261,14 @@ fn read_and_merge<'a>(
     Ok((image, base, merged))
 }
 
-fn warnings(image: &Description<'_>, merged: &Merged) -> Vec<String> {
+fn warnings(image: &Description<'_>, base: &Base, merged: &Merged) -> Vec<String> {
     let layers = merged.layers.iter().flat_map(LayerTree::warnings);
     image
         .warnings
         .iter()
-        .chain(&merged.union.warnings)
         .cloned()
+        .chain(image.doubt_about(base.commit))
+        .chain(base.warnings.iter().chain(&merged.union.warnings).cloned())
         .chain(layers)
         .collect()
 }
@@ -296,6 +297,7 @@ fn merge_layers(
         let added = union.add(layer);
         added.with_context(|| format!("importing layer {}", layer.digest))?;
     }
+    union.warn_of_places(&layers);
     let policy = (options.labels)(&union.tree)?;
     let layer_policy = match options.importer {
         Importer::Bootc => {

@@ -21,6 +21,7 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use super::gvariant::{self, Array, BYTES, Member, Tuple, U32};
+use super::limits::{check_owner, check_xattrs};
 use crate::tree::{Content, Meta, NAME_MAX, Node, Xattrs};
 
 /// File type bits of a mode (`S_IFDIR`, `S_IFREG`, `S_IFLNK`).
@@ -264,7 +265,9 @@ pub(super) fn parse_xattrs(bytes: &[u8]) -> Result<Xattrs> {
         );
         pairs.push((name, &element[value]));
     }
-    Ok(pairs.into_iter().collect())
+    let set = pairs.into_iter().collect();
+    check_xattrs(&set)?;
+    Ok(set)
 }
 
 /// Serialises a directory's metadata.
@@ -296,9 +299,12 @@ pub(super) fn parse_dirmeta(bytes: &[u8]) -> Result<Meta> {
         mode & !0o7777 == DIRECTORY,
         "mode {mode:o} is not that of a directory"
     );
+    let (uid, gid) = (number(uid)?, number(gid)?);
+    check_owner(uid)?;
+    check_owner(gid)?;
     Ok(Meta {
-        uid: number(uid)?,
-        gid: number(gid)?,
+        uid,
+        gid,
         mode: permissions(mode),
         xattrs: parse_xattrs(&bytes[xattrs])?,
         ..Meta::default()

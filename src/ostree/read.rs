@@ -20,8 +20,10 @@ use crate::tree::{Store, Tree};
 pub(super) struct Base {
     pub(super) commit: Option<Checksum>,
     pub(super) objects: commit::Objects,
-    /// Refs of the layers.
+    /// Refs of the layers, of which [`crate::image`] gives 500 at most.
     pub(super) refs: BTreeMap<String, Checksum>,
+    /// What the user should know of how the layers are packed.
+    pub(super) warnings: Vec<String>,
     /// The commit's tree, and its files' checksums by inode.
     pub(super) tree: Option<Tree>,
     pub(super) checksums: Checksums,
@@ -30,6 +32,16 @@ pub(super) struct Base {
 enum ReadLayer {
     Base(encapsulated::Objects),
     Derived(Layer),
+}
+
+impl ReadLayer {
+    /// Whether the archive has something behind its end mark.
+    fn goes_on(&self) -> bool {
+        match self {
+            Self::Base(objects) => objects.goes_on,
+            Self::Derived(layer) => layer.goes_on,
+        }
+    }
 }
 
 /// A first layer up to this length is read before the others where not all contents are kept: it
@@ -99,6 +111,12 @@ pub(super) fn layers(
     let mut base = Base::default();
     let mut derived = Vec::new();
     for (facts, layer) in source.layers.iter().zip(layers) {
+        if layer.goes_on() {
+            base.warnings.push(format!(
+                "layer {} goes on behind the end of its archive; podman and nodes don't look there",
+                facts.digest
+            ));
+        }
         match layer {
             ReadLayer::Derived(layer) => derived.push(layer),
             ReadLayer::Base(layer) => {

@@ -9,7 +9,7 @@
 //! path, then the last matching spec wins, except that a spec without meta characters beats every
 //! one that has some. Specs are found through the bytes every match of theirs begins with, so a
 //! path is compared with a few dozen of a policy's thousands, and only those that come into
-//! question are ever compiled.
+//! question are ever compiled. A policy is foreign text: what it may cost has limits (`effort`).
 //!
 //! Left out on purpose: the compiled `.bin` forms (same data), validation of contexts against the
 //! binary policy, and `/proc`, which ostree looks up as `/mnt` by itself. Where versions of
@@ -20,6 +20,7 @@
 //! Semantics: selabel_file(5), file_contexts(5), libselinux `src/label_file.c`. Checked against
 //! `matchpathcon`.
 
+mod effort;
 mod pattern;
 mod policy;
 mod subs;

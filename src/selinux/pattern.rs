@@ -10,8 +10,7 @@ use std::sync::OnceLock;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// Most memory one compiled expression may take; ordinary ones need a few kilobytes.
-const COMPILED_MAX_BYTES: usize = 1 << 20;
+use super::effort::{COMPILED_BYTES, Effort};
 
 /// Deepest nesting of groups.
 const NESTING_MAX: u32 = 50;
@@ -77,8 +76,8 @@ impl Pattern {
         matches!(self.rest, Rest::Empty)
     }
 
-    /// Whether `path` matches; an error says why the expression cannot be used.
-    pub(super) fn matches(&self, path: &[u8]) -> Result<bool, &str> {
+    /// Whether `path` matches; an error says why the expression cannot be used. What it costs is added to `effort`.
+    pub(super) fn matches(&self, path: &[u8], effort: &Effort) -> Result<bool, &str> {
         let Some(tail) = path.strip_prefix(&*self.literal) else {
             return Ok(false);
         };
@@ -92,7 +91,7 @@ impl Pattern {
                 whole,
                 compiled,
             } => compiled
-                .get_or_init(|| compile(source))
+                .get_or_init(|| compile(source, effort))
                 .as_ref()
                 .map_err(String::as_str)?
                 .is_match(if *whole { path } else { tail }),
@@ -213,26 +212,41 @@ fn set_len(text: &[u8]) -> Option<usize> {
     name[len..].starts_with(b":]").then_some(1 + len + 2)
 }
 
-fn compile(source: &str) -> Result<Regex, String> {
+fn compile(source: &str, effort: &Effort) -> Result<Regex, String> {
+    // Once there is no room, no time is spent on the next ones.
+    effort.compiled(0)?;
     let body = Translator::new(source).translate()?;
+    for bytes in COMPILED_BYTES {
+        if let Some(expression) = compile_within(&body, bytes)? {
+            effort.compiled(bytes)?;
+            return Ok(expression);
+        }
+    }
+    Err("it is too large when compiled".to_owned())
+}
+
+/// None if it takes more than `bytes`.
+fn compile_within(body: &str, bytes: usize) -> Result<Option<Regex>, String> {
     // libselinux writes `^` before and `$` behind without a group: with alternatives outside of
     // groups the first is anchored at the start only and the last at the end only.
     RegexBuilder::new(&format!(r"\A{body}\n?\z"))
         .unicode(false)
         .dot_matches_new_line(true)
         .nest_limit(NESTING_MAX)
-        .size_limit(COMPILED_MAX_BYTES)
+        .size_limit(bytes)
+        .dfa_size_limit(bytes)
         .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "it is too large when compiled".to_owned(),
+        .map(Some)
+        .or_else(|error| match error {
+            regex::Error::CompiledTooBig(_) => Ok(None),
             // The last line of a syntax error says what is wrong, the others draw where.
-            error => error
+            error => Err(error
                 .to_string()
                 .lines()
                 .last()
                 .unwrap_or_default()
                 .trim_start_matches("error: ")
-                .to_owned(),
+                .to_owned()),
         })
 }
 

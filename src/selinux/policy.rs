@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, bail, ensure};
 
 use super::FileKind;
+use super::effort::Effort;
 use super::pattern::{Pattern, is_exact};
 use super::subs::Subs;
 use crate::tree::Tree;
@@ -15,10 +16,13 @@ use crate::tree::Tree;
 const FILE_MAX_BYTES: u64 = 16 << 20;
 
 /// Most specs in one policy; Fedora's has some 7 000.
-const SPECS_MAX: usize = 1 << 18;
+const SPECS_MAX: usize = 1 << 16;
 
 /// Longest field of a spec, as in libselinux.
 const FIELD_MAX_BYTES: usize = 0xfffe;
+
+/// How many characters of a field messages show.
+const SHOWN_MAX: usize = 200;
 
 /// What stands for "no label" instead of a context.
 const NO_CONTEXT: &str = "<<none>>";
@@ -45,6 +49,7 @@ pub struct Policy {
     /// All other specs by [`index_key`]; positions in `specs`, ascending.
     by_key: HashMap<Box<[u8]>, Vec<u32>>,
     subs: Subs,
+    effort: Effort,
     /// Of the specs that [`Policy::label`] needed and could not use, the first.
     unusable: Mutex<Option<(u32, SpecError)>>,
 }
@@ -150,7 +155,7 @@ impl Policy {
             }
         }
         specs.append(&mut exact);
-        Ok(Self::index(specs, Subs::parse(subs, subs_dist)))
+        Ok(Self::index(specs, Subs::parse(subs, subs_dist)?))
     }
 
     fn index(specs: Vec<Spec>, subs: Subs) -> Self {
@@ -159,6 +164,7 @@ impl Policy {
             by_key: HashMap::new(),
             specs,
             subs,
+            effort: Effort::default(),
             unusable: Mutex::new(None),
         };
         for (position, spec) in (0u32..).zip(&policy.specs) {
@@ -210,6 +216,7 @@ impl Policy {
         let path = self.subs.apply(clean(path));
         let mut search = Search {
             specs: &self.specs,
+            effort: &self.effort,
             path: &path,
             kind,
             best: None,
@@ -261,6 +268,7 @@ fn clean(path: &[u8]) -> Cow<'_, [u8]> {
 /// The search for the last spec that matches a path.
 struct Search<'policy, 'path> {
     specs: &'policy [Spec],
+    effort: &'policy Effort,
     path: &'path [u8],
     kind: FileKind,
     best: Option<u32>,
@@ -279,7 +287,12 @@ impl<'policy> Search<'policy, '_> {
             if spec.kind.is_some_and(|kind| kind != self.kind) {
                 continue;
             }
-            match spec.pattern.matches(self.path) {
+            // From here on, nothing is compared any more.
+            if let Err(reason) = self.effort.comparison() {
+                self.unusable = Some((position, spec.error(&reason)));
+                return;
+            }
+            match spec.pattern.matches(self.path, self.effort) {
                 Ok(false) => {}
                 Ok(true) => {
                     self.best = Some(position);
@@ -319,11 +332,11 @@ impl Spec {
         let (kind, context) = match (fields.next(), fields.next()) {
             (Some(kind), Some(context)) => {
                 let known = FileKind::from_field(kind)
-                    .with_context(|| format!("{kind:?} is no file type"))?;
+                    .with_context(|| format!("{:?} is no file type", shown(kind)))?;
                 (Some(known), context)
             }
             (Some(context), None) => (None, context),
-            (None, _) => bail!("{source:?} has no context"),
+            (None, _) => bail!("{:?} has no context", shown(source)),
         };
         ensure!(
             source.len() <= FIELD_MAX_BYTES && context.len() <= FIELD_MAX_BYTES,
@@ -348,10 +361,15 @@ impl Spec {
     fn error(&self, reason: &str) -> SpecError {
         SpecError {
             place: self.place.to_string(),
-            regex: self.source.clone().into(),
+            regex: shown(&self.source),
             reason: reason.to_owned(),
         }
     }
+}
+
+/// The beginning of a field, for messages.
+fn shown(field: &str) -> String {
+    field.chars().take(SHOWN_MAX).collect()
 }
 
 /// What `selinux/config` says, read the way ostree reads it.

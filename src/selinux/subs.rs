@@ -6,6 +6,11 @@
 
 use std::borrow::Cow;
 
+use anyhow::{Context, Result, ensure};
+
+/// Most aliases of one file, each of which every path is compared with; Fedora's has some 30.
+const ALIASES_MAX: usize = 1 << 12;
+
 /// The aliases of one file, in the order in which they are tried.
 #[derive(Debug, Default)]
 struct List(Vec<Alias>);
@@ -24,11 +29,12 @@ pub(super) struct Subs {
 }
 
 impl Subs {
-    pub(super) fn parse(local: Option<&str>, distribution: Option<&str>) -> Self {
-        Self {
-            local: List::parse(local.unwrap_or_default()),
-            distribution: List::parse(distribution.unwrap_or_default()),
-        }
+    pub(super) fn parse(local: Option<&str>, distribution: Option<&str>) -> Result<Self> {
+        Ok(Self {
+            local: List::parse(local.unwrap_or_default()).context("parsing file_contexts.subs")?,
+            distribution: List::parse(distribution.unwrap_or_default())
+                .context("parsing file_contexts.subs_dist")?,
+        })
     }
 
     /// The path whose label `path` gets.
@@ -39,7 +45,7 @@ impl Subs {
 }
 
 impl List {
-    fn parse(text: &str) -> Self {
+    fn parse(text: &str) -> Result<Self> {
         let mut aliases: Vec<_> = text
             .lines()
             .filter_map(|line| {
@@ -51,8 +57,13 @@ impl List {
                 })
             })
             .collect();
+        ensure!(
+            aliases.len() <= ALIASES_MAX,
+            "it has {} aliases, where at most {ALIASES_MAX} are taken",
+            aliases.len()
+        );
         aliases.reverse();
-        Self(aliases)
+        Ok(Self(aliases))
     }
 
     fn apply<'a>(&self, path: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
@@ -84,7 +95,8 @@ mod tests {
             Some(
                 "# /usr /no\n/lib /usr/lib\n /lib/systemd\t/sd rest\n/all /\n/usr/lib /no\n/half\n",
             ),
-        );
+        )
+        .unwrap();
         let cases = [
             ("/lib", "/usr/lib"),
             ("/lib/x", "/usr/lib/x"),
@@ -100,5 +112,12 @@ mod tests {
             let got = subs.apply(Cow::Borrowed(path.as_bytes()));
             assert_eq!(got, expected.as_bytes(), "{path}");
         }
+    }
+
+    #[test]
+    fn the_last_alias_that_fits_is_taken() {
+        let text = "/a /b\n".repeat(ALIASES_MAX);
+        assert!(Subs::parse(None, Some(&text)).is_ok());
+        assert!(Subs::parse(Some(&format!("{text}/a /b\n")), None).is_err());
     }
 }

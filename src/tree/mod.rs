@@ -15,6 +15,17 @@ use std::sync::Arc;
 /// Longest file name that Linux file systems take, in bytes (`NAME_MAX`).
 pub const NAME_MAX: usize = 255;
 
+/// Longest target of a symlink, in bytes: what XFS, the file system of installed roots, takes (one
+/// less than `XFS_SYMLINK_MAXLEN`; Linux `fs/xfs/xfs_symlink.c`). Other file systems take more.
+pub const SYMLINK_TARGET_MAX: usize = 1023;
+
+/// Longest name of an extended attribute, its namespace included (`XATTR_NAME_MAX` of Linux
+/// `include/uapi/linux/limits.h`).
+pub const XATTR_NAME_MAX: usize = 255;
+
+/// Largest value of an extended attribute, in bytes (`XATTR_SIZE_MAX`, same file).
+pub const XATTR_VALUE_MAX: usize = 64 << 10;
+
 /// Position of an inode in its [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InodeId(u32);

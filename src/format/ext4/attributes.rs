@@ -6,7 +6,7 @@ use zerocopy::little_endian::{U16, U32};
 
 use super::checksum;
 use super::format::{ATTRIBUTE_MAGIC, AttributeEntry, AttributeHeader, BODY_BYTES};
-use crate::tree::Xattrs;
+use crate::tree::{XATTR_NAME_MAX, Xattrs};
 
 /// Name prefixes with their numbers on disk. Whole names come first.
 const PREFIXES: [(&[u8], u8); 7] = [
@@ -157,8 +157,8 @@ fn fill(area: &mut [u8], first: usize, attributes: &[Attribute<'_>]) -> Result<V
 fn attribute<'a>(name: &'a [u8], value: &[u8]) -> Result<Attribute<'a>> {
     let shown = String::from_utf8_lossy(name);
     ensure!(
-        name.len() <= crate::tree::NAME_MAX,
-        "the extended attribute name {shown:?} has {} bytes, and the most is 255",
+        name.len() <= XATTR_NAME_MAX,
+        "the extended attribute name {shown:?} has {} bytes, and the most is {XATTR_NAME_MAX}",
         name.len()
     );
     let Some((prefix, number)) = PREFIXES.iter().find(|(prefix, _)| name.starts_with(prefix))

@@ -286,10 +286,6 @@ const _: () = assert!(size_of::<XattrTable>() == 0x10);
 
 /// Longest symlink target that Linux resolves: `PATH_MAX` without the NUL.
 pub(super) const TARGET_MAX: usize = 4095;
-/// Longest name of an extended attribute, prefix included (`XATTR_NAME_MAX`).
-pub(super) const XATTR_NAME_MAX: usize = 255;
-/// Largest value of an extended attribute (`XATTR_SIZE_MAX`).
-pub(super) const XATTR_VALUE_MAX: usize = 64 << 10;
 
 /// Where something starts in a table of metadata blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -15,7 +15,7 @@ use super::acl;
 use super::crc::seal;
 use super::geometry::BLOCK_LEN;
 use super::hashed::{Fork, HashedHeader, Put, fill, linked, name_hash, node_levels, put_nodes};
-use crate::tree::Xattrs;
+use crate::tree::{XATTR_VALUE_MAX, Xattrs};
 
 /// Header of a leaf.
 #[derive(Clone, Copy, Debug, FromZeros, IntoBytes, Immutable, KnownLayout)]
@@ -62,8 +62,6 @@ const VALUE_CRC: usize = 0x0c;
 const MAGIC_LEAF: u16 = 0x3bee;
 /// Bytes of a value in each of its blocks.
 const VALUE_BLOCK_BYTES: usize = BLOCK_LEN - size_of::<ValueHeader>();
-/// Largest value, as in all Linux file systems.
-const MAX_VALUE_BYTES: usize = 64 << 10;
 /// Longest name without its namespace: its length has one byte.
 const MAX_NAME_BYTES: usize = 255;
 /// Largest value in the short form: its length has one byte.
@@ -118,8 +116,8 @@ pub(super) fn from_tree(xattrs: &Xattrs) -> Result<Vec<Attribute<'_>>> {
 
 fn convert<'a>(name: &'a [u8], value: &'a [u8]) -> Result<Attribute<'a>> {
     ensure!(
-        value.len() <= MAX_VALUE_BYTES,
-        "its value has {} bytes, and {MAX_VALUE_BYTES} are the most",
+        value.len() <= XATTR_VALUE_MAX,
+        "its value has {} bytes, and {XATTR_VALUE_MAX} are the most",
         value.len()
     );
     if let Some(stored) = acl::stored_name(name) {

@@ -6,12 +6,10 @@ use super::attributes::{self, Attribute};
 use super::directory::{self, Blocks};
 use super::format::{InodeCore, timestamp};
 use super::geometry::{BLOCK, INODE_LEN};
-use crate::tree::{InodeId, Meta, NAME_MAX, Node, Tree};
+use crate::tree::{InodeId, Meta, NAME_MAX, Node, SYMLINK_TARGET_MAX, Tree};
 
 /// Bytes of an inode that both forks share.
 pub(super) const LITERAL_LEN: usize = INODE_LEN - size_of::<InodeCore>();
-/// Longest target of a symlink: XFS has room for as much in its smallest block.
-const MAX_TARGET_BYTES: usize = 1023;
 /// Where the attribute fork begins unless something speaks against it, in units of 8 bytes: where
 /// the kernel puts it.
 const USUAL_FORK_OFFSET: usize = 24;
@@ -259,8 +257,8 @@ fn check_name(name: &[u8]) -> Result<()> {
 
 fn check_target(target: &[u8]) -> Result<()> {
     ensure!(
-        target.len() <= MAX_TARGET_BYTES,
-        "its target has {} bytes, and XFS takes {MAX_TARGET_BYTES}",
+        target.len() <= SYMLINK_TARGET_MAX,
+        "its target has {} bytes, and XFS takes {SYMLINK_TARGET_MAX}",
         target.len()
     );
     ensure!(

@@ -7,10 +7,9 @@ use super::Reader;
 use super::blocks::Cursor;
 use super::inode::Entry;
 use crate::format::squashfs::format::{
-    NONE, Place, XATTR_ELSEWHERE, XATTR_NAME_MAX, XATTR_PREFIXES, XATTR_VALUE_MAX, XattrName,
-    XattrSet, XattrTable, XattrValue,
+    NONE, Place, XATTR_ELSEWHERE, XATTR_PREFIXES, XattrName, XattrSet, XattrTable, XattrValue,
 };
-use crate::tree::Xattrs;
+use crate::tree::{XATTR_NAME_MAX, XATTR_VALUE_MAX, Xattrs};
 
 /// Bytes of all names and values of one inode, far above what any file system gives away: what a
 /// crafted image can cost.

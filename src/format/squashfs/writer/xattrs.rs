@@ -11,10 +11,9 @@ use super::Sink;
 use super::metadata::{MetadataWriter, blocks};
 use crate::format::squashfs::compress::Encoder;
 use crate::format::squashfs::format::{
-    NO_TABLE, NONE, XATTR_ELSEWHERE, XATTR_NAME_MAX, XATTR_PREFIXES, XATTR_VALUE_MAX, XattrName,
-    XattrSet, XattrTable, XattrValue,
+    NO_TABLE, NONE, XATTR_ELSEWHERE, XATTR_PREFIXES, XattrName, XattrSet, XattrTable, XattrValue,
 };
-use crate::tree::Xattrs;
+use crate::tree::{XATTR_NAME_MAX, XATTR_VALUE_MAX, Xattrs};
 
 /// Values longer than this are stored once and pointed to; as in mksquashfs. For short ones the
 /// pointer, and the jump to another block that it costs the reader, don't pay.

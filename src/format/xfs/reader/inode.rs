@@ -10,7 +10,7 @@ use super::blocks::{crc_fits, record};
 use super::disk::{InodeCore, NULL32, RemoteHeader, feature, flag, fork, mode};
 
 /// Longest symlink target.
-const TARGET_MAX: u64 = 1023;
+const TARGET_MAX: u64 = crate::tree::SYMLINK_TARGET_MAX as u64;
 /// Positions where the attribute fork may start, in eight bytes: room for an extent tree's root of
 /// three records before it and of two behind it. Outside, the kernel damages the inode when a fork
 /// grows.
