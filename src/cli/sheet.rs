@@ -7,6 +7,7 @@ use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
 
 use super::table::Table;
+use crate::foreign::visible;
 use crate::paragraph::{Paragraph, hanging, width};
 
 /// Sectors in which a boot catalog counts, in bytes (El Torito, "Sector Count").
@@ -155,18 +156,6 @@ fn bytes(size: u64) -> String {
     HumanBytes(size).to_string().replace(".00 ", " ")
 }
 
-/// A text of somebody else's, in one line and without what would move the cursor.
-fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() {
-            true => out.extend(character.escape_default()),
-            false => out.push(character),
-        }
-    }
-    out
-}
-
 /// A key as words; its unit is told with the value.
 fn label(key: &str) -> String {
     // Labels of images and drivers are names, not words.
@@ -189,7 +178,8 @@ fn tidied(mut facts: Map<String, Value>) -> Map<String, Value> {
     for partition in objects(facts.get_mut("partitions")) {
         let first = partition.get("first-sector").and_then(Value::as_u64);
         if let (Some(first), Some(sector)) = (first, sector) {
-            replace(partition, "first-sector", "start-bytes", first * sector);
+            let start = first.saturating_mul(sector);
+            replace(partition, "first-sector", "start-bytes", start);
         }
     }
     let iso = facts.get_mut("iso").and_then(Value::as_object_mut);
@@ -202,7 +192,7 @@ fn tidied(mut facts: Map<String, Value>) -> Map<String, Value> {
                 entry,
                 "load-sectors",
                 "loaded-bytes",
-                sectors * CATALOG_SECTOR_BYTES,
+                sectors.saturating_mul(CATALOG_SECTOR_BYTES),
             );
         }
     }

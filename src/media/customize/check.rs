@@ -16,6 +16,7 @@ use libcoreinst::live;
 use super::{Customization, utf8, with_hint};
 use crate::failure::Failure;
 use crate::hosts::kargs;
+use crate::kernel::check_arguments;
 
 /// Marks an initramfs as a live one, for coreos-installer 0.27.0 (`src/live/mod.rs`).
 const LIVE_STAMP: &str = "etc/coreos-live-initramfs";
@@ -37,13 +38,20 @@ const PXE_ADVICE: [&str; 2] = [
 ];
 
 impl Customization {
-    /// Refuses what could not be put on media: files that are not there or not what they have to be, a
+    /// Refuses what could not be put on media: kernel arguments that a boot loader would misread, files that are not there or not what they have to be, a
     /// device that is none, more than the `area_bytes` that an ISO has room for. Returns what
     /// coreos-installer has to say besides.
     ///
     /// # Errors
     /// One that names the option or the file.
     pub fn check(&self, area_bytes: Option<u64>) -> Result<Vec<String>> {
+        // What is deleted is looked for, and written nowhere.
+        for (option, arguments) in [
+            ("--live-karg-append", &self.live_karg_append),
+            ("--dest-karg-append", &self.common.dest_karg_append),
+        ] {
+            check_arguments(option, arguments)?;
+        }
         if !self.changes_initrd() {
             return Ok(Vec::new());
         }
@@ -251,6 +259,14 @@ mod tests {
                 "--dest-device sda is not a path below /dev",
             ),
             (["--dest-device", "/dev/"], "is not a path below /dev"),
+            (
+                ["--dest-karg-append", "a;b"],
+                "--dest-karg-append: \"a;b\" can't be a kernel argument",
+            ),
+            (
+                ["--live-karg-append", "a b"],
+                "--live-karg-append: \"a b\" is not one kernel argument",
+            ),
         ] {
             let said = check(&words, None).unwrap_err();
             assert!(said.contains(complaint), "{words:?}: {said}");
