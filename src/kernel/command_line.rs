@@ -3,7 +3,7 @@
 //!
 //! They stand as they are in texts of several languages, because installers and firmware change or read
 //! them there: GRUB's `grub.cfg` and, since GRUB makes a script of its options, the boot entry (rhboot/grub2
-//! `grub-core/commands/blscfg.c`); iPXE, PXELINUX, zipl and `coreos/kargs.json`. So an argument has only what
+//! `grub-core/commands/blscfg.c`@00ebc6ce5); iPXE, PXELINUX, zipl and `coreos/kargs.json`. So an argument has only what
 //! means the same to all of these. What GRUB gives a meaning to was tried with grub-script-check 2.06: it
 //! ends a command at `;`, refuses `&`, `|`, `<`, `>`, `{` and `}`, expands `$`, and takes `\` and quotes away.
 //!
