@@ -204,11 +204,14 @@ fn whole_facts(medium: &Medium, facts: &mut Value) -> Result<()> {
     Ok(())
 }
 
+/// Longest document for installers on an ISO; real ones have some hundred bytes.
+const ISO_DOCUMENT_MAX_BYTES: u64 = 1 << 20;
+
 fn iso_facts(iso: &iso9660::Reader, facts: &mut Value) -> Result<()> {
     facts["iso"] = iso.facts();
     for name in ["features", "igninfo", "kargs"] {
         if let Some(content) = iso.file(&format!("coreos/{name}.json"))? {
-            let bytes = content.to_vec(1 << 20)?;
+            let bytes = content.to_vec(ISO_DOCUMENT_MAX_BYTES)?;
             facts[name] = serde_json::from_slice(&bytes)
                 .with_context(|| format!("parsing coreos/{name}.json"))?;
         }

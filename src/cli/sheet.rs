@@ -13,6 +13,13 @@ use crate::paragraph::{Paragraph, hanging, width};
 /// Sectors in which a boot catalog counts, in bytes (El Torito, "Sector Count").
 const CATALOG_SECTOR_BYTES: u64 = 512;
 
+/// Labels that are longer don't push the values of others to the right.
+const LABEL_MAX_COLUMNS: usize = 48;
+
+/// Lists of objects with more keys than that are no table: who has a row for each of thousands of keys would
+/// fill the memory with blanks.
+const TABLE_MAX_KEYS: usize = 16;
+
 /// Words that are not written in small letters.
 const WORDS: [(&str, &str); 10] = [
     ("bios", "BIOS"),
@@ -40,7 +47,9 @@ pub(super) fn sheet(facts: &Value, columns: usize) -> String {
 fn fields(object: &Map<String, Value>, indent: &str, columns: usize, text: &mut String) {
     let plain = |value: &Value| in_a_line("", value).is_some();
     let labels = object.iter().filter(|(_, value)| plain(value));
-    let wide = labels.map(|(key, _)| width(&label(key))).max().unwrap_or(0);
+    let widths = labels.map(|(key, _)| width(&label(key)));
+    let wide = widths.filter(|wide| *wide <= LABEL_MAX_COLUMNS);
+    let wide = wide.max().unwrap_or(0);
     for (key, value) in object {
         if let Some(value) = in_a_line(key, value) {
             line(&label(key), &value, wide, indent, columns, text);
@@ -67,7 +76,7 @@ fn fields(object: &Map<String, Value>, indent: &str, columns: usize, text: &mut 
 
 /// A label and what it is of. A word that doesn't fit beside the label is below it.
 fn line(label: &str, value: &str, wide: usize, indent: &str, columns: usize, text: &mut String) {
-    let space = " ".repeat(wide - width(label));
+    let space = " ".repeat(wide.saturating_sub(width(label)));
     let first = format!("{indent}{label}{space}  ");
     let longest = value.split_ascii_whitespace().map(width).max().unwrap_or(0);
     if width(&first) + longest <= columns {
@@ -88,7 +97,8 @@ fn list(items: &[Value], indent: &str, columns: usize, text: &mut String) {
     let objects: Vec<&Map<String, Value>> = items.iter().filter_map(Value::as_object).collect();
     let mut keys: Vec<&String> = Vec::new();
     for key in objects.iter().flat_map(|object| object.keys()) {
-        if !keys.contains(&key) {
+        // One more than a table can have says that there are too many.
+        if keys.len() <= TABLE_MAX_KEYS && !keys.contains(&key) {
             keys.push(key);
         }
     }
@@ -97,7 +107,8 @@ fn list(items: &[Value], indent: &str, columns: usize, text: &mut String) {
         let mut fields = object.iter();
         fields.all(|(key, value)| in_a_line(key, value).is_some())
     };
-    if objects.len() == items.len() && objects.iter().all(is_flat) {
+    let are_few = keys.len() <= TABLE_MAX_KEYS;
+    if are_few && objects.len() == items.len() && objects.iter().all(is_flat) {
         for object in objects {
             table.row(keys.iter().map(|key| {
                 let value = object.get(*key);
@@ -106,7 +117,7 @@ fn list(items: &[Value], indent: &str, columns: usize, text: &mut String) {
                     .unwrap_or_default()
             }));
         }
-        for line in table.render(columns - indent.len()).lines() {
+        for line in table.render(columns.saturating_sub(indent.len())).lines() {
             *text += &format!("{indent}{line}\n");
         }
         return;
@@ -362,6 +373,27 @@ mod tests {
              \x20 x\n\
              \x20 y   3 B\n"
         );
+    }
+
+    /// Three files of an ISO go into the sheet as they are.
+    #[test]
+    fn no_document_fills_the_memory_or_leaves_the_screen() {
+        let mut deep = json!([{ "a": 1 }]);
+        for _ in 0..100 {
+            deep = json!({ "b": deep });
+        }
+        assert!(sheet(&json!({ "deep": deep }), 80).contains("A\n"));
+
+        let odd: Vec<Value> = (0..20_000).map(|n| json!({ n.to_string(): n })).collect();
+        let text = sheet(&json!({ "odd": odd }), 80);
+        assert!(text.len() < 1 << 20, "{}", text.len());
+
+        let mut labels = json!({ "x".repeat(100_000): 1 });
+        for n in 0..1000 {
+            labels[format!("l{n}")] = json!(n);
+        }
+        let text = sheet(&json!({ "labels": labels }), 80);
+        assert!(text.len() < 200_000, "{}", text.len());
     }
 
     #[test]

@@ -316,7 +316,7 @@ impl Voice {
             }
             return self.line(&value.to_string());
         }
-        self.line(headed(kind, code, self.color, sentence).trim_end());
+        self.line(headed(kind, code, self.color, &visible(sentence)).trim_end());
     }
 
     fn error(&self, sentence: &str, hint: Option<&str>, facts: Option<&Value>, code: u8) {
@@ -326,7 +326,7 @@ impl Voice {
         if self.json {
             return self.line(&error_line(sentence, hint, facts, code));
         }
-        self.line(headed("error", RED, self.color, sentence).trim_end());
+        self.line(headed("error", RED, self.color, &visible(sentence)).trim_end());
         if let Some(hint) = hint {
             self.line(headed("hint", CYAN, self.color, hint).trim_end());
         }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::platform::{self, PLATFORMS_JSON};
 use crate::failure::Failure;
 use crate::foreign::{is_plain, title};
+use crate::format::qcow2;
 use crate::kernel::{self, Files, Kernel, check_arguments};
 use crate::tree::{Content, Node, Tree};
 
@@ -64,8 +65,8 @@ pub struct ImageJson {
 /// Where it is.
 const IMAGE_JSON: &str = "usr/share/coreos-assembler/image.json";
 
-/// Largest disk that an image can ask for, in GiB: what qcow2 images hold with our clusters.
-const DISK_MAX_GIB: u64 = 64 << 10;
+/// Largest disk that an image can ask for, in GiB.
+const DISK_MAX_GIB: u64 = qcow2::SIZE_MAX_BYTES >> 30;
 
 impl ImageJson {
     /// Length in bytes of the cloud and qemu images that it asks for, if it does.

@@ -4,7 +4,7 @@
 //! image can tell, such as that it has no room for network settings, is found later.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -30,6 +30,9 @@ const ALL_FEATURES: &str = r#"{
 
 /// In front of each certificate; Ignition takes nothing else.
 const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+/// As much of a file as a certificate is looked for in; all that Mozilla trusts have 250 KiB.
+const CERTIFICATES_MAX_BYTES: u64 = 16 << 20;
 
 /// What the library says of a customized PXE set besides. The boot files that are written have them.
 const PXE_ADVICE: [&str; 2] = [
@@ -60,7 +63,10 @@ impl Customization {
                 .map_err(|error| error.context(format!("--{option} {path}")))?;
         }
         for path in &self.common.ignition_ca {
-            let text = fs::read(path).with_context(|| format!("reading {path}"))?;
+            let mut text = Vec::new();
+            File::open(path)
+                .and_then(|file| file.take(CERTIFICATES_MAX_BYTES).read_to_end(&mut text))
+                .with_context(|| format!("reading {path}"))?;
             if !text.windows(PEM.len()).any(|window| window == PEM) {
                 return Err(Error::msg(format!(
                     "--ignition-ca {path} has no certificate in PEM"
