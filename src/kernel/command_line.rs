@@ -6,6 +6,8 @@
 //! `grub-core/commands/blscfg.c`@00ebc6ce5); iPXE, PXELINUX, zipl and `coreos/kargs.json`. So an argument has only what
 //! means the same to all of these. What GRUB gives a meaning to was tried with grub-script-check 2.06: it
 //! ends a command at `;`, refuses `&`, `|`, `<`, `>`, `{` and `}`, expands `$`, and takes `\` and quotes away.
+//! Quotes in pairs do no harm, as the kernel takes them away too: OpenShift's nodes have `cgroup_no_v1="all"`.
+//! A word that begins like a path or a device is a pattern to it (`grub-core/commands/wildcard.c`@13a29e8c4).
 //!
 //! An argument with blanks in quotes is refused as well: the kernel takes one, but coreos-installer and
 //! whoever edits a command line by words does not.
@@ -18,7 +20,7 @@ use crate::failure::Failure;
 pub const COMMAND_LINE_MAX_BYTES: usize = 2048;
 
 /// Characters that a boot loader expands, splits at or takes away.
-const MEANINGFUL: &str = "\"'`$\\;&|<>{}";
+const MEANINGFUL: &str = "'`$\\;&|<>{}";
 
 /// An argument that would not reach the kernel as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -43,8 +45,12 @@ pub fn check_argument(argument: &str) -> Result<(), ArgumentError> {
         "can't be a kernel argument: it has other than printable ASCII in it".to_owned()
     } else if let Some(letter) = argument.chars().find(|c| MEANINGFUL.contains(*c)) {
         format!("can't be a kernel argument: boot loaders take {letter} for something else")
+    } else if argument.matches('"').count() % 2 == 1 {
+        "can't be a kernel argument: a quote in it is not closed".to_owned()
     } else if argument.starts_with('#') {
         "can't be a kernel argument: boot loaders take # for a comment".to_owned()
+    } else if argument.starts_with(['/', '(', '*']) && argument.contains(['*', '?']) {
+        "can't be a kernel argument: GRUB looks for files that it fits".to_owned()
     } else if argument == "--" {
         "can't be a kernel argument: it ends those of the kernel".to_owned()
     } else {
@@ -59,7 +65,7 @@ pub fn check_argument(argument: &str) -> Result<(), ArgumentError> {
 /// # Errors
 /// One with the place, the first argument that can't be one, and why; or that they are too long together.
 pub fn check_arguments(place: &str, arguments: &[String]) -> Result<(), Failure> {
-    const HINT: &str = "an argument is one word, such as console=ttyS0,115200n8; what needs blanks or quotes goes \
+    const HINT: &str = "an argument is one word, such as console=ttyS0,115200n8; what needs blanks goes \
                         into a file, such as /etc/modprobe.d/NAME.conf for a module's options";
     for argument in arguments {
         check_argument(argument)
@@ -97,6 +103,7 @@ mod tests {
             "crashkernel=1G-4G:192M,4G-64G:256M",
             "ostree=/ostree/boot.1/rhcos/0a/0",
             "ignition.firstboot",
+            "cgroup_no_v1=\"all\"",
             "rw",
             "-b",
             "vfio-pci.ids=10de:1eb8",
@@ -121,6 +128,10 @@ mod tests {
             ("a\u{202e}", "printable ASCII"),
             ("#a", "comment"),
             ("--", "ends"),
+            ("a=\"b", "not closed"),
+            ("/boot/*", "looks for files"),
+            ("(hd?)", "looks for files"),
+            ("*", "looks for files"),
         ] {
             let error = check_argument(argument).unwrap_err().to_string();
             assert!(error.contains(why), "{argument:?}: {error}");
@@ -176,6 +187,7 @@ mod tests {
             .collect();
         assert!(passing.len() > 70, "{passing}");
         assert!(is_taken(&format!("a={passing}")), "{passing}");
+        assert!(is_taken("cgroup_no_v1=\"all\""));
         for broken in ["&", "|", "<", ">", "{", "}", "'", "\""] {
             assert!(!is_taken(&format!("a={broken}")), "{broken}");
         }
