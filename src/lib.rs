@@ -21,7 +21,7 @@
 //! `openshift` prepares what the installer and the cluster are told. `consumers` tells whether the
 //! programs that take a medium would take one. `cache` keeps compressed blocks for the
 //! next bake, and `record` is what one leaves for all who go on from it: `bake.json`. `url` knows which URLs
-//! machines can fetch from while they boot, and `paragraph` breaks lines for people.
+//! machines can fetch from while they boot, `paragraph` breaks lines for people, and `foreign` shows them and boot loaders what others wrote.
 
 pub mod cache;
 pub mod cli;
@@ -29,6 +29,7 @@ pub mod cluster;
 pub mod consumers;
 pub mod containerfile;
 pub mod failure;
+pub mod foreign;
 pub mod format;
 pub mod hosts;
 pub mod ignition;

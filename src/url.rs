@@ -10,6 +10,10 @@ const MAX_BYTES: usize = 1024;
 /// `overlay.d/05core/usr/lib/dracut/modules.d/35coreos-live/coreos-livepxe-rootfs.sh`@5cfd8ff7e04b.
 const ROOTFS_SCHEMES: [&str; 3] = ["http", "https", "tftp"];
 
+/// What URLs have besides letters and digits (RFC 3986, "reserved" and "unreserved", and `%`), without the
+/// quote. Without `{`, nothing is left that iPXE expands.
+const URL_MARKS: &str = ":/?#[]@!$&()*+,;=-._~%";
+
 /// Why a text is not such a URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("URL {url:?} {problem}")]
@@ -65,7 +69,7 @@ pub fn check_base(url: &str) -> Result<(), UrlError> {
 /// Checks the URL of a root file system, which becomes a kernel argument.
 ///
 /// # Errors
-/// Another scheme than http, https and tftp; no host; white space.
+/// Another scheme than http, https and tftp; no host; white space, and other characters that URLs don't have.
 pub fn check_rootfs(url: &str) -> Result<(), UrlError> {
     let wrong = |problem| UrlError {
         problem,
@@ -82,6 +86,12 @@ pub fn check_rootfs(url: &str) -> Result<(), UrlError> {
     let (authority, _) = split(rest.map_err(wrong)?);
     if url.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(wrong("becomes a kernel argument, and can't have spaces"));
+    }
+    if !url
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || URL_MARKS.contains(c))
+    {
+        return Err(wrong("has a character that URLs don't have"));
     }
     let host = authority
         .rsplit_once('@')
@@ -214,6 +224,9 @@ mod tests {
             "http://h/a b",
             "nfs:h:/r",
             "http://h/\u{1}",
+            "http://h/${net0/mac}.img",
+            "http://h/a\"b",
+            "http://h/ü",
         ] {
             assert!(check_rootfs(url).is_err(), "{url}");
         }

@@ -464,6 +464,227 @@ fn a_layer_that_is_killed_leaves_the_layout_as_it_was() {
     assert_eq!(hidden(&os), [""; 0]);
 }
 
+/// A layout that is not there before: killed while blobs are written, when they are named and there is no
+/// index, and between the marker and the index.
+#[test]
+fn a_new_layout_that_is_killed_is_taken_by_the_next_run() {
+    let (Some(workshop), true) = (Workshop::new(), have("strace")) else {
+        return;
+    };
+    let os = workshop.output("layouts").join("os");
+    let layer = |more: &[&str]| {
+        let mut command = workshop.bake_as_nobody();
+        command
+            .args(["layer", &workshop.image("forgot")])
+            .args(["--driver", "megaraid_sas", "--repair", "-o"])
+            .arg(format!("oci:{}:new", os.display()))
+            .args(more)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    };
+    run(&mut layer(&[]));
+    let whole = tree(&os);
+    let blobs = fs::read_dir(os.join("blobs/sha256")).unwrap().count();
+    let blobs = u32::try_from(blobs).unwrap();
+    let is_whole = |when: &str| {
+        let names: Vec<_> = tree(&os).into_keys().collect();
+        assert!(names.iter().eq(whole.keys()), "{when}: {names:?}");
+    };
+
+    // What another program leaves that is killed before it has an index.
+    fs::remove_file(os.join("index.json")).unwrap();
+    let unfinished = os.join("oci-put-blob123");
+    fs::write(&unfinished, "half a blob").unwrap();
+    run(&mut layer(&[]));
+    fs::remove_file(unfinished).unwrap();
+    is_whole("without an index");
+
+    let mut forced = [&["--force"][..], &[]].into_iter().cycle();
+    fs::remove_dir_all(&os).unwrap();
+    let mut child = layer(&[]).spawn().unwrap();
+    while !os.is_dir() || hidden(&os).is_empty() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    run(as_nobody("kill").args(["-s", "KILL", &child.id().to_string()]));
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(hidden(&os).len(), 1);
+    run(&mut layer(&[]));
+    is_whole("while blobs are written");
+    for (turn, named) in [(blobs + 1, blobs), (blobs + 2, blobs + 1)] {
+        fs::remove_dir_all(&os).unwrap();
+        assert!(kill_at("renameat2", &layer(&[]), turn));
+        let has_marker = os.join("oci-layout").exists();
+        assert_eq!(has_marker, named > blobs, "turn {turn}");
+        assert!(!os.join("index.json").exists(), "turn {turn}");
+        run(&mut layer(forced.next().unwrap()));
+        is_whole(&format!("turn {turn}"));
+    }
+}
+
+/// The test holds the lock that programs of ours take before the index, and plays another one.
+#[test]
+fn images_that_others_store_meanwhile_stay() {
+    let Some(workshop) = Workshop::new() else {
+        return;
+    };
+    let os = workshop.output("os");
+    // Without the sticky bit: the index that is replaced is not the same user's.
+    fs::set_permissions(&os, fs::Permissions::from_mode(0o777)).unwrap();
+    let lock = fs::File::open(&os).unwrap();
+    lock.lock().unwrap();
+    let mut layer = workshop.bake_as_nobody();
+    layer
+        .args(["layer", &workshop.image("forgot")])
+        .args(["--driver", "megaraid_sas", "--repair", "-o"])
+        .arg(format!("oci:{}:ours", os.display()))
+        .stdout(Stdio::null());
+    let mut child = layer.spawn().unwrap();
+    while hidden(&os).is_empty() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let theirs = json!({
+        "schemaVersion": 2,
+        "manifests": [{
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": format!("sha256:{}", "0".repeat(64)),
+            "size": 2,
+            "annotations": { "org.opencontainers.image.ref.name": "theirs" },
+        }],
+    });
+    fs::write(os.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    fs::write(os.join("index.json"), theirs.to_string()).unwrap();
+    thread::sleep(Duration::from_secs(3));
+    assert!(child.try_wait().unwrap().is_none(), "it waits");
+    lock.unlock().unwrap();
+    assert!(child.wait().unwrap().success());
+    let index: Value = serde_json::from_slice(&fs::read(os.join("index.json")).unwrap()).unwrap();
+    let tags: Vec<&Value> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| &image["annotations"]["org.opencontainers.image.ref.name"])
+        .collect();
+    assert_eq!(tags, ["theirs", "ours"]);
+}
+
+/// Where nothing can be stored is said before the image is read: it is not even there.
+#[test]
+fn a_target_that_cannot_be_taken_is_told_before_the_work() {
+    let site = place();
+    let top = site.0.path();
+    fs::write(top.join("file"), "").unwrap();
+    fs::create_dir(top.join("files")).unwrap();
+    fs::write(top.join("files/x"), "").unwrap();
+    support::open_up(&top.join("files"));
+    fs::create_dir(top.join("closed")).unwrap();
+    fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
+    for (target, said) in [
+        ("oci:file", "file is not a directory"),
+        ("oci:file/x", "file is not a directory"),
+        ("oci:files", "files is not an OCI image layout"),
+        ("oci:closed/x", "Permission denied"),
+        ("oci-archive:file", "file exists"),
+        ("oci-archive:files", "files is a directory"),
+        ("oci-archive:file/x", "file is not a directory"),
+        ("oci-archive:closed/x", "Permission denied"),
+    ] {
+        for more in [&[][..], &["--dry-run"]] {
+            let error = run_to_fail(
+                as_nobody(top.join("coreos-bake"))
+                    .current_dir(top)
+                    .args(["layer", "oci:nowhere", "--driver", "a", "--repair", "-o"])
+                    .arg(target)
+                    .args(more),
+            );
+            assert!(error.contains(said), "{target}: {error}");
+        }
+    }
+}
+
+/// Sends `signal` when the program is about to make the system call for the `turn`-th time; what it said, if
+/// that ended it.
+fn signal_at(call: &str, command: &Command, turn: u32, signal: &str) -> Option<String> {
+    let mut traced = Command::new("strace");
+    traced
+        .args(["-f", "-qqq", "-o", "/dev/null", "-e"])
+        .arg(format!("inject={call}:signal={signal}:when={turn}"))
+        .args(["-e", &format!("trace={call}")])
+        .arg(command.get_program())
+        .args(command.get_args());
+    let Output { status, stderr, .. } = traced.output().expect("running strace");
+    (!status.success()).then(|| String::from_utf8_lossy(&stderr).into_owned())
+}
+
+/// A signal comes before `--undo` or after it, and either way the sentence says so.
+#[test]
+fn an_undo_is_not_left_half_way_by_a_signal() {
+    if !have("strace") {
+        return;
+    }
+    let name = "4.19/upi-ignition";
+    let site = Site::new(&[name]);
+    let directory = site.path(name);
+    let before = seen(&directory);
+    let mut undo = site.prepare(name);
+    undo.arg("--undo");
+    let mut told = 0;
+    for turn in 1..4 {
+        run(site.prepare(name).args(wanted(name)));
+        let said = signal_at("rename", &undo, turn, "TERM");
+        assert_eq!(seen(&directory), before, "turn {turn}");
+        if let Some(said) = said {
+            let sentence = "error: interrupted when everything was done already";
+            assert!(said.contains(sentence), "{said}");
+            told += 1;
+        }
+        let error = run_to_fail(&mut undo);
+        assert!(error.contains("is not prepared"), "{error}");
+    }
+    assert!(told > 0, "a signal has ended it");
+}
+
+/// Also when the directory was last changed: a record would take that for the original's.
+#[test]
+fn a_signal_leaves_no_trace_of_prepare_and_hosts() {
+    if !have("strace") {
+        return;
+    }
+    let name = "4.19/upi-ignition";
+    let site = Site::new(&[name]);
+    rack(site.0.path(), 100_000, 3);
+    let directory = site.path(name);
+    let before = seen(&directory);
+    let output = site.path("new/out");
+    let mut prepare = site.prepare(name);
+    prepare.args(wanted(name));
+    let mut told = [0, 0];
+    for turn in 1..6 {
+        let Some(said) = signal_at("fsync", &prepare, turn, "TERM") else {
+            site.undo(name);
+            continue;
+        };
+        if said.contains("everything was done") {
+            site.undo(name);
+        } else {
+            assert!(said.contains("interrupted; nothing was written"), "{said}");
+            told[0] += 1;
+        }
+        assert_eq!(seen(&directory), before, "prepare, turn {turn}");
+
+        let hosts = hosts(site.0.path(), &output, &[]);
+        match signal_at("fsync", &hosts, turn, "TERM") {
+            Some(said) if !said.contains("everything was done") => {
+                assert!(said.contains("interrupted; nothing was written"), "{said}");
+                assert!(!site.path("new").exists(), "hosts, turn {turn}");
+                told[1] += 1;
+            }
+            _ => fs::remove_dir_all(site.path("new")).unwrap(),
+        }
+    }
+    assert!(told[0] > 0 && told[1] > 0, "{told:?}");
+}
+
 /// A small disk, until it is dropped.
 struct Disk(PathBuf);
 

@@ -16,11 +16,13 @@ use std::time::{Duration, Instant};
 use support::server::{Running, serve_files};
 use support::{Workshop, find, have, run, skip};
 
-/// What the live system is started with in all of these tests. The last argument is made of what the
-/// loaders' own languages give a meaning to.
-const KARGS: &str = "ignition.firstboot ignition.platform.id=metal console=ttyS0 mini.odd=a&b;$c#d";
+/// What the live system is started with in all of these tests. The last argument has every mark that an
+/// argument can have.
+const KARGS: &str =
+    "ignition.firstboot ignition.platform.id=metal console=ttyS0 mini.odd=!#%()*+,-./:=?@[]^_~";
 
-/// An address nothing is fetched from, as the machines are stopped before.
+/// An address nothing is fetched from, as the machines are stopped before. It has what the loaders' own
+/// languages give a meaning to.
 const ROOTFS_URL: &str = "http://10.0.2.2/rootfs.img?key=a&expires=1;c=$d";
 
 /// Several times what a boot takes on a busy host, so only a machine that hangs reaches it.

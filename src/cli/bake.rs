@@ -253,6 +253,9 @@ fn disk_size(text: &str) -> Result<u64> {
             "a disk of {bytes} bytes is too small: {mib} MiB go to other partitions than the root"
         );
     }
+    if bytes > qcow2::SIZE_MAX_BYTES {
+        bail!("a disk of {bytes} bytes is larger than a disk image can be: 64T");
+    }
     Ok(bytes)
 }
 

@@ -20,6 +20,7 @@ use super::terminal::Terminal;
 use super::{Outcome, Usage, read_up_to};
 use crate::containerfile::{self, Remark, Severity, Wanted};
 use crate::failure::Failure;
+use crate::foreign::visible;
 use crate::image::{self, ImageRef};
 use crate::kernel::{self, Device, DriverName, Files, Root};
 use crate::media::{
@@ -404,7 +405,7 @@ impl CheckArgs {
             "media": boot.map_or(&[][..], |boot| &boot.media),
         });
         let mut parts = Vec::new();
-        parts.extend(release.map(|release| format!("kernel {release}\n")));
+        parts.extend(release.map(|release| format!("kernel {}\n", visible(release))));
         let mut rows = shown(drivers, mounts);
         // What is explained below is not told here as well.
         rows.retain(|row| !self.explain.contains(&row.stage));
@@ -415,14 +416,14 @@ impl CheckArgs {
             let subject = self.subject.as_deref().unwrap_or_default();
             tell(
                 &format!("{} ", terminal.bad("✗")),
-                &format!("{subject}: {fault}"),
+                &visible(&format!("{subject}: {fault}")),
             );
         }
         if !open.is_empty() {
             let names: Vec<&str> = open.iter().map(|stage| stage.name()).collect();
             tell("open, so not known to be right: ", &names.join(", "));
         }
-        notes.iter().for_each(|note| tell("note: ", note));
+        notes.iter().for_each(|note| tell("note: ", &visible(note)));
         hint.iter().for_each(|hint| tell("hint: ", hint));
         parts.extend(Some(rest).filter(|rest| !rest.is_empty()));
         parts.extend(lint.map(|lint| lint.text(terminal)));

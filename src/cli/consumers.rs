@@ -10,6 +10,7 @@ use super::report::Whole;
 use super::terminal::Terminal;
 use crate::consumers::{Consumer, Verdict, judge};
 use crate::failure::Failure;
+use crate::foreign::visible;
 use crate::media::Medium;
 use crate::paragraph::hanging;
 
@@ -97,7 +98,7 @@ fn paragraph(verdict: &Verdict, terminal: &Terminal) -> String {
         lines.push(format!("by {}", objection.source));
         for (number, line) in lines.iter().enumerate() {
             let first = if number == 0 { "  - " } else { "    " };
-            text += &hanging(first, line, columns);
+            text += &hanging(first, &visible(line), columns);
         }
     }
     text

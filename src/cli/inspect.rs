@@ -13,6 +13,7 @@ use super::completion::Images;
 use super::image_args::ImageArgs;
 use super::sheet::sheet;
 use super::terminal::Terminal;
+use crate::foreign::visible;
 use crate::format::iso9660;
 use crate::image;
 use crate::kernel;
@@ -94,7 +95,11 @@ fn tell_of_media(path: &Path, place: &Place, terminal: &Terminal) -> Result<Outc
     if !notes.is_empty() {
         text.push('\n');
     }
-    text.extend(notes.iter().map(|note| hanging("note: ", note, columns)));
+    text.extend(
+        notes
+            .iter()
+            .map(|note| hanging("note: ", &visible(note), columns)),
+    );
     let value = match <[Value; 1]>::try_from(all) {
         Ok([mut one]) => {
             one["notes"] = json!(notes);
@@ -199,11 +204,14 @@ fn whole_facts(medium: &Medium, facts: &mut Value) -> Result<()> {
     Ok(())
 }
 
+/// Longest document for installers on an ISO; real ones have some hundred bytes.
+const ISO_DOCUMENT_MAX_BYTES: u64 = 1 << 20;
+
 fn iso_facts(iso: &iso9660::Reader, facts: &mut Value) -> Result<()> {
     facts["iso"] = iso.facts();
     for name in ["features", "igninfo", "kargs"] {
         if let Some(content) = iso.file(&format!("coreos/{name}.json"))? {
-            let bytes = content.to_vec(1 << 20)?;
+            let bytes = content.to_vec(ISO_DOCUMENT_MAX_BYTES)?;
             facts[name] = serde_json::from_slice(&bytes)
                 .with_context(|| format!("parsing coreos/{name}.json"))?;
         }
@@ -227,7 +235,8 @@ fn disk_facts(installed: &Installed, facts: &mut Value) {
                 "number": partition.number,
                 "name": partition.name,
                 "first-sector": partition.first_lba,
-                "size": (partition.last_lba + 1).saturating_sub(partition.first_lba) * sector,
+                // Reading the table has made sure that they are on the disk.
+                "size": (partition.last_lba - partition.first_lba + 1) * sector,
                 "type": partition.type_guid.to_string(),
             })
         })

@@ -15,6 +15,7 @@ use super::image_args::ImageArgs;
 use super::report::presences;
 use super::terminal::Terminal;
 use super::{Outcome, Usage, read_up_to};
+use crate::foreign::visible;
 use crate::image::{self, ImageRef, Target};
 use crate::kernel::{DriverName, FILE_MAX_BYTES};
 use crate::layer::{self, Added, Layer, Request};
@@ -303,6 +304,7 @@ fn strs<'a, T: AsRef<str> + 'a>(texts: impl IntoIterator<Item = &'a T>) -> Vec<&
 
 /// Paths below a head; those of a directory with several are named in one paragraph.
 fn by_directory(head: &str, paths: Vec<&str>, columns: usize) -> String {
+    let paths: Vec<String> = paths.into_iter().map(visible).collect();
     let mut directories: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for path in &paths {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));

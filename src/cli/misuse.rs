@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::terminal::{When, error_line, harmless, headed};
+use super::terminal::{CYAN, RED, When, error_line, headed};
 use super::{USAGE, hint};
 use crate::failure::sentence;
+use crate::foreign::visible_lines;
 
 /// Says what is wrong, or what was asked for (`--help`), and how the program ends.
 pub(super) fn end(error: &clap::Error) -> ExitCode {
@@ -50,11 +51,11 @@ impl Told {
     }
 
     fn text(&self, color: bool) -> String {
-        let mut text = headed("error", "31;1", color, &self.sentence);
+        let mut text = headed("error", RED, color, &self.sentence);
         if let Some(hint) = &self.hint {
-            text += &headed("hint", "36", color, hint);
+            text += &headed("hint", CYAN, color, hint);
         }
-        text + "\n" + &harmless(&self.rest)
+        text + "\n" + &visible_lines(&self.rest)
     }
 }
 

@@ -40,6 +40,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::failure::{Failure, sentence};
+use crate::staging::Abandoned;
 use crate::{image, staging};
 use terminal::{Terminal, TerminalArgs};
 
@@ -173,11 +174,10 @@ fn watch_signals(terminal: &Terminal) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("watching for signals")?;
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            let unfinished = staging::abandon();
-            let rest = if unfinished {
-                "; nothing was written"
-            } else {
-                ""
+            let rest = match staging::abandon() {
+                Abandoned::Nothing => "",
+                Abandoned::Unfinished => "; nothing was written",
+                Abandoned::Finished => " when everything was done already",
             };
             let code = 128 + signal;
             tell(

@@ -1,6 +1,7 @@
 //! Drivers by stages: in blocks, with the facts behind it, and for machines that run tests.
 
 use super::terminal::Terminal;
+use crate::foreign::visible;
 use crate::kernel::{Finding, Module, Present};
 use crate::paragraph::hanging;
 use crate::record::{Proof, Record};
@@ -18,7 +19,7 @@ pub(super) fn presences(table: &[Presence], terminal: &Terminal) -> String {
     }
     let mut text = String::new();
     for driver in drivers {
-        text += &format!("{driver}\n");
+        text += &format!("{}\n", visible(driver));
         for (mark, sentence, stages) in folded(table, driver, terminal.is_verbose()) {
             let first = format!("  {} ", shown_mark(mark, terminal));
             text += &hanging(
@@ -44,6 +45,7 @@ fn folded(
             Verdict::Found(Finding::Present(present)) if !is_verbose => brief(present),
             verdict => verdict.to_string(),
         };
+        let sentence = visible(&sentence);
         match rows
             .iter_mut()
             .find(|row| (row.0, &row.1) == (mark, &sentence))
@@ -107,15 +109,20 @@ pub(super) fn explanation(stage: Stage, table: &[Presence], terminal: &Terminal)
         let driver = &presence.driver;
         let Verdict::Found(Finding::Present(present)) = &presence.verdict else {
             let sentence = format!("{driver}: {}", presence.verdict);
-            text += &format!("\n{}", hanging(&first, &sentence, columns));
+            text += &format!("\n{}", hanging(&first, &visible(&sentence), columns));
             continue;
         };
         text += &format!(
             "\n{}",
-            hanging(&first, &format!("{driver}: {}", brief(present)), columns)
+            hanging(
+                &first,
+                &visible(&format!("{driver}: {}", brief(present))),
+                columns
+            )
         );
         if !present.loaded_by.is_empty() {
-            text += &hanging("    loaded by ", &present.loaded_by.join(", "), columns);
+            let loaded_by = visible(&present.loaded_by.join(", "));
+            text += &hanging("    loaded by ", &loaded_by, columns);
         }
         for module in std::iter::once(&present.module).chain(&present.dependencies) {
             text += &facts(module, columns);
@@ -125,10 +132,10 @@ pub(super) fn explanation(stage: Stage, table: &[Presence], terminal: &Terminal)
 }
 
 fn facts(module: &Module, columns: usize) -> String {
-    let mut text = format!("    {}\n", module.name);
+    let mut text = format!("    {}\n", visible(&module.name));
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            text += &hanging(&format!("      {name:<9} "), &value, columns);
+            text += &hanging(&format!("      {name:<9} "), &visible(&value), columns);
         }
     };
     fact("built in", module.built_in.then(|| "yes".to_owned()));
@@ -147,7 +154,7 @@ fn facts(module: &Module, columns: usize) -> String {
 /// At which stages the drivers of a bake were proven, and what would prove them at the others.
 pub(super) fn proofs(record: &Record, columns: usize) -> String {
     let all = &record.stages;
-    let indented = |text: &str| hanging("  ", text, columns);
+    let indented = |text: &str| hanging("  ", &visible(text), columns);
     let lost = |proof: &&Proof| {
         let mut all = record.drivers.iter().chain(&record.mounts);
         all.any(|row| row.stage == proof.stage && row.fails())
@@ -238,15 +245,16 @@ pub(super) fn junit(table: &[Presence], wholes: &[Whole]) -> String {
     text + "</testsuite>\n"
 }
 
-/// Text that XML 1.0 takes in an attribute or an element.
+/// Text that XML 1.0 takes in an attribute or an element (its rule `Char` leaves two more characters out).
 fn escaped(text: &str) -> String {
-    text.chars()
+    visible(text)
+        .chars()
         .map(|c| match c {
             '&' => "&amp;".to_owned(),
             '<' => "&lt;".to_owned(),
             '>' => "&gt;".to_owned(),
             '"' => "&quot;".to_owned(),
-            c if c.is_control() => " ".to_owned(),
+            '\u{fffe}' | '\u{ffff}' => " ".to_owned(),
             c => c.to_string(),
         })
         .collect()

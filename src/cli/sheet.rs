@@ -7,10 +7,18 @@ use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
 
 use super::table::Table;
+use crate::foreign::visible;
 use crate::paragraph::{Paragraph, hanging, width};
 
 /// Sectors in which a boot catalog counts, in bytes (El Torito, "Sector Count").
 const CATALOG_SECTOR_BYTES: u64 = 512;
+
+/// Labels that are longer don't push the values of others to the right.
+const LABEL_MAX_COLUMNS: usize = 48;
+
+/// Lists of objects with more keys than that are no table: who has a row for each of thousands of keys would
+/// fill the memory with blanks.
+const TABLE_MAX_KEYS: usize = 16;
 
 /// Words that are not written in small letters.
 const WORDS: [(&str, &str); 10] = [
@@ -39,7 +47,9 @@ pub(super) fn sheet(facts: &Value, columns: usize) -> String {
 fn fields(object: &Map<String, Value>, indent: &str, columns: usize, text: &mut String) {
     let plain = |value: &Value| in_a_line("", value).is_some();
     let labels = object.iter().filter(|(_, value)| plain(value));
-    let wide = labels.map(|(key, _)| width(&label(key))).max().unwrap_or(0);
+    let widths = labels.map(|(key, _)| width(&label(key)));
+    let wide = widths.filter(|wide| *wide <= LABEL_MAX_COLUMNS);
+    let wide = wide.max().unwrap_or(0);
     for (key, value) in object {
         if let Some(value) = in_a_line(key, value) {
             line(&label(key), &value, wide, indent, columns, text);
@@ -66,7 +76,7 @@ fn fields(object: &Map<String, Value>, indent: &str, columns: usize, text: &mut 
 
 /// A label and what it is of. A word that doesn't fit beside the label is below it.
 fn line(label: &str, value: &str, wide: usize, indent: &str, columns: usize, text: &mut String) {
-    let space = " ".repeat(wide - width(label));
+    let space = " ".repeat(wide.saturating_sub(width(label)));
     let first = format!("{indent}{label}{space}  ");
     let longest = value.split_ascii_whitespace().map(width).max().unwrap_or(0);
     if width(&first) + longest <= columns {
@@ -87,7 +97,8 @@ fn list(items: &[Value], indent: &str, columns: usize, text: &mut String) {
     let objects: Vec<&Map<String, Value>> = items.iter().filter_map(Value::as_object).collect();
     let mut keys: Vec<&String> = Vec::new();
     for key in objects.iter().flat_map(|object| object.keys()) {
-        if !keys.contains(&key) {
+        // One more than a table can have says that there are too many.
+        if keys.len() <= TABLE_MAX_KEYS && !keys.contains(&key) {
             keys.push(key);
         }
     }
@@ -96,7 +107,8 @@ fn list(items: &[Value], indent: &str, columns: usize, text: &mut String) {
         let mut fields = object.iter();
         fields.all(|(key, value)| in_a_line(key, value).is_some())
     };
-    if objects.len() == items.len() && objects.iter().all(is_flat) {
+    let are_few = keys.len() <= TABLE_MAX_KEYS;
+    if are_few && objects.len() == items.len() && objects.iter().all(is_flat) {
         for object in objects {
             table.row(keys.iter().map(|key| {
                 let value = object.get(*key);
@@ -105,7 +117,7 @@ fn list(items: &[Value], indent: &str, columns: usize, text: &mut String) {
                     .unwrap_or_default()
             }));
         }
-        for line in table.render(columns - indent.len()).lines() {
+        for line in table.render(columns.saturating_sub(indent.len())).lines() {
             *text += &format!("{indent}{line}\n");
         }
         return;
@@ -155,18 +167,6 @@ fn bytes(size: u64) -> String {
     HumanBytes(size).to_string().replace(".00 ", " ")
 }
 
-/// A text of somebody else's, in one line and without what would move the cursor.
-fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() {
-            true => out.extend(character.escape_default()),
-            false => out.push(character),
-        }
-    }
-    out
-}
-
 /// A key as words; its unit is told with the value.
 fn label(key: &str) -> String {
     // Labels of images and drivers are names, not words.
@@ -189,7 +189,8 @@ fn tidied(mut facts: Map<String, Value>) -> Map<String, Value> {
     for partition in objects(facts.get_mut("partitions")) {
         let first = partition.get("first-sector").and_then(Value::as_u64);
         if let (Some(first), Some(sector)) = (first, sector) {
-            replace(partition, "first-sector", "start-bytes", first * sector);
+            let start = first.saturating_mul(sector);
+            replace(partition, "first-sector", "start-bytes", start);
         }
     }
     let iso = facts.get_mut("iso").and_then(Value::as_object_mut);
@@ -202,7 +203,7 @@ fn tidied(mut facts: Map<String, Value>) -> Map<String, Value> {
                 entry,
                 "load-sectors",
                 "loaded-bytes",
-                sectors * CATALOG_SECTOR_BYTES,
+                sectors.saturating_mul(CATALOG_SECTOR_BYTES),
             );
         }
     }
@@ -372,6 +373,29 @@ mod tests {
              \x20 x\n\
              \x20 y   3 B\n"
         );
+    }
+
+    /// Three files of an ISO go into the sheet as they are.
+    #[test]
+    fn no_document_fills_the_memory_or_leaves_the_screen() {
+        let mut deep = json!([{ "a": 1 }]);
+        for _ in 0..100 {
+            deep = json!({ "b": deep });
+        }
+        // Where there is no room, cells are below each other.
+        let text = sheet(&json!({ "deep": deep }), 80);
+        assert!(text.ends_with(" 1\n"), "{text}");
+
+        let odd: Vec<Value> = (0..20_000).map(|n| json!({ n.to_string(): n })).collect();
+        let text = sheet(&json!({ "odd": odd }), 80);
+        assert!(text.len() < 1 << 20, "{}", text.len());
+
+        let mut labels = json!({ "x".repeat(100_000): 1 });
+        for n in 0..1000 {
+            labels[format!("l{n}")] = json!(n);
+        }
+        let text = sheet(&json!({ "labels": labels }), 80);
+        assert!(text.len() < 200_000, "{}", text.len());
     }
 
     #[test]

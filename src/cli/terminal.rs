@@ -16,6 +16,7 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, Prog
 use serde_json::{Value, json};
 
 use super::screen::columns;
+use crate::foreign::{visible, visible_lines};
 use crate::paragraph::hanging;
 use crate::progress::Progress;
 
@@ -146,7 +147,7 @@ impl Terminal {
             serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
-            out.write_all(text.as_bytes())?;
+            out.write_all(shown(text, self.color_out).as_bytes())?;
         }
         out.flush()?;
         Ok(())
@@ -201,17 +202,17 @@ impl Terminal {
 
     /// `text` in green, yellow or red where results are shown in colour.
     pub(super) fn good(&self, text: &str) -> String {
-        paint(self.color_out, "32", text)
+        paint(self.color_out, GREEN, text)
     }
 
     /// See [`Terminal::good`].
     pub(super) fn doubtful(&self, text: &str) -> String {
-        paint(self.color_out, "33;1", text)
+        paint(self.color_out, YELLOW, text)
     }
 
     /// See [`Terminal::good`].
     pub(super) fn bad(&self, text: &str) -> String {
-        paint(self.color_out, "31;1", text)
+        paint(self.color_out, RED, text)
     }
 }
 
@@ -244,22 +245,45 @@ fn paint(color: bool, code: &str, text: &str) -> String {
 /// A sentence behind a coloured word: in lines that fit a terminal, in one for a pipe.
 pub(super) fn headed(word: &str, code: &str, color: bool, sentence: &str) -> String {
     let head = format!("{} ", paint(color, code, &format!("{word}:")));
-    let sentence = harmless(sentence);
+    let sentence = visible_lines(sentence);
     match io::stderr().is_terminal() {
         true => hanging(&head, &sentence, columns(io::stderr())),
         false => head + &sentence + "\n",
     }
 }
 
-/// Text without characters that move a cursor. Names of files and answers of servers are foreign.
-pub(super) fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' => c,
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect()
+/// What [`paint`] puts around a word.
+const PAINTS: [&str; 4] = [GREEN, YELLOW, RED, CYAN];
+const GREEN: &str = "32";
+const WARNING: &str = "33";
+const FAINT: &str = "2";
+const YELLOW: &str = "33;1";
+pub(super) const RED: &str = "31;1";
+pub(super) const CYAN: &str = "36";
+
+/// A result for people, in which nothing but our own colours does anything to the terminal. Whoever composes
+/// it has foreign text in one line already; this is for what was forgotten.
+fn shown(text: &str, has_colors: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        out += &visible_lines(before);
+        let code = PAINTS.into_iter().chain(["0"]).find_map(|code| {
+            let end = after.strip_prefix('[')?.strip_prefix(code)?;
+            end.strip_prefix('m').map(|end| (code, end))
+        });
+        rest = match code.filter(|_| has_colors) {
+            Some((code, end)) => {
+                out += &format!("\u{1b}[{code}m");
+                end
+            }
+            None => {
+                out += &visible_lines("\u{1b}");
+                after
+            }
+        };
+    }
+    out + &visible_lines(rest)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -292,7 +316,7 @@ impl Voice {
             }
             return self.line(&value.to_string());
         }
-        self.line(headed(kind, code, self.color, sentence).trim_end());
+        self.line(headed(kind, code, self.color, &visible(sentence)).trim_end());
     }
 
     fn error(&self, sentence: &str, hint: Option<&str>, facts: Option<&Value>, code: u8) {
@@ -302,9 +326,9 @@ impl Voice {
         if self.json {
             return self.line(&error_line(sentence, hint, facts, code));
         }
-        self.line(headed("error", "31;1", self.color, sentence).trim_end());
+        self.line(headed("error", RED, self.color, &visible(sentence)).trim_end());
         if let Some(hint) = hint {
-            self.line(headed("hint", "36", self.color, hint).trim_end());
+            self.line(headed("hint", CYAN, self.color, hint).trim_end());
         }
     }
 
@@ -319,7 +343,7 @@ impl Voice {
             *wait = Some((ProgressBar::hidden(), cause.to_owned()));
             drop(wait);
             if is_news {
-                self.say("warning", "33", sentence, Value::Null);
+                self.say("warning", WARNING, sentence, Value::Null);
             }
             return;
         }
@@ -330,8 +354,8 @@ impl Voice {
             );
             (bar, String::new())
         });
-        let head = paint(self.color, "33", "waiting:");
-        bar.set_message(format!("{head} {}", harmless(sentence)));
+        let head = paint(self.color, WARNING, "waiting:");
+        bar.set_message(format!("{head} {}", visible_lines(sentence)));
         bar.tick();
     }
 
@@ -361,9 +385,9 @@ impl Progress for Terminal {
             _ => "{msg:!26} {wide_bar} {bytes:>10} of {total_bytes:<10} {eta:>4}",
         };
         bar.set_style(ProgressStyle::with_template(template).expect("a template of our own"));
-        bar.set_message(phase.to_owned());
+        bar.set_message(visible(phase));
         *locked(&voice.phase) = Some(Phase {
-            name: phase.to_owned(),
+            name: visible(phase),
             bar,
             began: Instant::now(),
             bytes: 0,
@@ -417,7 +441,7 @@ impl Progress for Terminal {
     }
 
     fn warn(&self, sentence: &str) {
-        self.voice.say("warning", "33", sentence, Value::Null);
+        self.voice.say("warning", WARNING, sentence, Value::Null);
     }
 }
 

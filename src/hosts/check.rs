@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::raw::{Row, Wrong, words};
 use super::{Host, Inventory, Mac, kargs};
 use crate::ignition;
+use crate::kernel::check_argument;
 
 /// A label of DNS with some room; the longest ending that is put behind it has 7 bytes.
 const MAX_NAME_BYTES: usize = 128;
@@ -213,14 +214,14 @@ fn check_disk(disk: &str) -> Result<(), Wrong> {
         return Err(wrong(format!("disk {disk:?} is no path of a device"))
             .with_hint("give a path such as /dev/disk/by-id/…"));
     }
-    kargs::check_word(disk).map_err(|error| wrong(format!("disk: {error}")))
+    check_argument(disk).map_err(|error| wrong(format!("disk: {error}")))
 }
 
 /// Kernel arguments, each one word.
 fn arguments(key: &str, given: &[String]) -> Result<Vec<String>, Wrong> {
     let all: Vec<String> = given.iter().flat_map(|text| words(text)).collect();
     for karg in &all {
-        kargs::check_word(karg).map_err(|error| wrong(format!("{key}: {error}")))?;
+        check_argument(karg).map_err(|error| wrong(format!("{key}: {error}")))?;
         let name = karg.split('=').next().unwrap_or_default();
         if kargs::OURS.contains(&name) {
             return Err(

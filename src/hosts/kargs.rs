@@ -2,8 +2,6 @@
 //!
 //! Source of truth: coreos-installer's `coreos-installer-service` and Ignition's `ignition.config.url`.
 
-use anyhow::{Result, bail};
-
 /// Arguments that are made from what a host is, so that nobody sets them by hand.
 pub const OURS: [&str; 5] = [
     ROOTFS_URL,
@@ -89,18 +87,4 @@ impl Boot<'_> {
         kargs.extend(made);
         kargs
     }
-}
-
-/// Fails if a boot loader would read `word` as anything but itself.
-pub fn check_word(word: &str) -> Result<()> {
-    if word.is_empty() {
-        bail!("a name or kernel argument is empty");
-    }
-    let odd = word
-        .chars()
-        .any(|letter| letter.is_control() || letter.is_whitespace());
-    if odd || word.contains("${") || word.starts_with('#') || ["||", "&&", ";"].contains(&word) {
-        bail!("{word:?} would mean something else in a boot script");
-    }
-    Ok(())
 }

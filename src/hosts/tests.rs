@@ -154,7 +154,7 @@ fn what_is_wrong_is_told_with_its_line() {
         ),
         (
             "disk: '/dev/${x}'",
-            "disk: \"/dev/${x}\" would mean something else in a boot script",
+            "disk: \"/dev/${x}\" can't be a kernel argument: boot loaders take $ for something else",
         ),
         (
             "role: 'two words'",
@@ -217,7 +217,7 @@ fn what_is_wrong_is_told_with_its_line() {
         ),
         (
             "kargs: 'a || b'",
-            "kargs: \"||\" would mean something else in a boot script",
+            "kargs: \"||\" can't be a kernel argument: boot loaders take | for something else",
         ),
     ] {
         let mac = match keys.starts_with("mac") {

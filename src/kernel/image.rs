@@ -8,6 +8,9 @@ use crate::tree::Content;
 /// Where kernels lie, each in a directory called like its release.
 const MODULES: &str = "usr/lib/modules";
 
+/// Most kernels that are named where there is more than one.
+const SHOWN_MAX: usize = 8;
+
 /// The initramfs's name in that directory; ostree takes no other.
 const INITRAMFS: &str = "initramfs.img";
 
@@ -80,7 +83,12 @@ pub fn release_in(files: &dyn Files) -> Result<String> {
         several => bail!(
             "the image has {} kernels ({}), and only one can be booted",
             several.len(),
-            several.join(", ")
+            several
+                .iter()
+                .take(SHOWN_MAX)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ")
         ),
     };
     let initramfs = format!("{MODULES}/{release}/{INITRAMFS}");

@@ -14,6 +14,7 @@
 //! target         does a module fit the kernel that boots
 //! configuration  modprobe.d and modules-load.d
 //! arguments      kernel arguments about modules
+//! command_line   what a kernel argument can be, in every boot loader's text
 //! loading        what loads a module, and what keeps it from that
 //! firmware       where the kernel looks for firmware
 //! search         modules that no index knows
@@ -38,6 +39,7 @@
 
 mod arguments;
 mod closure;
+mod command_line;
 mod compressed;
 mod configuration;
 mod depmod;
@@ -64,6 +66,7 @@ mod tests;
 mod versions;
 
 pub use closure::closure;
+pub use command_line::{ArgumentError, COMMAND_LINE_MAX_BYTES, check_argument, check_arguments};
 pub(crate) use depmod::is_index;
 pub use depmod::{BuildFiles, Cycle, Depmod, Indexes, depmod_configuration};
 pub use dracut::{DracutSettings, Kept, dracut_configuration, dracut_line, kept};

@@ -131,7 +131,7 @@ fn old(record: &Record, before: &[u8]) -> Option<Signature> {
     let at = before.len().checked_sub(record.signer_len_bytes.into())?;
     let digest = OLD_DIGESTS.get(usize::from(record.digest));
     Some(Signature {
-        signer: Some(shown(&String::from_utf8_lossy(&before[at..]))),
+        signer: Some(shortened(&String::from_utf8_lossy(&before[at..]))),
         key: Some(colons(key)),
         hash: digest.map(|name| (*name).to_owned()),
         unreadable: None,
@@ -200,19 +200,14 @@ fn text(value: AnyRef<'_>) -> String {
             let (units, _) = bytes.as_chunks::<2>();
             let units = units.iter().map(|unit| u16::from_be_bytes(*unit));
             let text = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));
-            shown(&text.collect::<String>())
+            text.take(SIGNER_MAX_CHARACTERS).collect()
         }
-        _ => shown(&String::from_utf8_lossy(bytes)),
+        _ => shortened(&String::from_utf8_lossy(bytes)),
     }
 }
 
-/// Text of the kind that a message can hold.
-fn shown(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { '?' } else { c };
-    text.chars()
-        .take(SIGNER_MAX_CHARACTERS)
-        .map(printable)
-        .collect()
+fn shortened(text: &str) -> String {
+    text.chars().take(SIGNER_MAX_CHARACTERS).collect()
 }
 
 fn colons(bytes: &[u8]) -> String {

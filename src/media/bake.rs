@@ -260,7 +260,7 @@ impl Bake<'_> {
         let mut kernel = self.staging.create(&names.kernel)?;
         io::copy(&mut payload.kernel.reader(), &mut kernel).context("writing the kernel")?;
         let menu = pxe::Menu {
-            title: &self.source.facts.pretty_name,
+            title: &self.source.facts.title(),
             kernel: &names.kernel,
             initrd: &names.initrd,
             overlay: None,

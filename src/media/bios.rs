@@ -65,6 +65,9 @@ const CD_NEEDED: [&str; 5] = ["biosdisk", "iso9660", "normal", "linux", "search_
 /// Larger files are no GRUB modules.
 const MODULE_LIMIT: u64 = 16 << 20;
 
+/// All modules together; GRUB 2.12 has 280 of 3 MiB.
+const MODULES_MAX_BYTES: usize = 64 << 20;
+
 /// Bytes of a sector that BIOS reads.
 const SECTOR: u64 = 512;
 
@@ -81,12 +84,18 @@ fn modules_in(merged: &Tree, path: &str) -> Result<Option<Modules>> {
         return Ok(None);
     };
     let mut files = BTreeMap::new();
+    let mut total = 0;
     for (name, id) in merged.children(directory) {
         if let (Ok(name), Node::File(content)) = (std::str::from_utf8(name), &merged.inode(id).node)
         {
             let bytes = content
                 .to_vec(MODULE_LIMIT)
                 .with_context(|| format!("reading {path}/{name}"))?;
+            total += bytes.len();
+            ensure!(
+                total <= MODULES_MAX_BYTES,
+                "the files in {path} have more than {MODULES_MAX_BYTES} bytes"
+            );
             files.insert(name.to_owned(), bytes);
         }
     }

@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::compress::Archive;
 use super::names::{Format, Names};
 use super::plan::Request;
+use super::source::CONTENTS_MAX_BYTES;
 use crate::format::qcow2;
 use crate::image::{Compression, Image};
 use crate::sysroot::machine;
@@ -144,5 +145,6 @@ pub(super) fn contents_of(image: &Image) -> u64 {
         Compression::None => layer.size_bytes,
         Compression::Gzip | Compression::Zstd => layer.size_bytes.saturating_mul(11) / 5,
     });
-    bytes.fold(0, u64::saturating_add)
+    // What a manifest says is believed up to the most that is ever kept, so that sums stay in bounds.
+    bytes.fold(0, u64::saturating_add).min(CONTENTS_MAX_BYTES)
 }

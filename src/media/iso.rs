@@ -131,13 +131,13 @@ impl Iso {
         let volume_id = volume_id(facts);
         let menu = menu::render(
             template(tree)?.as_deref(),
-            &facts.pretty_name,
+            &facts.title(),
             &live_kargs(kargs, &volume_id),
         )?;
         let directory = menu::directory(vendor);
         let stub = menu::stub(&volume_id, &directory);
         let menu_path = format!("{directory}/grub.cfg");
-        let isolinux = menu::render_isolinux(&menu, &menu_path, &facts.pretty_name)?;
+        let isolinux = menu::render_isolinux(&menu, &menu_path, &facts.title())?;
         let menus = [(menu_path, menu), (ISOLINUX_MENU.to_owned(), isolinux)];
         let kargs_json = menu::kargs_json(&menus)?;
 
@@ -186,7 +186,7 @@ impl Iso {
         let volume_id = volume_id(facts);
         let ipl = Ipl::new(
             template_text(tree, ipl::TEMPLATE)?.as_deref(),
-            &facts.pretty_name,
+            &facts.title(),
             &live_kargs(kargs, &volume_id),
         )?;
         let mut files = BTreeMap::from([features(facts)?]);

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 
 use super::compress::Archive;
+use crate::foreign::is_plain;
 
 /// A kind of medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -123,14 +124,20 @@ pub(super) struct Names {
 pub(super) const CHECKSUMS: &str = "sha256sum.txt";
 pub(super) const STREAM: &str = "stream.json";
 
+/// Longest head: file systems take names of 255 bytes, and what is put behind has some forty.
+const PREFIX_MAX_BYTES: usize = 200;
+
 /// Checks the head of file names.
 ///
 /// # Errors
-/// One with which files would be hidden or elsewhere.
+/// One with which files would be hidden or elsewhere, or which `serve`, `hosts` or a boot loader would not take
+/// for themselves.
 pub fn check_prefix(prefix: &str) -> Result<()> {
-    if prefix.is_empty() || prefix.contains(['/', '\0']) || prefix.starts_with('.') {
-        bail!("{prefix:?} can't be the head of file names");
-    }
+    ensure!(
+        is_plain(prefix) && prefix.len() <= PREFIX_MAX_BYTES,
+        "{prefix:?} can't be the head of file names: it may have {PREFIX_MAX_BYTES} letters, digits and ._-+~, \
+         and neither . nor - first"
+    );
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::format::qcow2;
 use crate::format::squashfs::Compressor;
 use crate::image::Image;
-use crate::kernel::Root;
+use crate::kernel::{Root, check_argument};
 use crate::ostree::ContainerReference;
 use crate::progress::Progress;
 use crate::record;
@@ -300,10 +300,23 @@ fn formats(
 /// what they install don't need one.
 fn hindrance(format: Format, request: &Request, architecture: Option<&str>) -> Option<Failure> {
     match format {
-        Format::MinimalIso if request.rootfs_url.is_none() => Some(Failure::new(
-            "a minimal ISO has to know where its root file system is",
-            "give the URL of the file that is written beside it with --rootfs-url",
-        )),
+        Format::MinimalIso => match &request.rootfs_url {
+            None => Some(Failure::new(
+                "a minimal ISO has to know where its root file system is",
+                "give the URL of the file that is written beside it with --rootfs-url",
+            )),
+            // coreos-installer writes it into the boot menu as it is (`src/live/mod.rs`, 0.27.0).
+            Some(url) => {
+                check_argument(&format!("coreos.live.rootfs_url={url}"))
+                    .err()
+                    .map(|error| {
+                        Failure::new(
+                            format!("a minimal ISO can't fetch from that --rootfs-url: {error}"),
+                            "write such characters as % and two digits, or serve the file at another URL",
+                        )
+                    })
+            }
+        },
         Format::Qcow2 if architecture == Some("s390x") => Some(Failure::new(
             "a qcow2 disk for s390x would not boot: zipl has to write a boot map onto it, on that \
              architecture",

@@ -6,7 +6,8 @@
 /// What the configurations start.
 #[derive(Clone, Debug)]
 pub(super) struct Menu<'a> {
-    /// What is shown to the operator.
+    /// What is shown to the operator: a title that means nothing to boot loaders
+    /// ([`crate::foreign::title`]).
     pub title: &'a str,
     /// File names of kernel, initramfs and root file system, beside the configuration.
     pub kernel: &'a str,
@@ -91,7 +92,7 @@ impl Menu<'_> {
              \tdone\n\
              \tinitrd {initrds}\n\
              }}\n",
-            title = self.title.replace(['"', '$', '\\', '`'], ""),
+            title = self.title,
             kernel = self.kernel,
             kargs = grub_words(&self.kargs()),
             initrds = self

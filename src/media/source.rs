@@ -22,7 +22,7 @@ use crate::tree::{Store, Tree};
 
 /// Most bytes of file contents that one image may unpack to. Real ones are below 10 GiB; a bomb
 /// is stopped before it fills the disk.
-const CONTENTS_LIMIT: u64 = 64 << 30;
+pub(super) const CONTENTS_MAX_BYTES: u64 = 64 << 30;
 
 /// An image with its merged tree.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ impl Opened {
         let _ = clear_leftovers(scratch);
         let image = image::open(reference, &options.access)
             .with_context(|| format!("opening image {reference}"))?;
-        let store = Store::create(scratch, CONTENTS_LIMIT)
+        let store = Store::create(scratch, CONTENTS_MAX_BYTES)
             .with_context(|| format!("making a scratch file in {}", scratch.display()))?;
         let origin = match &options.target_imgref {
             Some(origin) => origin.clone(),

@@ -6,15 +6,13 @@
 use serde_json::{Map, Value, json};
 
 use super::image_reference::{OsImage, OsImageError};
+use crate::kernel::{ArgumentError, check_argument};
 
 /// A rendered MachineConfig that is larger ends the bootstrap (machine-config operator, `render`).
 pub const MACHINE_CONFIG_MAX_BYTES: usize = 1_572_864;
 
 /// From here on the operator warns: 80 % of it.
 pub const MACHINE_CONFIG_WARN_BYTES: usize = MACHINE_CONFIG_MAX_BYTES / 5 * 4;
-
-/// Kernel command lines end here on the architectures of CoreOS.
-const KERNEL_ARGUMENT_MAX: usize = 2048;
 
 /// The pool that a MachineConfig is for.
 pub(super) const ROLE_LABEL: &str = "machineconfiguration.openshift.io/role";
@@ -32,9 +30,9 @@ pub enum ObjectError {
     /// Not an image with a registry and a digest, and without a tag.
     #[error(transparent)]
     OsImage(#[from] OsImageError),
-    /// Several arguments in one, or none.
-    #[error("{0:?} is not one kernel argument")]
-    KernelArgument(String),
+    /// An argument that nodes' boot loader would misread.
+    #[error(transparent)]
+    KernelArgument(#[from] ArgumentError),
     /// Something of Ignition that the operator refuses, or takes at installation and never again.
     #[error("{0} can't be in a MachineConfig")]
     NotAllowed(String),
@@ -85,11 +83,7 @@ impl MachineConfig {
         }
         if !self.kernel_arguments.is_empty() {
             for argument in &self.kernel_arguments {
-                let odd = |c: char| c.is_whitespace() || c.is_control();
-                let is_one = !argument.is_empty() && !argument.contains(odd);
-                if !is_one || argument.len() > KERNEL_ARGUMENT_MAX {
-                    return Err(ObjectError::KernelArgument(argument.clone()));
-                }
+                check_argument(argument)?;
             }
             spec.insert("kernelArguments".to_owned(), json!(self.kernel_arguments));
         }
@@ -193,7 +187,7 @@ mod tests {
         let object =
             config(|c| c.kernel_arguments = vec!["a=1".to_owned(), "b".to_owned()]).unwrap();
         assert_eq!(object["spec"]["kernelArguments"], json!(["a=1", "b"]));
-        for bad in ["", "a b", "a\nb", &"a".repeat(KERNEL_ARGUMENT_MAX + 1)] {
+        for bad in ["", "a b", "a\nb", "a;b", &"a".repeat(2048)] {
             let error = config(|c| c.kernel_arguments = vec![bad.to_owned()]).unwrap_err();
             assert!(matches!(error, ObjectError::KernelArgument(_)), "{bad:?}");
         }

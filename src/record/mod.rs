@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
+use crate::foreign::title;
 use crate::image::{ImageRef, uname};
 use crate::ostree::ContainerReference;
 
@@ -325,14 +326,7 @@ impl Record {
 
     /// What is booted, in words that boot scripts and pages take as they are.
     pub fn title(&self) -> String {
-        /// What a line on a screen has room for.
-        const CHARS_MAX: usize = 120;
-        let letters = self.os.pretty_name.chars().map(|letter| match letter {
-            '$' | '|' | '&' | ';' | '#' => ' ',
-            _ if letter.is_control() => ' ',
-            _ => letter,
-        });
-        letters.take(CHARS_MAX).collect()
+        title(&self.os.pretty_name)
     }
 
     /// The architecture by its RPM name.

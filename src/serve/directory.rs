@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags, open, openat};
 
 use crate::failure::Failure;
-use crate::hosts::kargs;
+use crate::kernel::check_arguments;
 use crate::record::{self, Record};
 
 /// What file systems allow, and more than any bake writes.
@@ -191,9 +191,7 @@ fn pxe(record: &Record) -> Result<Option<Pxe>> {
     };
     let [kernel, initramfs, rootfs] = files.map(|file| file.name.clone());
     let kargs = record.live_kargs();
-    for karg in &kargs {
-        kargs::check_word(karg)?;
-    }
+    check_arguments(record::NAME, &kargs)?;
     Ok(Some(Pxe {
         kernel,
         initramfs,

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 
-use crate::hosts::{Mac, kargs};
+use crate::hosts::Mac;
+use crate::kernel::check_argument;
 
 /// Far beyond what an installer writes; bootstrap configurations have some 300 KiB.
 const MAX_IGNITION_BYTES: u64 = 64 << 20;
@@ -102,7 +103,7 @@ impl Hosts {
                 .chain(host.target_disk.as_deref())
                 .chain(words)
             {
-                kargs::check_word(text).with_context(|| format!("checking host {name:?}"))?;
+                check_argument(text).with_context(|| format!("checking host {name:?}"))?;
             }
             if by_name.insert(name.clone(), index).is_some() {
                 bail!("two hosts are called {name:?}");

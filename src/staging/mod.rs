@@ -27,13 +27,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use self::journal::{Journal, Part, new_files};
-use self::scratch::hold_signals;
 use crate::failure::Failure;
 
 pub(crate) use self::journal::sync_directory;
 pub use self::journal::{TakenBack, clear_leftovers};
+pub(crate) use self::scratch::hold_signals;
 pub(crate) use self::scratch::is_scratch;
-pub use self::scratch::{Scratch, abandon};
+pub use self::scratch::{Abandoned, Scratch, abandon};
 pub use self::space::Room;
 pub(crate) use self::times::Times;
 
@@ -66,7 +66,7 @@ impl Staging {
         let room = Room::of(output);
         let make = || {
             let time = Times::of(output, [""])?;
-            let scratch = Scratch::new_in(output)?;
+            let scratch = Scratch::new_at(output, time.clone())?;
             let new = new_files(scratch.path());
             fs::create_dir(&new)?;
             Ok((time, scratch, new))
@@ -190,6 +190,7 @@ pub fn publish(mut all: Vec<Staged>) -> Result<()> {
                 if done.is_ok() {
                     scratch.keep_parents(&mut open);
                     staging.time = Times::default();
+                    open.finish();
                 }
                 // What can't be removed is cleared by the next run.
                 let _ = scratch.remove(&mut open);
@@ -250,6 +251,13 @@ pub fn check_writable(output: &Path) -> Result<()> {
     let there = output.ancestors().find(|path| path.exists());
     let there = there.filter(|path| !path.as_os_str().is_empty());
     let there = there.unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return Err(Failure::new(
+            format!("{} is not a directory", there.display()),
+            "choose another place to write to, or move it away",
+        )
+        .into());
+    }
     rustix::fs::access(
         there,
         rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,

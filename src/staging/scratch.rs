@@ -26,26 +26,66 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
+use super::times::Times;
+
 /// How the directories are called: this, and letters and digits.
 const PREFIX: &str = ".coreos-bake-";
 const RANDOM_LETTERS: usize = 6;
 
 /// What to remove when a signal ends the program. The lock is also held while files get their final
 /// names, so that a signal comes before that or after, not in between.
-static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
+static OPEN: Mutex<Held> = Mutex::new(Held {
+    open: Vec::new(),
+    is_finished: false,
+});
+
+/// What signals find.
+#[derive(Debug)]
+pub(crate) struct Held {
+    open: Vec<Open>,
+    is_finished: bool,
+}
 
 /// A scratch directory, and the directories that were made for it to lie in, outermost first.
 #[derive(Debug)]
-pub(super) struct Open {
+struct Open {
     path: PathBuf,
     parents: Vec<PathBuf>,
+    /// When the directory in which it lies was last changed, if nobody shall see that it was there.
+    time: Times,
+}
+
+impl Open {
+    fn restore_time(&self) {
+        if let Some(parent) = self.path.parent() {
+            self.time.restore(parent);
+        }
+    }
 }
 
 /// What signals wait for.
-pub(super) type Guard = MutexGuard<'static, Vec<Open>>;
+pub(crate) type Guard = MutexGuard<'static, Held>;
+
+impl Held {
+    /// Has signals tell from now on that what the program was asked for is done.
+    pub(crate) fn finish(&mut self) {
+        self.is_finished = true;
+    }
+}
+
+/// What a signal has found of the program's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abandoned {
+    /// It had begun to write nothing, or writes no files.
+    Nothing,
+    /// What it had written is removed again.
+    Unfinished,
+    /// Everything is there.
+    Finished,
+}
 
 /// Has signals wait until the guard is dropped.
-pub(super) fn hold_signals() -> Guard {
+pub(crate) fn hold_signals() -> Guard {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -53,12 +93,12 @@ pub(super) fn hold_signals() -> Guard {
 const REMOVALS: u32 = 100;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
 
-/// Removes all scratch directories of this program, and tells whether there was one. For signal
+/// Removes all scratch directories of this program, and tells what became of its work. For signal
 /// handling, right before the process ends: waits while files are given their final names, and lets
 /// nobody make or name a file afterwards.
-pub fn abandon() -> bool {
-    let open = ManuallyDrop::new(hold_signals());
-    for directory in open.iter() {
+pub fn abandon() -> Abandoned {
+    let held = ManuallyDrop::new(hold_signals());
+    for directory in &held.open {
         // Other threads are still at work; what they make meanwhile takes another round.
         for _ in 0..REMOVALS {
             match fs::remove_dir_all(&directory.path) {
@@ -67,8 +107,13 @@ pub fn abandon() -> bool {
             }
         }
         remove_empty(&directory.parents);
+        directory.restore_time();
     }
-    !open.is_empty()
+    match (held.is_finished, held.open.is_empty()) {
+        (true, _) => Abandoned::Finished,
+        (false, false) => Abandoned::Unfinished,
+        (false, true) => Abandoned::Nothing,
+    }
 }
 
 /// A directory for what is not kept. It is removed when this is dropped, or when a signal ends the
@@ -85,14 +130,20 @@ impl Scratch {
     /// A new one in `parent`, which is made if it is missing, and goes with it then if nothing else was
     /// put there.
     pub fn new_in(parent: &Path) -> io::Result<Self> {
-        let mut open = hold_signals();
+        Self::new_at(parent, Times::default())
+    }
+
+    /// The same in a directory that gets its `time` back where a signal removes this one.
+    pub(super) fn new_at(parent: &Path, time: Times) -> io::Result<Self> {
+        let mut held = hold_signals();
         let parents = make_directories(parent)?;
         let made = Self::make(parent);
         match made {
             Ok((path, lock)) => {
-                open.push(Open {
+                held.open.push(Open {
                     path: path.clone(),
                     parents,
+                    time,
                 });
                 Ok(Self {
                     path,
@@ -133,27 +184,28 @@ impl Scratch {
     }
 
     /// Keeps the directories that were made for this one to lie in.
-    pub(super) fn keep_parents(&self, open: &mut Guard) {
-        for open in open.iter_mut().filter(|open| open.path == self.path) {
+    pub(super) fn keep_parents(&self, held: &mut Guard) {
+        for open in held.open.iter_mut().filter(|open| open.path == self.path) {
             open.parents.clear();
         }
     }
 
     /// Leaves the directory where it is, as if the program had been killed now.
-    pub(super) fn leave(mut self, open: &mut Guard) {
+    pub(super) fn leave(mut self, held: &mut Guard) {
         self.is_kept = true;
-        open.retain(|open| open.path != self.path);
+        held.open.retain(|open| open.path != self.path);
         drop(self.lock.take());
     }
 
     /// Removes the directory.
-    pub(super) fn remove(mut self, open: &mut Guard) -> io::Result<()> {
+    pub(super) fn remove(mut self, held: &mut Guard) -> io::Result<()> {
         self.is_kept = true;
-        self.remove_from(open)
+        self.remove_from(held)
     }
 
-    fn remove_from(&self, open: &mut Guard) -> io::Result<()> {
+    fn remove_from(&self, held: &mut Guard) -> io::Result<()> {
         let done = fs::remove_dir_all(&self.path);
+        let open = &mut held.open;
         if let Some(at) = open.iter().position(|open| open.path == self.path) {
             remove_empty(&open.swap_remove(at).parents);
         }

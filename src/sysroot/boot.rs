@@ -67,11 +67,11 @@ pub(super) fn entry(facts: &Facts, directory: &str, kargs: &[String]) -> String 
     )
 }
 
-/// The menu's line, as libostree composes it.
+/// The menu's line, as libostree composes it of names that mean nothing to a boot loader.
 fn title(facts: &Facts) -> String {
-    if facts.pretty_name.contains(&facts.version) {
-        format!("{} (ostree:0)", facts.pretty_name)
-    } else {
-        format!("{} {} (ostree:0)", facts.pretty_name, facts.version)
+    let name = facts.title();
+    match name.contains(&facts.version) {
+        true => format!("{name} (ostree:0)"),
+        false => format!("{name} {} (ostree:0)", facts.version),
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha512};
 
@@ -14,6 +14,7 @@ use super::Facts;
 use super::facts::config_file;
 use super::platform::CONSOLE;
 use super::plot::Plot;
+use crate::foreign::visible;
 use crate::ostree::Imported;
 use crate::tree::{Content, Meta, Node, Tree};
 
@@ -91,9 +92,14 @@ fn grub_config(tree: &Tree) -> Result<Option<String>> {
         }
         if let Some(fragment) = config_file(tree, &format!("{STATIC_CONFIGS}/configs.d/{name}"))? {
             let fragment = text(fragment, &name)?;
+            let shown = visible(&name);
             config.push_str(&format!(
-                "\n### BEGIN {name} ###\n{fragment}### END {name} ###\n"
+                "\n### BEGIN {shown} ###\n{fragment}### END {shown} ###\n"
             ));
+            ensure!(
+                config.len() <= GRUB_CONFIG_MAX_BYTES,
+                "the files in {STATIC_CONFIGS} have more than {GRUB_CONFIG_MAX_BYTES} bytes"
+            );
         }
     }
     Ok(Some(config))
@@ -102,6 +108,9 @@ fn grub_config(tree: &Tree) -> Result<Option<String>> {
 fn text(bytes: Vec<u8>, name: &str) -> Result<String> {
     String::from_utf8(bytes).with_context(|| format!("{STATIC_CONFIGS}/{name} is not UTF-8"))
 }
+
+/// Longest configuration of GRUB, with all fragments; those of real images have 10 KiB.
+const GRUB_CONFIG_MAX_BYTES: usize = 1 << 20;
 
 /// An empty environment block: GRUB wants exactly 1024 bytes, the rest `#`.
 fn grub_environment() -> Vec<u8> {

@@ -9,8 +9,11 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::platform::{self, PLATFORMS_JSON};
 use crate::failure::Failure;
-use crate::kernel::{self, Files, Kernel};
+use crate::foreign::{is_plain, title};
+use crate::format::qcow2;
+use crate::kernel::{self, Files, Kernel, check_arguments};
 use crate::tree::{Content, Node, Tree};
 
 /// Configuration files larger than this are not what they claim to be.
@@ -23,7 +26,7 @@ pub struct Facts {
     pub osname: String,
     /// Version that live media are stamped with: `OSTREE_VERSION`, else the image's version label.
     pub version: String,
-    /// `PRETTY_NAME`, for boot menus.
+    /// `PRETTY_NAME` as the image has it: [`Facts::title`] is what boot menus can show.
     pub pretty_name: String,
     /// Machine architecture as `uname -m` says it.
     pub architecture: String,
@@ -49,7 +52,7 @@ pub struct Facts {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct ImageJson {
-    /// Size of cloud and qemu images in GiB.
+    /// Size of cloud and qemu images in GiB; [`ImageJson::disk_bytes`] is what can be made.
     pub size: Option<u64>,
     /// Kernel arguments of every platform.
     pub extra_kargs: Vec<String>,
@@ -62,7 +65,28 @@ pub struct ImageJson {
 /// Where it is.
 const IMAGE_JSON: &str = "usr/share/coreos-assembler/image.json";
 
+/// Largest disk that an image can ask for, in GiB.
+const DISK_MAX_GIB: u64 = qcow2::SIZE_MAX_BYTES >> 30;
+
 impl ImageJson {
+    /// Length in bytes of the cloud and qemu images that it asks for, if it does.
+    pub fn disk_bytes(&self) -> Result<Option<u64>> {
+        let bytes = |gib: u64| match gib <= DISK_MAX_GIB {
+            true => Ok(gib << 30),
+            false => Err(Failure::new(
+                format!("{IMAGE_JSON}: a size of {gib} GiB is larger than any disk image can be"),
+                format!("give the image a size of at most {DISK_MAX_GIB} GiB"),
+            )),
+        };
+        Ok(self.size.map(bytes).transpose()?)
+    }
+
+    /// Refuses what can't be done, before anything is made of it.
+    fn check(&self) -> Result<()> {
+        check_arguments(&format!("{IMAGE_JSON}, extra-kargs"), &self.extra_kargs)?;
+        self.disk_bytes().map(drop)
+    }
+
     /// The description in a system's root; an empty one if it has none.
     pub fn of(root: &dyn Files) -> Result<Self> {
         let Some(bytes) = root.read(IMAGE_JSON)? else {
@@ -93,8 +117,12 @@ impl Facts {
             .or_else(|| field("VERSION_ID"))
             .context("the image names no version: no OSTREE_VERSION in usr/lib/os-release and no label org.opencontainers.image.version")?;
         check_name(&version)?;
+        check_release(&kernel.release)?;
         let (efi_vendor, efi_files) = efi_payload(tree)?;
         let image = ImageJson::of(tree)?;
+        image.check()?;
+        let platforms = config_file(tree, PLATFORMS_JSON)?;
+        platforms.as_deref().map_or(Ok(()), platform::check)?;
         Ok(Self {
             pretty_name: field("PRETTY_NAME").unwrap_or_else(|| format!("{osname} {version}")),
             osname,
@@ -102,13 +130,18 @@ impl Facts {
             architecture: machine(goarch).to_owned(),
             kernel,
             image,
-            platforms: config_file(tree, "usr/share/coreos-assembler/platforms.json")?,
+            platforms,
             has_tmpfiles: tree.lookup("usr/lib/tmpfiles.d").is_some(),
             efi_vendor,
             efi_files,
             installer_directives: installer_directives(tree)?,
             labels: labels.clone(),
         })
+    }
+
+    /// `PRETTY_NAME` as it can stand in any boot loader's text.
+    pub fn title(&self) -> String {
+        title(&self.pretty_name)
     }
 
     /// Head of the media's file names, `rhcos-9.6.20250826-1`.
@@ -209,15 +242,12 @@ fn osname_from(os_release: &BTreeMap<String, String>) -> Result<String> {
     })
 }
 
+/// Longest name or version in bytes: both are in names of files, which have 255 at most.
+const NAME_MAX_BYTES: usize = 128;
+
 /// Names and versions become parts of file names, paths and kernel arguments.
 fn check_name(name: &str) -> Result<()> {
-    let fine = !name.is_empty()
-        && name.len() <= 128
-        && !name.starts_with(['.', '-'])
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-+~".contains(&b));
-    if fine {
+    if is_plain(name) && name.len() <= NAME_MAX_BYTES {
         return Ok(());
     }
     Err(Failure::new(
@@ -225,6 +255,15 @@ fn check_name(name: &str) -> Result<()> {
         "name and version may have letters, digits and ._-+~; see the label com.coreos.osname and OSTREE_VERSION in usr/lib/os-release",
     )
     .into())
+}
+
+/// The kernel's directory is called so, and the boot entry names files after it.
+fn check_release(release: &str) -> Result<()> {
+    ensure!(
+        is_plain(release),
+        "usr/lib/modules/{release:?} can't be called so: a kernel's release has letters, digits and ._-+~ only"
+    );
+    Ok(())
 }
 
 fn installer_directives(tree: &Tree) -> Result<Vec<String>> {

@@ -10,7 +10,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::Voice;
+use super::{FAINT, Voice, WARNING};
 use crate::progress::WAIT;
 
 /// Has `voice` tell what is recorded from now on. `COREOS_BAKE_LOG` chooses other events.
@@ -42,12 +42,12 @@ impl<S: Subscriber> Layer<S> for Ear {
                 true => Value::Null,
                 false => json!({ "fields": said.fields }),
             };
-            return self.0.say("warning", "33", &said.message, more);
+            return self.0.say("warning", WARNING, &said.message, more);
         }
         let kind = level.as_str().to_ascii_lowercase();
         if self.0.json {
             let more = json!({ "target": target, "fields": said.fields });
-            return self.0.say(&kind, "2", &said.message, more);
+            return self.0.say(&kind, FAINT, &said.message, more);
         }
         let mut sentence = said.message;
         for (name, value) in &said.fields {
@@ -60,7 +60,7 @@ impl<S: Subscriber> Layer<S> for Ear {
         if !target.starts_with(env!("CARGO_CRATE_NAME")) {
             sentence = format!("{target}: {sentence}");
         }
-        self.0.say(&kind, "2", &sentence, Value::Null);
+        self.0.say(&kind, FAINT, &sentence, Value::Null);
     }
 }
 

@@ -59,7 +59,7 @@ fn parse(disk: &Content, sector_size: SectorSize, header: &[u8; HEADER]) -> Resu
         crc32fast::hash(&entries) == u32_at(header, 88),
         "the partition table's entries have a wrong checksum"
     );
-    let partitions = entries
+    let partitions: Vec<Partition> = entries
         .chunks_exact(size as usize)
         .zip(1..)
         .filter(|(entry, _)| entry[..16] != [0; 16])
@@ -73,6 +73,20 @@ fn parse(disk: &Content, sector_size: SectorSize, header: &[u8; HEADER]) -> Resu
             attributes: u64_at(entry, 48),
         })
         .collect();
+    for partition in &partitions {
+        ensure!(
+            partition
+                .bytes(sector_size)
+                .is_some_and(|(start, len)| start
+                    .checked_add(len)
+                    .is_some_and(|end| end <= disk.len())),
+            "partition {} has sectors {} to {}, and the disk {}",
+            partition.number,
+            partition.first_lba,
+            partition.last_lba,
+            disk.len() / sector_size.bytes()
+        );
+    }
     Ok(Table {
         disk_guid: guid(header, 56),
         disk_bytes: disk.len(),
@@ -82,13 +96,19 @@ fn parse(disk: &Content, sector_size: SectorSize, header: &[u8; HEADER]) -> Resu
 }
 
 impl Partition {
-    /// The partition's bytes on a disk of this sector size; none if it reaches past the end.
-    pub fn content(&self, disk: &Content, sector_size: SectorSize) -> Option<Content> {
+    /// Where it begins and how long it is, in bytes; none of numbers that can't be.
+    fn bytes(&self, sector_size: SectorSize) -> Option<(u64, u64)> {
         let sectors = self.last_lba.checked_sub(self.first_lba)?.checked_add(1)?;
-        disk.slice(
+        Some((
             self.first_lba.checked_mul(sector_size.bytes())?,
             sectors.checked_mul(sector_size.bytes())?,
-        )
+        ))
+    }
+
+    /// The partition's bytes on a disk of this sector size; none if it reaches past the end.
+    pub fn content(&self, disk: &Content, sector_size: SectorSize) -> Option<Content> {
+        let (start, len) = self.bytes(sector_size)?;
+        disk.slice(start, len)
     }
 }
 

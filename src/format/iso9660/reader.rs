@@ -379,9 +379,8 @@ fn sector_at(image: &Content, sector: u32) -> Result<[u8; SECTOR as usize], Read
     Ok(bytes)
 }
 
-/// A field of a descriptor without the spaces or zeros that fill it; made for terminals.
+/// A field of a descriptor without the spaces or zeros that fill it.
 fn text(field: &[u8]) -> String {
     let text = String::from_utf8_lossy(field);
-    text.trim_end_matches([' ', '\0'])
-        .replace(|c: char| c.is_control(), "\u{fffd}")
+    text.trim_end_matches([' ', '\0']).to_owned()
 }

@@ -21,4 +21,4 @@ mod writer;
 mod tests;
 
 pub use reader::Reader;
-pub use writer::{Compression, write};
+pub use writer::{Compression, SIZE_MAX_BYTES, write};

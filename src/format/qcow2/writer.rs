@@ -29,8 +29,8 @@ const REFCOUNTS: u64 = CLUSTER / 2;
 /// Clusters read and compressed at a time.
 const BATCH: usize = 32;
 
-/// Largest disk: 64 TiB, whose first-level table has one cluster in 64 Ki entries.
-const SIZE_MAX: u64 = 64 << 40;
+/// Largest disk in bytes: 64 TiB, whose first-level table has one cluster in 64 Ki entries.
+pub const SIZE_MAX_BYTES: u64 = 64 << 40;
 
 /// Level at which zstd is about as slow as zlib's default and smaller.
 const ZSTD_LEVEL: i32 = 9;
@@ -80,7 +80,7 @@ pub fn write(
     advance: &dyn Fn(u64),
 ) -> Result<Option<[u8; 32]>> {
     ensure!(
-        size >= disk.len() && size <= SIZE_MAX && size.is_multiple_of(SECTOR),
+        size >= disk.len() && size <= SIZE_MAX_BYTES && size.is_multiple_of(SECTOR),
         "a qcow2 disk of {size} bytes can't hold an image of {} bytes",
         disk.len()
     );

@@ -1,5 +1,6 @@
 //! A layout, new or with other images in it.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -15,6 +16,10 @@ use crate::progress::Progress;
 use crate::staging::{Staging, check_writable, is_scratch};
 
 const INDEX: &str = "index.json";
+const OCI_LAYOUT: &str = "oci-layout";
+const BLOBS: &str = "blobs";
+/// How skopeo calls a blob until it is whole.
+const SKOPEO_BLOB: &str = "oci-put-blob";
 
 /// Adds the image to the layout at `path`, under `tag`.
 pub(super) fn write(
@@ -27,10 +32,7 @@ pub(super) fn write(
     // Before it is read: a killed run may have replaced its index. That index is replaced, and nothing else.
     let staging = Staging::new(path, true)?;
     let old = old_layout(path)?;
-    let mut index = index_without(old.as_ref(), tag, force, path)?;
-    if let Some(images) = index["manifests"].as_array_mut() {
-        images.push(parts.descriptor(tag));
-    }
+    index_without(old.as_ref(), tag, force, path)?;
     let mut blobs = parts.blobs();
     blobs.push(parts.manifest());
     blobs.retain(|part| !has(old.as_ref(), &part.blob));
@@ -38,8 +40,8 @@ pub(super) fn write(
     let room = staging.room().clone();
     room.require(total, total)?;
     progress.begin("writing the image", total);
-    store(parts, blobs, &index, old.is_none(), staging, progress)
-        .map_err(|error| room.explain(error, total))
+    let index = || index_with(parts, path, tag, force);
+    store(parts, blobs, &index, path, staging, progress).map_err(|error| room.explain(error, total))
 }
 
 /// Refuses what [`write`] would refuse when all the work is done.
@@ -60,8 +62,8 @@ pub(super) fn missing_bytes(path: &Path, image: &Image) -> Result<u64> {
 fn store(
     parts: &Parts<'_>,
     blobs: Vec<Part>,
-    index: &Value,
-    is_new: bool,
+    index: &dyn Fn() -> Result<(Value, bool)>,
+    path: &Path,
     staging: Staging,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -75,14 +77,41 @@ fn store(
         names.push(name);
     }
     progress.end();
+    // Others may have put images there while the blobs were written, which takes minutes. Of this program,
+    // one at a time goes on from here; other programs know of no lock, and have the moment until the index
+    // gets its name to be overlooked.
+    let _lock = lock(path);
+    let (index, is_new) = index()?;
     if is_new {
-        staging.create("oci-layout")?.write_all(MARKER.as_bytes())?;
-        names.push("oci-layout".to_owned());
+        staging.create(OCI_LAYOUT)?.write_all(MARKER.as_bytes())?;
+        names.push(OCI_LAYOUT.to_owned());
     }
     // Last: before that, nobody sees what is new.
-    serde_json::to_writer(staging.create(INDEX)?, index).context("writing index.json")?;
+    serde_json::to_writer(staging.create(INDEX)?, &index).context("writing index.json")?;
     names.push(INDEX.to_owned());
     staging.publish(&names)
+}
+
+/// The index as it is now with the new image in it, and whether it is the layout's first one.
+fn index_with(
+    parts: &Parts<'_>,
+    path: &Path,
+    tag: Option<&str>,
+    force: bool,
+) -> Result<(Value, bool)> {
+    let old = old_layout(path)?;
+    let mut index = index_without(old.as_ref(), tag, force, path)?;
+    if let Some(images) = index["manifests"].as_array_mut() {
+        images.push(parts.descriptor(tag));
+    }
+    Ok((index, old.is_none()))
+}
+
+/// The lock of the layout at `path` among programs of ours; none where there are no locks.
+fn lock(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    file.lock().ok()?;
+    Some(file)
 }
 
 /// A layout that is there already, and its index.
@@ -90,9 +119,15 @@ type Old = (Layout, Vec<u8>);
 
 /// The layout that is there already.
 fn old_layout(path: &Path) -> Result<Option<Old>> {
+    // What another run is about to write is not part of a layout. skopeo has blobs, a blob that it writes
+    // and a marker before there is an index, and leaves them when it is killed (containers/image
+    // `oci/layout/oci_dest.go`@021a796b8; 1.9.3, run).
+    let is_no_image = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        is_scratch(path) || [BLOBS, OCI_LAYOUT].contains(&&*name) || name.starts_with(SKOPEO_BLOB)
+    };
     let is_empty = match path.read_dir() {
-        // What another program is about to write is none of a layout.
-        Ok(entries) => entries.flatten().all(|entry| is_scratch(&entry.path())),
+        Ok(entries) => entries.flatten().all(|entry| is_no_image(&entry.path())),
         Err(_) => !path.exists(),
     };
     match is_empty {

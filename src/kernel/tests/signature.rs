@@ -119,7 +119,7 @@ fn signers_are_named() {
         (
             &[(COMMON_NAME, 0x1e, &[0x00, 0x41, 0x20, 0xac, 0x00, 0x1b])],
             &[1],
-            readable(Some("A€?"), "01", "sha512"),
+            readable(Some("A€\u{1b}"), "01", "sha512"),
         ),
         (
             &[

@@ -188,7 +188,7 @@ impl Bake<'_> {
     fn write_qcow2(&self, contents: &Contents) -> Result<Option<[u8; 32]>> {
         let composed = contents.compose(SectorSize::B512, self.staging.scratch_file()?)?;
         let wanted = match self.request.disk_bytes {
-            None => self.source.facts.image.size.unwrap_or(0) << 30,
+            None => self.source.facts.image.disk_bytes()?.unwrap_or(0),
             Some(_) => 0,
         };
         let name = &self.plan.names.qcow2;

@@ -4,7 +4,7 @@
 //! image can tell, such as that it has no room for network settings, is found later.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use libcoreinst::live;
 use super::{Customization, utf8, with_hint};
 use crate::failure::Failure;
 use crate::hosts::kargs;
+use crate::kernel::check_arguments;
 
 /// Marks an initramfs as a live one, for coreos-installer 0.27.0 (`src/live/mod.rs`).
 const LIVE_STAMP: &str = "etc/coreos-live-initramfs";
@@ -30,6 +31,9 @@ const ALL_FEATURES: &str = r#"{
 /// In front of each certificate; Ignition takes nothing else.
 const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
+/// As much of a file as a certificate is looked for in; all that Mozilla trusts have 250 KiB.
+const CERTIFICATES_MAX_BYTES: u64 = 16 << 20;
+
 /// What the library says of a customized PXE set besides. The boot files that are written have them.
 const PXE_ADVICE: [&str; 2] = [
     "PXE configuration must include kernel arguments:",
@@ -37,13 +41,20 @@ const PXE_ADVICE: [&str; 2] = [
 ];
 
 impl Customization {
-    /// Refuses what could not be put on media: files that are not there or not what they have to be, a
+    /// Refuses what could not be put on media: kernel arguments that a boot loader would misread, files that are not there or not what they have to be, a
     /// device that is none, more than the `area_bytes` that an ISO has room for. Returns what
     /// coreos-installer has to say besides.
     ///
     /// # Errors
     /// One that names the option or the file.
     pub fn check(&self, area_bytes: Option<u64>) -> Result<Vec<String>> {
+        // What is deleted is looked for, and written nowhere.
+        for (option, arguments) in [
+            ("--live-karg-append", &self.live_karg_append),
+            ("--dest-karg-append", &self.common.dest_karg_append),
+        ] {
+            check_arguments(option, arguments)?;
+        }
         if !self.changes_initrd() {
             return Ok(Vec::new());
         }
@@ -52,7 +63,10 @@ impl Customization {
                 .map_err(|error| error.context(format!("--{option} {path}")))?;
         }
         for path in &self.common.ignition_ca {
-            let text = fs::read(path).with_context(|| format!("reading {path}"))?;
+            let mut text = Vec::new();
+            File::open(path)
+                .and_then(|file| file.take(CERTIFICATES_MAX_BYTES).read_to_end(&mut text))
+                .with_context(|| format!("reading {path}"))?;
             if !text.windows(PEM.len()).any(|window| window == PEM) {
                 return Err(Error::msg(format!(
                     "--ignition-ca {path} has no certificate in PEM"
@@ -251,6 +265,14 @@ mod tests {
                 "--dest-device sda is not a path below /dev",
             ),
             (["--dest-device", "/dev/"], "is not a path below /dev"),
+            (
+                ["--dest-karg-append", "a;b"],
+                "--dest-karg-append: \"a;b\" can't be a kernel argument",
+            ),
+            (
+                ["--live-karg-append", "a b"],
+                "--live-karg-append: \"a b\" is not one kernel argument",
+            ),
         ] {
             let said = check(&words, None).unwrap_err();
             assert!(said.contains(complaint), "{words:?}: {said}");

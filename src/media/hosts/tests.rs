@@ -371,7 +371,7 @@ fn a_tree_has_all_that_its_scripts_name() {
             }
             for text in [&ipxe, &grub, &pxelinux] {
                 assert!(
-                    text.contains(&format!("Mini  OS 1 on {}", host.name)),
+                    text.contains(&format!("Mini OS 1 on {}", host.name)),
                     "{text}"
                 );
                 assert!(text.contains(&format!("coreos.live.rootfs_url={URL}/{ROOTFS}")));

@@ -11,18 +11,17 @@
 //! Sources: <https://ipxe.org/cfg/mac>, <https://wiki.syslinux.org/wiki/index.php?title=PXELINUX>, GRUB's
 //! manual on `net_default_mac` and configuration files over the network.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{Content, HostFile};
 use crate::failure::Failure;
-use crate::hosts::kargs::{Boot, check_word};
+use crate::foreign::is_plain;
+use crate::hosts::kargs::Boot;
 use crate::hosts::{Host, Mac};
+use crate::kernel::{COMMAND_LINE_MAX_BYTES, check_arguments};
 use crate::media::pxe::Menu;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::url;
-
-/// What kernels take on most architectures, with the NUL (Linux `COMMAND_LINE_SIZE`).
-const MAX_COMMAND_LINE_BYTES: usize = 2048;
 
 /// The common part of a tree.
 #[derive(Debug)]
@@ -55,9 +54,15 @@ impl<'a> Tree<'a> {
             initramfs,
             rootfs,
         };
-        let words = tree.live_kargs.iter().map(String::as_str);
-        for word in words.chain([tree.kernel, tree.initramfs, tree.rootfs]) {
-            check_word(word).context("reading the bake's record")?;
+        check_arguments(record::NAME, &tree.live_kargs)?;
+        for name in [tree.kernel, tree.initramfs, tree.rootfs] {
+            if !is_plain(name) {
+                return Err(Failure::new(
+                    format!("{name:?} can't be a word of a boot loader's text"),
+                    "bake with a --prefix of letters, digits and ._-+~",
+                )
+                .into());
+            }
         }
         Ok(tree)
     }
@@ -102,10 +107,10 @@ impl<'a> Tree<'a> {
             overlay: overlay_name.is_some(),
         };
         let bytes = boot.kargs().join(" ").len();
-        if bytes >= MAX_COMMAND_LINE_BYTES {
+        if bytes >= COMMAND_LINE_MAX_BYTES {
             bail!(
                 "host {name:?} has kernel arguments of {bytes} bytes, and kernels take {}",
-                MAX_COMMAND_LINE_BYTES - 1
+                COMMAND_LINE_MAX_BYTES - 1
             );
         }
         // Menus add the root file system.

@@ -22,7 +22,7 @@ use super::plan::Edit;
 use super::state::recognise;
 use super::{State, read_limited, sha256};
 use crate::failure::Failure;
-use crate::staging::{TakenBack, Times, clear_leftovers, sync_directory};
+use crate::staging::{TakenBack, Times, clear_leftovers, hold_signals, sync_directory};
 
 /// Where the record is.
 pub(super) const RECORD_DIRECTORY: &str = ".coreos-bake";
@@ -315,6 +315,9 @@ pub fn undo(directory: &Path, force: bool) -> Result<Undone> {
         }
         record.check_unchanged(directory)?;
     }
+    // A signal comes before all of this or after. Where the program is killed, the next run goes on: the
+    // record is removed last.
+    let mut signals = hold_signals();
     for (index, edit) in record.changed(directory)? {
         let path = directory.join(&edit.path);
         let (result, list) = match edit.before {
@@ -334,5 +337,6 @@ pub fn undo(directory: &Path, force: bool) -> Result<Undone> {
     sync_directory(directory);
     record.remove(directory)?;
     record.times.restore(directory);
+    signals.finish();
     Ok(undone)
 }

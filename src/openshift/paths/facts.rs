@@ -4,6 +4,7 @@
 //! of their own or none. So words that any of them could misread are refused here, once.
 
 use super::Path;
+use crate::kernel::{ArgumentError, check_argument};
 use crate::openshift::{OsImage, Release, Role};
 use crate::url::{self, UrlError};
 
@@ -106,6 +107,9 @@ pub enum RecipeError {
     /// A URL that somebody on the way would not take.
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// An argument that a boot loader would misread.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
     /// A word that cannot be written where it has to be.
     #[error("{what} {value:?} {problem}")]
     Word {
@@ -142,7 +146,7 @@ impl RecipeError {
                 .to_owned(),
             ),
             Self::Url(error) => Some(error.hint().to_owned()),
-            Self::Word { .. } => None,
+            Self::Word { .. } | Self::Argument(_) => None,
         }
     }
 }
@@ -192,10 +196,7 @@ impl Facts {
             .iter()
             .chain(few("kernel argument", &self.dest_kargs)?)
         {
-            // What GRUB, iPXE and PXELINUX would split, expand or end a command at.
-            word("kernel argument", karg, |c| {
-                c.is_ascii_graphic() && !"\"'\\$;&|<>{}#`".contains(c)
-            })?;
+            check_argument(karg)?;
             if karg.starts_with('-') {
                 return Err(wrong("kernel argument", karg, "begins like an option"));
             }

@@ -303,15 +303,15 @@ fn hosts_that_cannot_be_told_apart_are_refused() {
         ),
         (
             &|hosts| hosts[1].kargs = vec!["a ${b}".to_owned()],
-            "checking host \"worker-1\": \"${b}\" would mean something else in a boot script",
+            "checking host \"worker-1\": \"${b}\" can't be a kernel argument: boot loaders take $ for something else",
         ),
         (
             &|hosts| hosts[1].kargs = vec!["a || shell".to_owned()],
-            "checking host \"worker-1\": \"||\" would mean something else in a boot script",
+            "checking host \"worker-1\": \"||\" can't be a kernel argument: boot loaders take | for something else",
         ),
         (
             &|hosts| hosts[1].name = "two words".to_owned(),
-            "checking host \"two words\": \"two words\" would mean something else in a boot script",
+            "checking host \"two words\": \"two words\" is not one kernel argument: it has white space in it",
         ),
         (
             &|hosts| hosts[1].ignition = Some(Ignition::File(no_config.clone())),

@@ -235,13 +235,6 @@ fn a_broken_boot_catalog_is_an_error() {
     assert!(matches!(open(&bytes), Err(ReadError::Io { .. })));
 }
 
-#[test]
-fn facts_have_no_control_characters() {
-    let sample = Sample::new();
-    let bytes = sample.set(16 * 2048 + 40, 0x1b).bytes;
-    assert!(open(&bytes).unwrap().volume_id().starts_with('\u{fffd}'));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 300,
