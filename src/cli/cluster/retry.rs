@@ -10,9 +10,10 @@ use tokio::time::sleep;
 use super::status::{self, Look};
 use super::{AccessArgs, print_roles, runtime};
 use crate::cli::Outcome;
-use crate::cli::terminal::{Terminal, harmless};
+use crate::cli::terminal::Terminal;
 use crate::cluster::{PoolReport, Server, State, Task};
 use crate::failure::Failure;
+use crate::foreign::visible;
 use crate::progress::Progress;
 
 /// Have the image of a pool built again, and see it to its end
@@ -63,7 +64,7 @@ impl RetryArgs {
             let nodes = found.nodes;
             let old = found.current_build.clone();
             server.rebuild(pool).await?;
-            let name = harmless(pool);
+            let name = visible(pool);
             if self.no_wait {
                 let value = json!({ "schema": "coreos-bake/cluster-retry/v1", "pool": pool, "state": "told" });
                 terminal.result(&value, &format!("{name}: the cluster was told to build\n"))?;
@@ -96,7 +97,7 @@ fn pool_of<'a>(look: &'a Look, pool: &str) -> Result<&'a PoolReport> {
             .report
             .pools
             .iter()
-            .map(|pool| harmless(&pool.name))
+            .map(|pool| visible(&pool.name))
             .collect();
         Failure::new(
             format!("the cluster has no pool {:?}", pool),
@@ -108,7 +109,7 @@ fn pool_of<'a>(look: &'a Look, pool: &str) -> Result<&'a PoolReport> {
 
 /// Refuses where a build would not help, or would cost more than was said.
 fn permit(pool: &PoolReport, rebuild: bool) -> Result<()> {
-    let name = harmless(&pool.name);
+    let name = visible(&pool.name);
     let refuse = |sentence: &str, hint: &str| {
         Err(Failure::new(format!("{name}: {sentence}"), hint.to_owned()).into())
     };
@@ -165,7 +166,7 @@ async fn follow(
         if !found.is_layered {
             return Err(anyhow!(
                 "{}: its MachineOSConfig was removed meanwhile",
-                harmless(pool)
+                visible(pool)
             ));
         }
         let is_new = found.current_build.is_some() && found.current_build.as_deref() != old;
@@ -180,7 +181,7 @@ async fn follow(
                 .build
                 .as_ref()
                 .map_or("an image", |build| &*build.name);
-            progress.begin(&format!("building {}", harmless(build)), 0);
+            progress.begin(&format!("building {}", visible(build)), 0);
         }
     }
 }

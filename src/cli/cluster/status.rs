@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 use super::{AccessArgs, print_roles, runtime};
 use crate::cli::Outcome;
 use crate::cli::table::Table;
-use crate::cli::terminal::{Terminal, harmless};
+use crate::cli::terminal::Terminal;
 use crate::cluster::{
     Base, BuildReport, NAMESPACE, PoolReport, Report, Server, State, Step, Task, failing_step,
     judge,
 };
 use crate::containerfile;
+use crate::foreign::visible;
 use crate::paragraph::{Paragraph, hanging, shortened};
 use crate::staging::Staging;
 
@@ -212,14 +213,14 @@ fn text(report: &Report, told: &[Told], spent: (u64, u64), terminal: &Terminal) 
     let release = report.release.as_deref().unwrap_or("unknown");
     let mut text = format!(
         "release {}, {}; asked in {} requests\n\n",
-        harmless(release),
+        visible(release),
         counted(report.pools.len(), "pool"),
         spent.0,
     );
     let mut table = Table::new(["POOL", "NODES", "IMAGE", "BASE", "STATE"]);
     for Told { pool, .. } in told {
         table.row([
-            shortened(&harmless(&pool.name), POOL_COLUMNS),
+            shortened(&visible(&pool.name), POOL_COLUMNS),
             format!("{}/{}", pool.updated, pool.nodes),
             shortened(&image(pool), IMAGE_COLUMNS),
             base(&pool.base),
@@ -283,7 +284,7 @@ fn short(image: &str) -> String {
     let name = name.split_once('/').map_or(name, |(_, name)| name);
     let digest = digest.split_once(':').map_or(digest, |(_, digest)| digest);
     let digest: String = digest.chars().take(DIGEST_DIGITS).collect();
-    harmless(&format!("{name}@{digest}"))
+    visible(&format!("{name}@{digest}"))
 }
 
 fn base(base: &Base) -> String {
@@ -291,7 +292,7 @@ fn base(base: &Base) -> String {
         Base::Seed => "seeded".to_owned(),
         Base::Pin => "pinned".to_owned(),
         Base::Release { version, is_old } => {
-            let version = harmless(version.as_deref().unwrap_or("unknown"));
+            let version = visible(version.as_deref().unwrap_or("unknown"));
             match is_old {
                 true => format!("{version} (old)"),
                 false => version,
@@ -346,7 +347,7 @@ fn state(pool: &PoolReport, now: Timestamp) -> String {
         State::NodesDegraded => format!("degraded: {}", counted(pool.apart.len(), "node")),
         State::BehindRelease => format!(
             "behind since {}: never rebuilt",
-            harmless(pool.behind_since.as_deref().unwrap_or_default())
+            visible(pool.behind_since.as_deref().unwrap_or_default())
         ),
         State::NodesDiffer => format!("other than it says: {}", counted(pool.apart.len(), "node")),
         State::EditBuilding => format!("building the last edit for {}", began()),
@@ -361,11 +362,11 @@ fn state(pool: &PoolReport, now: Timestamp) -> String {
 
 fn details(told: &Told) -> Vec<Line> {
     let Told { pool, .. } = told;
-    let name = harmless(&pool.name);
+    let name = visible(&pool.name);
     let mut lines = Vec::new();
     let mut say = |sentence: String| lines.push(Line::Sentence(sentence));
     let build = pool.build.as_ref();
-    let build_name = build.map_or_else(String::new, |build| harmless(&build.name));
+    let build_name = build.map_or_else(String::new, |build| visible(&build.name));
     match pool.state {
         State::BuildFailed => {
             say(format!("{name}: {}", failed(build, &build_name)));
@@ -407,7 +408,7 @@ fn details(told: &Told) -> Vec<Line> {
             say(format!(
                 "{name}: the Job of {build_name} has ended well, and its image is pushed, but the build doesn't end"
             ));
-            let spec = harmless(pool.push_spec.as_deref().unwrap_or_default());
+            let spec = visible(pool.push_spec.as_deref().unwrap_or_default());
             match is_nested(&spec) {
                 true => say(format!(
                     "its name by digest has more than two path segments ({spec}), which the API refuses"
@@ -430,13 +431,13 @@ fn details(told: &Told) -> Vec<Line> {
             let reason = build.and_then(|build| build.waits_for.as_deref());
             say(format!(
                 "{name}: container {} of build {build_name} is not started: {}",
-                harmless(container.unwrap_or(BUILD_CONTAINER)),
-                harmless(reason.unwrap_or("unknown"))
+                visible(container.unwrap_or(BUILD_CONTAINER)),
+                visible(reason.unwrap_or("unknown"))
             ));
             if let Some(pod) = build.and_then(|build| build.pod.as_deref()) {
                 lines.push(command(
                     "why",
-                    format!("oc -n {NAMESPACE} describe pod {}", harmless(pod)),
+                    format!("oc -n {NAMESPACE} describe pod {}", visible(pod)),
                 ));
             }
         }
@@ -500,14 +501,14 @@ fn failed_build(told: &Told, lines: &mut Vec<Line>) {
             true => lines.push(Line::Sentence("what it said last".to_owned())),
             false => lines.push(Line::Sentence(format!(
                 "step{}  {}{line}",
-                harmless(&number),
-                harmless(&step.instruction)
+                visible(&number),
+                visible(&step.instruction)
             ))),
         }
         let said = step
             .said
             .iter()
-            .map(|said| Line::Said(harmless(said.trim())));
+            .map(|said| Line::Said(visible(said.trim())));
         lines.extend(said);
     }
     let Some(job) = build.and_then(|build| build.job.as_deref()) else {
@@ -517,15 +518,12 @@ fn failed_build(told: &Told, lines: &mut Vec<Line>) {
         return;
     };
     let container = build.and_then(|build| build.container.as_deref());
-    let container = harmless(container.unwrap_or(BUILD_CONTAINER));
+    let container = visible(container.unwrap_or(BUILD_CONTAINER));
     let about = match &told.saved {
         Some(path) => format!("whole log, saved to {}", path.display()),
         None => "whole log, until the pool's configuration changes".to_owned(),
     };
-    let log = format!(
-        "oc -n {NAMESPACE} logs job/{} -c {container}",
-        harmless(job)
-    );
+    let log = format!("oc -n {NAMESPACE} logs job/{} -c {container}", visible(job));
     lines.push(command(&about, log));
 }
 
@@ -553,7 +551,7 @@ fn not_begun(pool: &PoolReport, name: &str, build: &str, lines: &mut Vec<Line>) 
     lines.push(Line::Sentence(format!(
         "{name}: build {build} has no Job, and says nothing"
     )));
-    let secrets: Vec<String> = pool.secrets.iter().map(|secret| harmless(secret)).collect();
+    let secrets: Vec<String> = pool.secrets.iter().map(|secret| visible(secret)).collect();
     let about = match pool.builder_runs {
         Some(false) => {
             "the operator's builder does not run; it ends when the base image's pull secret can't be read"
@@ -585,10 +583,10 @@ fn nodes(pool: &PoolReport, name: &str, lines: &mut Vec<Line>) {
         let reason = node
             .reason
             .as_deref()
-            .map_or_else(String::new, |reason| format!(": {}", harmless(reason)));
+            .map_or_else(String::new, |reason| format!(": {}", visible(reason)));
         lines.push(Line::Sentence(format!(
             "{} on {image}{reason}",
-            harmless(&node.name)
+            visible(&node.name)
         )));
     }
     if let Some(more @ 1..) = pool.apart.len().checked_sub(NODES_MAX) {
