@@ -139,18 +139,34 @@ fn serve() {
             Some(rest.split_once(',')?.0.to_owned())
         });
         let url = url.unwrap();
-        for path in [
-            "/boot/52-54-00-00-00-01.ipxe",
-            "/mini-1-live-rootfs.x86_64.img?mac=52:54:00:00:00:01",
-            "/boot/52-54-00-00-00-09.ipxe",
-        ] {
-            support::run(
-                std::process::Command::new("curl")
-                    .args(["--silent", "--noproxy", "*", "--output", "/dev/null"])
-                    .arg(format!("{url}{path}")),
-            );
-        }
+        let curl = |from: &str, url: &str| {
+            let mut curl = std::process::Command::new("curl");
+            curl.args(["--silent", "--noproxy", "*", "--interface", from, url]);
+            String::from_utf8_lossy(&support::run(&mut curl).stdout).into_owned()
+        };
+        let worker = format!("{url}/boot/52-54-00-00-00-01.ipxe");
+        let script = curl("127.0.0.2", &worker);
+        let rootfs = script
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("coreos.live.rootfs_url="));
+        curl("127.0.0.2", rootfs.unwrap());
+        curl("127.0.0.2", &format!("{url}/boot/52-54-00-00-00-09.ipxe"));
+        let refused = curl("127.0.0.9", &worker);
+        assert!(refused.contains("gets nothing here"), "{refused}");
         terminal.wait(|row| row.contains("2 of 3 hosts heard of"));
+        // A key, and another that takes it back.
+        let asks = |row: &str| row.contains("1  worker-0 at 127.0.0.9");
+        for (key, shows) in [("r", true), ("x", false), ("r", true), ("1", false)] {
+            terminal.press(key);
+            match shows {
+                true => terminal.wait(asks),
+                false => terminal.wait(|row| row.contains("hosts heard of")),
+            }
+        }
+        terminal.wait(|row| row.contains("the next boot of 127.0.0.9 is let through"));
+        assert!(curl("127.0.0.9", &worker).contains("/b/"));
+        curl("127.0.0.2", &worker);
+        terminal.wait(|row| row.contains("127.0.0.2 was refused"));
         let rows_of_table = |rows: &[String]| {
             let head = rows.iter().position(|row| row.contains("ADDRESS")).unwrap();
             let end = rows

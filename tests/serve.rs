@@ -3,199 +3,19 @@
 #[path = "support/record.rs"]
 mod record;
 
+#[path = "support/serving.rs"]
+mod serving;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use libcoreinst::io::Initrd;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-const KERNEL: &str = "mini-1-live-kernel.x86_64";
-const INITRAMFS: &str = "mini-1-live-initramfs.x86_64.img";
-const ROOTFS: &str = "mini-1-live-rootfs.x86_64.img";
-const ROOTFS_BYTES: usize = 3_000_001;
-/// More than sockets hold, so that a transfer can't end while nobody reads.
-const LARGE_BYTES: usize = 64 << 20;
-const FEATURES: &str = r#"{"installer-config":true,"live-initrd-network":true}"#;
-const HOSTS: &str = "roles:\n\
-    \x20 worker: {disk: /dev/vda, ignition: worker.ign}\n\
-    hosts:\n\
-    - {name: worker-0, mac: '52:54:00:00:00:01', role: worker, keyfiles: eth0.nmconnection}\n\
-    - {name: live-0, mac: '52:54:00:00:00:02', ignition: live.ign, kargs: quiet}\n";
-
-/// A bake directory with an inventory in it.
-struct Bake(TempDir);
-
-impl Bake {
-    fn new() -> Self {
-        let bake = Self(tempfile::tempdir().unwrap());
-        let mut initramfs = Initrd::default();
-        initramfs.add("etc/coreos-live-initramfs", b"1\n".to_vec());
-        initramfs.add("etc/coreos/features.json", FEATURES.as_bytes().to_vec());
-        let rootfs: Vec<u8> = (0..ROOTFS_BYTES).map(|at| (at % 251) as u8).collect();
-        let mut files = Vec::new();
-        for (name, role, content) in [
-            (KERNEL, "kernel", b"kernel".to_vec()),
-            (INITRAMFS, "initramfs", initramfs.to_bytes().unwrap()),
-            (ROOTFS, "rootfs", rootfs),
-        ] {
-            let sha256 = "1".repeat(64);
-            files.push(
-                json!({ "name": name, "role": role, "size": content.len(), "sha256": sha256 }),
-            );
-            bake.write(name, &content);
-        }
-        let mut record = record::sample();
-        record["options"]["live-kargs"] = "console=ttyS0".into();
-        record["files"] = files.into();
-        record::write(bake.0.path(), &record);
-        bake.write("hosts.yaml", HOSTS.as_bytes());
-        bake.write("worker.ign", br#"{"ignition":{"version":"3.2.0"}}"#);
-        bake.write("live.ign", br#"{"ignition":{"version":"3.4.0"}}"#);
-        bake.write("eth0.nmconnection", b"[connection]\nid=eth0\n");
-        bake
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: &[u8]) {
-        fs::write(self.path(name), content).unwrap();
-    }
-
-    /// `serve` with these options and the inventory.
-    fn serve(&self, options: &[&str]) -> Command {
-        let mut command = program();
-        command
-            .arg("serve")
-            .arg(self.0.path())
-            .args(["--listen", "127.0.0.1:0", "--hosts"])
-            .arg(self.path("hosts.yaml"))
-            .args(options);
-        command
-    }
-}
-
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-bake"));
-    command.env_remove("COREOS_BAKE_LOG");
-    command
-}
-
-/// A server that is killed if nobody stops it.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-    url: String,
-}
-
-impl Running {
-    /// Starts a server that tells of itself in lines of standard error, or of standard output.
-    fn start(command: &mut Command) -> Self {
-        let json = command.get_args().any(|argument| argument == "json");
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let told: Box<dyn Read + Send> = match json {
-            true => Box::new(child.stdout.take().unwrap()),
-            false => Box::new(child.stderr.take().unwrap()),
-        };
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(told).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut running = Self {
-            child,
-            lines,
-            url: String::new(),
-        };
-        let line = running.line();
-        let at = line.find("http").unwrap_or_else(|| panic!("{line}"));
-        let end = line[at..].find([',', '"']).unwrap();
-        running.url = line[at..at + end].to_owned();
-        running
-    }
-
-    fn line(&self) -> String {
-        self.lines
-            .recv_timeout(Duration::from_secs(30))
-            .expect("the server says something")
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        self.curl(&[], path)
-    }
-
-    fn curl(&self, arguments: &[&str], path: &str) -> (u16, String) {
-        let output = Command::new("curl")
-            .args([
-                "--silent",
-                "--show-error",
-                "--noproxy",
-                "*",
-                "--max-time",
-                "30",
-            ])
-            .args(["--write-out", "\n%{http_code}"])
-            .args(arguments)
-            .arg(format!("{}{path}", self.url))
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (body, status) = text.rsplit_once('\n').unwrap();
-        (status.parse().unwrap(), body.to_owned())
-    }
-
-    fn host(&self, name: &str) -> Value {
-        let status: Value = serde_json::from_str(&self.get("/status.json").1).unwrap();
-        let hosts = status["hosts"].as_array().unwrap().clone();
-        hosts.into_iter().find(|host| host["name"] == name).unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.child.id().to_string())
-            .status();
-        assert!(sent.unwrap().success());
-    }
-
-    fn code(mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn have_curl() -> bool {
-    let found = Command::new("curl").arg("--version").output().is_ok();
-    assert!(
-        found || std::env::var_os("REQUIRE_TOOLS").is_none(),
-        "curl is not installed"
-    );
-    if !found {
-        println!("skipped: curl is not installed");
-    }
-    found
-}
+use serving::{Bake, INITRAMFS, KERNEL, LARGE_BYTES, ROOTFS, Running, have_curl, program};
 
 #[test]
 fn a_machine_boots_installs_and_goes_on_with_its_disk() {
@@ -211,40 +31,41 @@ fn a_machine_boots_installs_and_goes_on_with_its_disk() {
         let url = rest.split_whitespace().next().unwrap();
         url.strip_prefix(&server.url).unwrap().to_owned()
     };
-    for (start, expected) in [
-        ("kernel ", bake.path(KERNEL)),
-        ("--name main ", bake.path(INITRAMFS)),
-        ("coreos.live.rootfs_url=", bake.path(ROOTFS)),
-        ("coreos.inst.ignition_url=", bake.path("worker.ign")),
-    ] {
+    let fetch = |start: &str| {
         let out = bake.path("fetched");
         let (status, _) = server.curl(&["--output", out.to_str().unwrap()], &named(start));
         assert_eq!(status, 200, "{start}");
-        assert!(
-            fs::read(out).unwrap() == fs::read(expected).unwrap(),
-            "{start}"
-        );
+        fs::read(out).unwrap()
+    };
+    for (start, expected) in [
+        ("kernel ", bake.path(KERNEL)),
+        ("--name main ", bake.path(INITRAMFS)),
+    ] {
+        assert!(fetch(start) == fs::read(expected).unwrap(), "{start}");
     }
     let out = bake.path("fetched");
-    server.curl(&["--output", out.to_str().unwrap()], &named("--name host "));
+    fetch("--name host ");
     let overlay = Initrd::from_reader(&fs::read(out).unwrap()[..]).unwrap();
     let keyfile = overlay.get("etc/coreos-firstboot-network/eth0.nmconnection");
     assert_eq!(keyfile.unwrap(), b"[connection]\nid=eth0\n");
     let config = String::from_utf8(overlay.get("config.ign").unwrap().to_vec()).unwrap();
     assert!(config.contains("report-done.service"), "{config}");
+    for (start, expected) in [
+        ("coreos.live.rootfs_url=", bake.path(ROOTFS)),
+        ("coreos.inst.ignition_url=", bake.path("worker.ign")),
+    ] {
+        assert!(fetch(start) == fs::read(expected).unwrap(), "{start}");
+    }
     // The overlay says where to install.
     assert!(!script.contains("install_dev"), "{script}");
     assert!(script.contains("ignition.firstboot ignition.platform.id=metal"));
 
     assert_eq!(server.host("worker-0")["phase"], "ignition");
     assert_eq!(server.host("live-0")["phase"], "waiting");
-    assert_eq!(server.get("/ignition/52:54:00:00:00:01").0, 410);
-    assert_eq!(
-        server
-            .curl(&["--request", "POST"], "/done/52:54:00:00:00:01")
-            .0,
-        200
-    );
+    assert_eq!(server.get(&named("coreos.inst.ignition_url=")).0, 410);
+    let rootfs = named("coreos.live.rootfs_url=");
+    let done = format!("{}/done", rootfs.rsplit_once('/').unwrap().0);
+    assert_eq!(server.curl(&["--request", "POST"], &done).0, 200);
     assert_eq!(server.host("worker-0")["phase"], "done");
     let (_, script) = server.get("/boot/52-54-00-00-00-01.ipxe");
     assert!(script.contains("going on with its disk"), "{script}");
@@ -295,39 +116,20 @@ fn the_machine_says_itself_that_it_is_done() {
         server.host("worker-0")["phase"].clone()
     };
     assert_eq!(told("quiet\n".to_owned()), "waiting");
-    assert_eq!(
-        told("coreos.live.rootfs_url=http://127.0.0.1:1/x\n".to_owned()),
-        "waiting"
+    for url in ["http://127.0.0.1:1/x", "http://127.0.0.1:1/b/x/y"] {
+        assert_eq!(told(format!("coreos.live.rootfs_url={url}\n")), "waiting");
+    }
+    let urls = server.boot(1, "52-54-00-00-00-01");
+    let url = format!(
+        "quiet coreos.live.rootfs_url={}{} x=y\n",
+        server.url, urls.rootfs
     );
-    let url = format!("{}/{ROOTFS}?mac=52:54:00:00:00:01", server.url);
-    assert_eq!(
-        told(format!("quiet coreos.live.rootfs_url={url} x=y\n")),
-        "done"
-    );
-}
-
-#[test]
-fn secrets_in_the_directory_stay_there() {
-    if !have_curl() {
-        return;
+    // Before it can be true.
+    assert_eq!(told(url.clone()), "script");
+    for path in [&urls.rootfs, urls.config.as_ref().unwrap()] {
+        assert_eq!(server.curl(&["--output", "/dev/null"], path).0, 200);
     }
-    let bake = Bake::new();
-    let server = Running::start(&mut bake.serve(&[]));
-    for path in [
-        "/hosts.yaml",
-        "/worker.ign",
-        "/live.ign",
-        "/eth0.nmconnection",
-        "/..%2fetc%2fpasswd",
-        "/overlay/52:54:00:00:00:02",
-        "/ignition/52:54:00:00:00:09",
-    ] {
-        assert_eq!(server.curl(&["--path-as-is"], path).0, 404, "{path}");
-    }
-    for path in ["/overlay/x", "/ignition/x", "/boot/x.ipxe"] {
-        assert_eq!(server.get(path).0, 400, "{path}");
-    }
-    assert_eq!(server.get("/bake.json").0, 200);
+    assert_eq!(told(url), "done");
 }
 
 #[test]
@@ -337,21 +139,102 @@ fn repeat_gives_configs_again() {
     }
     let bake = Bake::new();
     let server = Running::start(&mut bake.serve(&["--repeat"]));
-    server.get("/boot/52-54-00-00-00-02.ipxe");
-    for _ in 0..2 {
-        let (status, config) = server.get("/ignition/52:54:00:00:00:02");
-        assert_eq!(
-            (status, &config[..]),
-            (200, r#"{"ignition":{"version":"3.4.0"}}"#)
-        );
+    for from in [1, 9] {
+        let urls = server.boot(from, "52-54-00-00-00-02");
+        for _ in 0..2 {
+            let (status, config) = server.from(from, &[], urls.config.as_ref().unwrap());
+            assert_eq!(
+                (status, &config[..]),
+                (200, r#"{"ignition":{"version":"3.4.0"}}"#)
+            );
+        }
     }
-    server.curl(&["--request", "POST"], "/done/52:54:00:00:00:02");
+    let urls = server.boot(1, "52-54-00-00-00-01");
+    for path in [&urls.rootfs, urls.config.as_ref().unwrap()] {
+        server.curl(&["--output", "/dev/null"], path);
+    }
+    assert_eq!(server.curl(&["--request", "POST"], &urls.done).0, 200);
+    assert_eq!(server.host("worker-0")["phase"], "done");
+    server.boot(1, "52-54-00-00-00-01");
+}
+
+#[test]
+fn the_status_token_is_in_the_url_or_in_a_file() {
+    if !have_curl() {
+        return;
+    }
+    let bake = Bake::new();
+    let mut server = bake
+        .serve(&["--format", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let listening: Value = serde_json::from_str(&line).unwrap();
+    let status = listening["status"].as_str().unwrap();
+    let token = status.split_once("/status?token=").unwrap().1;
+    assert_eq!(token.len(), 32, "{line}");
+
+    bake.write("token", b"sixteen-letters0\n");
+    let file = bake.path("token");
+    let file = file.to_str().unwrap();
+    let server = Running::start(&mut bake.serve(&["--status-token-file", file]));
+    let elsewhere = |path: &str| server.from(9, &[], path);
+    assert!(!elsewhere("/status").1.contains("worker-0"));
+    assert_eq!(elsewhere("/status?token=sixteen-letters1").0, 403);
     assert!(
-        server
-            .get("/boot/52-54-00-00-00-02.ipxe")
+        elsewhere("/status?token=sixteen-letters0")
             .1
-            .contains("ignition.config.url=")
+            .contains("worker-0")
     );
+    assert_eq!(elsewhere("/token").0, 404);
+    bake.write("token", b"too-short\n");
+    let said = refusal(&mut bake.serve(&["--status-token-file", file]));
+    assert!(
+        said.ends_with("token: the status token is shorter than 16 characters"),
+        "{said}"
+    );
+}
+
+/// On an address that others reach, and with secrets.
+#[test]
+fn who_can_read_along_is_said_at_the_start() {
+    let bake = Bake::new();
+    let said = |options: &[&str]| {
+        let mut command = program();
+        command
+            .arg("serve")
+            .arg(bake.0.path())
+            .args(["--listen", "0.0.0.0:0"]);
+        let mut server = command
+            .args(options)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stderr.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        line
+    };
+    let hosts = bake.path("hosts.yaml");
+    let hosts = hosts.to_str().unwrap();
+    assert_eq!(
+        said(&["--hosts", hosts]),
+        "warning: whoever can watch the network between here and the machines can read the Ignition configs of \
+         2 hosts and the network settings of 1 host; --tls-cert prevents it\n"
+    );
+    let machine: Value =
+        serde_json::from_str(&said(&["--hosts", hosts, "--format", "json"])).unwrap();
+    assert_eq!(machine["kind"], "warning");
+    assert!(said(&[]).starts_with("listening at "), "{}", said(&[]));
 }
 
 #[test]
@@ -379,7 +262,7 @@ fn programs_get_a_line_of_json_for_each_event() {
 #[test]
 fn a_transfer_under_way_is_finished_before_the_server_ends() {
     let bake = Bake::new();
-    bake.write("large", &vec![7; LARGE_BYTES]);
+    bake.record("large", "metal", LARGE_BYTES as u64);
     let server = Running::start(&mut bake.serve(&[]));
     let mut client = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
     write!(
@@ -399,14 +282,14 @@ fn a_transfer_under_way_is_finished_before_the_server_ends() {
         .unwrap()
         + 4;
     assert_eq!(head.len() - body + rest.len(), LARGE_BYTES);
-    assert!(rest.iter().all(|&byte| byte == 7));
+    assert!(rest.iter().all(|&byte| byte == 0));
     assert_eq!(server.code(), Some(0));
 }
 
 #[test]
 fn a_second_signal_breaks_transfers_off() {
     let bake = Bake::new();
-    bake.write("large", &vec![0; LARGE_BYTES]);
+    bake.record("large", "metal", LARGE_BYTES as u64);
     let server = Running::start(&mut bake.serve(&[]));
     let mut client = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
     write!(client, "GET /large HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
@@ -458,6 +341,48 @@ fn a_terminal_shows_a_table() {
         shown.contains("stopping ") && !shown.contains("waiting for"),
         "{shown}"
     );
+}
+
+/// Keys come at once and unseen while a server has the terminal, and as ever afterwards.
+#[test]
+fn the_terminal_gets_its_modes_back() {
+    let have = |name: &str| Command::new(name).arg("--version").output().is_ok();
+    if !have("script") || !have("stty") {
+        assert!(std::env::var_os("REQUIRE_TOOLS").is_none());
+        return;
+    }
+    for signal in ["INT", "TERM", "QUIT", "HUP"] {
+        let bake = Bake::new();
+        let serve = bake.serve(&["--grace", "1"]);
+        let words: Vec<&str> = [serve.get_program()]
+            .into_iter()
+            .chain(serve.get_args())
+            .map(|word| word.to_str().unwrap())
+            .collect();
+        let (during, after) = (bake.path("during"), bake.path("after"));
+        let line = format!(
+            "(sleep 2; stty -a < /dev/tty > {}) & timeout --foreground --signal={signal} 4 {}; stty -a > {}",
+            during.display(),
+            words.join(" "),
+            after.display(),
+        );
+        Command::new("script")
+            .args(["--quiet", "--return", "--command", &line])
+            .arg(bake.path("typescript"))
+            .env("TERM", "xterm")
+            .process_group(0)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let modes = |path: &Path| -> Vec<String> {
+            let said = fs::read_to_string(path).unwrap();
+            let words = said.split([' ', '\n', ';']);
+            let modes = words.filter(|word| ["icanon", "echo"].contains(&word.trim_matches('-')));
+            modes.map(str::to_owned).collect()
+        };
+        assert_eq!(modes(&during), ["-icanon", "-echo"], "{signal}");
+        assert_eq!(modes(&after), ["icanon", "echo"], "{signal}");
+    }
 }
 
 /// Why the program refuses to do this, in one line and with exit code 1.

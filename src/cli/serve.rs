@@ -1,5 +1,6 @@
 //! `coreos-bake serve`: boot machines over the network from a bake directory.
 
+mod keys;
 mod watch;
 
 use std::net::{IpAddr, SocketAddr};
@@ -9,18 +10,20 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::mpsc;
 
+use self::keys::Keys;
 use self::watch::Watch;
-use super::Outcome;
 use super::baked::BakedArgs;
 use super::terminal::Terminal;
 use super::values::checked_url;
+use super::{Outcome, read_up_to};
 use crate::failure::Failure;
 use crate::hosts::Inventory;
 use crate::media;
+use crate::progress::Progress;
 use crate::record::Record;
 use crate::serve::{self, Host, Ignition, Network, Options, Server};
 
@@ -31,8 +34,9 @@ const PORT: u16 = 8080;
 ///
 /// Hands out the files of DIR, with ranges, and an iPXE script that boots them.
 /// With --hosts, each machine of the inventory gets its own: disk, Ignition config,
-/// network settings and kernel arguments. A page at /status tells how far each
-/// machine is, /status.json the same to machines. Ends at Ctrl-C, when the transfers
+/// network settings and kernel arguments, once. Of DIR it serves what bake.json names.
+/// A page at /status tells this machine, and whoever has the token, how far each
+/// machine is, /status.json the same to programs; others get totals. Ends at Ctrl-C, when the transfers
 /// under way are finished; at once at the second one. DHCP and TFTP are left to
 /// others: see --dnsmasq.
 #[derive(Debug, Args)]
@@ -48,9 +52,20 @@ pub(super) struct ServeArgs {
     /// Boot machines of the inventory only
     #[arg(long, requires = "hosts")]
     strict: bool,
-    /// Give Ignition configs more than once in a boot, and boot again what is done
+    /// Give secrets again and again, to any address that asks, and boot again what is done
+    ///
+    /// Without it, a machine gets its Ignition config and network settings once, at the
+    /// address that asked first. With it, whoever knows a hardware address gets them.
     #[arg(long, requires = "hosts")]
     repeat: bool,
+    /// Serve ISOs although Ignition configs or network settings are embedded in them
+    #[arg(long)]
+    serve_embedded: bool,
+    /// File with a token of at least 16 characters that opens /status from other machines
+    ///
+    /// Without it, a token is made for this run and shown at the start.
+    #[arg(long, value_name = "FILE")]
+    status_token_file: Option<PathBuf>,
     /// Address and port to listen at
     #[arg(long, value_name = "ADDRESS[:PORT]", default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: SocketAddr,
@@ -96,27 +111,29 @@ impl ServeArgs {
             terminal.result(&value, &lines)?;
             return Ok(Outcome::Done);
         }
+        let status_token = self.status_token_file.as_deref().map(token).transpose()?;
         let inventory = self.hosts.as_deref().map(Inventory::read).transpose()?;
         let machines = inventory.as_ref().map_or(&[][..], |i| &i.hosts);
         let outcome = self.baked.check_hosts(&record, machines, terminal)?;
-        let (hosts, withheld) = match (&self.hosts, inventory) {
-            (Some(path), Some(inventory)) => known(path, inventory, &self.directory)?,
-            _ => (Vec::new(), Vec::new()),
+        let hosts = match inventory {
+            Some(inventory) => known(inventory, &self.directory)?,
+            None => Vec::new(),
         };
         let options = Options {
             listen: self.listen,
             tls: self.tls_cert.zip(self.tls_key),
             directory: self.directory,
             hosts,
-            withheld,
             url: self.url,
             repeat: self.repeat,
+            serves_embedded: self.serve_embedded,
+            status_token,
             strict: self.strict,
             grace: Duration::from_secs(self.grace),
         };
         let (stop, stopped) = mpsc::unbounded_channel();
         let mut signals =
-            Signals::new([SIGINT, SIGTERM, SIGHUP]).context("watching for signals")?;
+            Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]).context("watching for signals")?;
         std::thread::spawn(move || {
             for _ in signals.forever() {
                 if stop.send(()).is_err() {
@@ -125,14 +142,21 @@ impl ServeArgs {
             }
         });
         let watch = Watch::new(terminal);
-        let _keys = watch.without_keys();
+        let keys = watch.keys();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .context("starting the server's threads")?;
         let served = runtime.block_on(async {
             let server = Server::bind(options, watch.events()).await?;
-            let shown = tokio::spawn(watch.clone().show(server.board()));
+            if let Some(sentence) = server.exposure() {
+                terminal.warn(sentence);
+            }
+            let shown = tokio::spawn(
+                watch
+                    .clone()
+                    .show(server.board(), keys.as_ref().map(Keys::heard)),
+            );
             let served = server.run(stopped).await;
             shown.abort();
             served
@@ -207,15 +231,25 @@ fn network(text: &str) -> Result<Network, String> {
     })
 }
 
-/// The machines of the inventory at `path` as the server knows them, and the files that are not for
-/// everyone.
-fn known(path: &Path, inventory: Inventory, directory: &Path) -> Result<(Vec<Host>, Vec<PathBuf>)> {
+/// The status token in the file at `path`.
+fn token(path: &Path) -> Result<String> {
+    /// Far more than anybody types.
+    const MAX_BYTES: u64 = 4096;
+    let shown = path.display();
+    let bytes = read_up_to(path, MAX_BYTES)?;
+    let text = String::from_utf8(bytes).ok();
+    let text = text.with_context(|| format!("{shown} is not text"))?;
+    let token = text.trim_end_matches(['\n', '\r']);
+    serve::check_status_token(token).with_context(|| format!("reading {shown}"))?;
+    Ok(token.to_owned())
+}
+
+/// The machines of an inventory as the server knows them.
+fn known(inventory: Inventory, directory: &Path) -> Result<Vec<Host>> {
     let overlays = media::overlays(directory, &inventory)?;
-    let mut withheld = vec![path.to_owned()];
-    let mut hosts = Vec::new();
-    for (host, overlay) in inventory.hosts.into_iter().zip(overlays) {
-        withheld.extend(host.files().map(Path::to_owned));
-        hosts.push(Host {
+    let hosts = inventory.hosts.into_iter().zip(overlays);
+    Ok(hosts
+        .map(|(host, overlay)| Host {
             name: host.name,
             macs: host.macs,
             role: host.role,
@@ -223,9 +257,6 @@ fn known(path: &Path, inventory: Inventory, directory: &Path) -> Result<(Vec<Hos
             ignition: host.ignition.map(Ignition::File),
             target_disk: host.disk,
             overlay: overlay.map(Into::into),
-        });
-    }
-    withheld.sort();
-    withheld.dedup();
-    Ok((hosts, withheld))
+        })
+        .collect())
 }

@@ -33,7 +33,9 @@ pub use compression::{Choice, live_root};
 pub use customize::Customization;
 pub use disk::least_disk_bytes;
 pub use estimate::{Estimate, FileEstimate};
-pub use hosts::{HostFile, HostsPlan, HostsRequest, overlays};
+pub use hosts::{
+    HostFile, HostsPlan, HostsRequest, initramfs_carries_settings, iso_carries_settings, overlays,
+};
 pub use identity::{Beside, Ignition, MadeOf};
 pub use installed::Installed;
 pub use iso::IGNITION_AREA_BYTES;
@@ -41,6 +43,6 @@ pub use live_root::LiveRoot;
 pub use medium::{Live, Medium, System};
 pub use names::{Format, Wanted, check_prefix};
 pub use place::{Found, Place, Rootless, unmatched};
-pub use plan::{Plan, Request};
+pub use plan::{DESCRIPTIONS, Plan, Request};
 pub use soundness::Soundness;
 pub use source::{Glance, Opened, ReadOptions, Source};

@@ -142,8 +142,8 @@ impl Request {
     }
 }
 
-/// What describes the media.
-const DESCRIPTIONS: [&str; 3] = [CHECKSUMS, STREAM, record::NAME];
+/// Files beside the media that describe them.
+pub const DESCRIPTIONS: [&str; 3] = [CHECKSUMS, STREAM, record::NAME];
 
 fn as_text<S: serde::Serializer>(
     value: &impl Display,

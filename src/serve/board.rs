@@ -1,7 +1,6 @@
-//! Who is how far: the one place that changes while the server runs.
+//! Who is how far, and who was refused: the one place that changes while the server runs.
 //!
-//! A request for a file counts for the machine whose hardware address is in its URL, or else for
-//! the last machine that asked for its script from the same IP address.
+//! What counts for a machine is what is fetched with its tickets, and nothing else.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,24 +8,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::{Result, anyhow};
 use bytes::Bytes;
 
-use super::hosts::Hosts;
-use super::status::{Event, Events, HostStatus, IgnitionStatus, Phase, Status, Step, StepStatus};
+use super::hosts::{Hosts, Needs};
+use super::status::{Event, Events, HostStatus, IgnitionStatus, Phase, Refusal, Status, Step};
+use super::ticket::{Answer, BootId, Denial, Gate, HostId, Item, TICKET_BYTES, Ticket, Tickets};
 use crate::hosts::Mac;
 
-/// Machines that nobody declared; more of them boot, but are not shown.
+/// Machines that nobody declared; beyond them, the one that matters least is forgotten.
 const MAX_GUESTS: usize = 1024;
 
-struct Progress {
-    step: Step,
-    began: u64,
-    ended: Option<u64>,
-    /// Bytes before the transfer's own.
-    start: u64,
-    sent: Arc<AtomicU64>,
-    total: u64,
-}
+/// Refused addresses that are remembered for a host. The machine itself may be one of them, and asks
+/// again; more would not fit a screen.
+const MAX_REFUSALS: usize = 4;
+
+/// Refusals that are told in one second. The status has all of them.
+const MAX_REFUSALS_TOLD: u32 = 50;
 
 struct Entry {
     name: String,
@@ -34,55 +32,48 @@ struct Entry {
     role: Option<String>,
     declared: bool,
     config: Option<Bytes>,
-    ignition: IgnitionStatus,
-    client: Option<IpAddr>,
+    overlay: Option<Bytes>,
     boots: u64,
     last_heard: Option<u64>,
-    done: bool,
-    steps: BTreeMap<Step, Progress>,
+    refused: Vec<Refusal>,
 }
 
-#[derive(Default)]
 struct Inner {
-    entries: Vec<Entry>,
-    by_mac: BTreeMap<Mac, usize>,
-    by_client: BTreeMap<IpAddr, usize>,
+    gate: Gate,
+    /// Declared hosts in the order of their declaration, then guests in that of their appearance.
+    entries: BTreeMap<HostId, Entry>,
+    by_mac: BTreeMap<Mac, HostId>,
+    next: HostId,
+    guests: usize,
 }
 
 /// Keeps what is known of all hosts.
 pub struct Board {
     title: String,
     url: String,
-    repeat: bool,
     events: Events,
     inner: Mutex<Inner>,
+    /// A second, and how many refusals were told in it.
+    told: Mutex<(u64, u32)>,
 }
 
-/// Whether a host gets its Ignition configuration.
-pub(super) enum Claim {
-    /// Nobody knows the host, or it has no configuration.
-    None,
-    /// It has it already.
-    Gone,
-    /// Somebody is just taking it.
-    Busy,
-    /// Here it is; it counts as taken once the [`Delivery`] is finished.
-    Given(Bytes, Delivery),
-}
-
-/// An Ignition configuration on its way.
-pub(super) struct Delivery {
-    board: Arc<Board>,
-    entry: usize,
-    boot: u64,
-    finished: bool,
+/// What a script for a machine says.
+pub(super) enum Script {
+    /// Boot, with these tickets.
+    Boot(Tickets),
+    /// Go on with the disk.
+    Installed,
+    /// This sentence.
+    Refused(String),
 }
 
 /// A file on its way to a host.
 pub(super) struct Transfer {
     board: Arc<Board>,
-    entry: usize,
-    step: Step,
+    boot: BootId,
+    item: Item,
+    start: u64,
+    total: u64,
     sent: Arc<AtomicU64>,
 }
 
@@ -94,52 +85,90 @@ impl Board {
         repeat: bool,
         events: Events,
     ) -> Self {
-        let entries = hosts
-            .hosts
-            .iter()
-            .map(|(host, config)| Entry {
+        let mut gate = Gate::new(repeat);
+        let mut entries = BTreeMap::new();
+        let mut by_mac = BTreeMap::new();
+        let mut next = 0;
+        for (host, config) in &hosts.hosts {
+            let entry = Entry {
                 name: host.name.clone(),
                 macs: host.macs.clone(),
                 role: host.role.clone(),
                 declared: true,
-                ignition: match config {
-                    Some(_) => IgnitionStatus::Ready,
-                    None => IgnitionStatus::None,
-                },
                 config: config.clone(),
-                client: None,
+                overlay: host.overlay.clone(),
                 boots: 0,
                 last_heard: None,
-                done: false,
-                steps: BTreeMap::new(),
-            })
-            .collect();
+                refused: Vec::new(),
+            };
+            gate.add(next, host.needs());
+            by_mac.extend(host.macs.iter().map(|&mac| (mac, next)));
+            entries.insert(next, entry);
+            next += 1;
+        }
         let inner = Inner {
+            gate,
             entries,
-            by_mac: hosts.by_mac.clone(),
-            by_client: BTreeMap::new(),
+            by_mac,
+            next,
+            guests: 0,
         };
         Self {
             title,
             url,
-            repeat,
             events,
             inner: Mutex::new(inner),
+            told: Mutex::default(),
         }
     }
 
     /// What is known now.
     pub fn status(&self) -> Status {
+        let inner = self.lock();
         Status {
             schema: "coreos-bake/serve/v1",
             title: self.title.clone(),
             url: self.url.clone(),
             now: now(),
-            hosts: self.lock().entries.iter().map(Entry::status).collect(),
+            hosts: inner
+                .entries
+                .keys()
+                .filter_map(|&id| inner.status(id))
+                .collect(),
         }
     }
 
+    /// The next time that `client` asks for the script of the host called `name`, it gets it, with all
+    /// secrets. Only for addresses that were refused it. Tells whether there is such a host.
+    pub fn allow(&self, name: &str, client: IpAddr) -> bool {
+        let mut inner = self.lock();
+        let found = inner.entries.iter_mut().find(|(_, e)| e.name == name);
+        let Some((&id, entry)) = found else {
+            return false;
+        };
+        let before = entry.refused.len();
+        entry.refused.retain(|refusal| refusal.client != client);
+        let is_refused = entry.refused.len() < before;
+        if is_refused {
+            inner.gate.allow(id, client);
+        }
+        is_refused
+    }
+
+    /// Tells of `event`, unless too many requests were refused in this second: somebody who asks again and
+    /// again must not fill a log.
     pub(super) fn tell(&self, event: &Event) {
+        if matches!(event, Event::Refused { .. }) {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let second = now();
+            if told.0 != second {
+                *told = (second, 0);
+            }
+            told.1 += 1;
+            if told.1 > MAX_REFUSALS_TOLD {
+                return;
+            }
+        }
         (self.events)(event);
     }
 
@@ -147,195 +176,298 @@ impl Board {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells how the host at `entry` is, without holding up others meanwhile.
-    fn tell_of(&self, inner: MutexGuard<'_, Inner>, entry: usize) {
-        let status = inner.entries[entry].status();
+    /// Tells how a host is, without holding up others meanwhile.
+    fn tell_of(&self, inner: MutexGuard<'_, Inner>, id: HostId) {
+        let status = inner.status(id);
         drop(inner);
-        self.tell(&Event::Host(status));
+        if let Some(status) = status {
+            self.tell(&Event::Host(status));
+        }
     }
 
-    /// Whether `mac` said that it is done, so that it should go on with its disk.
-    pub(super) fn is_done(&self, mac: Mac) -> bool {
-        let inner = self.lock();
-        let entry = inner.by_mac.get(&mac).map(|&entry| &inner.entries[entry]);
-        entry.is_some_and(|entry| entry.done) && !self.repeat
+    /// Notes and tells that `client` did not get what is for the host at `id`.
+    fn refuse(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        id: Option<HostId>,
+        client: IpAddr,
+        asked: &'static str,
+        denial: Denial,
+    ) {
+        let entry = id.and_then(|id| inner.entries.get_mut(&id));
+        let mut is_news = false;
+        let host = entry.map(|entry| {
+            is_news = entry.refuse(client, asked, denial, now());
+            entry.name.clone()
+        });
+        drop(inner);
+        let of = host
+            .as_ref()
+            .map_or_else(String::new, |name| format!(" of {name}"));
+        let event = Event::Refused {
+            client,
+            host,
+            sentence: format!("asked for {asked}{of}: {denial}"),
+        };
+        // What somebody else asks for meanwhile must not hide it.
+        match is_news {
+            true => (self.events)(&event),
+            false => self.tell(&event),
+        }
     }
 
-    /// A host begins to boot.
-    pub(super) fn boots(&self, client: IpAddr, mac: Mac) {
+    /// Somebody at `client` asks for the script of `mac`.
+    pub(super) fn asks(&self, client: IpAddr, mac: Mac) -> Result<Script> {
+        let fresh = Tickets {
+            secret: random()?,
+            rootfs: random()?,
+        };
         let mut inner = self.lock();
-        let index = match inner.by_mac.get(&mac) {
-            Some(&entry) => entry,
-            None if inner.entries.iter().filter(|e| !e.declared).count() >= MAX_GUESTS => return,
+        let id = match inner.by_mac.get(&mac) {
+            Some(&id) => id,
             None => inner.add_guest(mac),
         };
-        inner.by_client.retain(|_, other| *other != index);
-        inner.by_client.insert(client, index);
-        let entry = &mut inner.entries[index];
-        entry.client = Some(client);
-        entry.boots += 1;
-        entry.done = false;
-        if entry.config.is_some() {
-            entry.ignition = IgnitionStatus::Ready;
+        let now = now();
+        match inner.gate.ask(id, client, fresh, now) {
+            None => Err(anyhow!("{mac} is known and has no entry")),
+            Some(Answer::Installed) => Ok(Script::Installed),
+            Some(Answer::Refused(denial)) => {
+                self.refuse(inner, Some(id), client, Entry::SCRIPT, denial);
+                let sentence = format!(
+                    "{mac} gets nothing here: {denial}. Whoever runs coreos-bake serve lets it through \
+                     with the key r, or with --repeat."
+                );
+                Ok(Script::Refused(sentence))
+            }
+            Some(Answer::Boot(boot)) => {
+                if let Some(entry) = inner.entries.get_mut(&id) {
+                    entry.boots += 1;
+                    entry.last_heard = Some(now);
+                }
+                if let Some(steps) = inner.gate.steps(boot) {
+                    steps.begin(Step::Script, 0, 0, now);
+                    steps.end(Step::Script, 0, 0, now);
+                }
+                self.tell_of(inner, id);
+                Ok(Script::Boot(fresh))
+            }
         }
-        entry.steps.clear();
-        entry.begin(Step::Script, 0, 0);
-        entry.end(Step::Script);
-        self.tell_of(inner, index);
     }
 
-    /// A host fetches a file of `total` bytes from `start` on. Nothing if it isn't known.
+    /// Whether `client` may have `item`, for a request that only looks.
+    pub(super) fn judge(&self, client: IpAddr, ticket: Ticket, item: Item) -> Result<(), Denial> {
+        let inner = self.lock();
+        match inner.gate.judge(ticket, item, client) {
+            Ok(_) => Ok(()),
+            Err(denial) => {
+                self.deny(inner, client, ticket, item, denial);
+                Err(denial)
+            }
+        }
+    }
+
+    /// A host fetches an item of `total` bytes from `start` on.
     pub(super) fn fetches(
         self: &Arc<Self>,
         client: IpAddr,
-        mac: Option<Mac>,
-        step: Step,
+        ticket: Ticket,
+        item: Item,
         (start, total): (u64, u64),
-    ) -> Option<Transfer> {
+    ) -> Result<Transfer, Denial> {
         let mut inner = self.lock();
-        let entry = match mac {
-            Some(mac) => *inner.by_mac.get(&mac)?,
-            None => *inner.by_client.get(&client)?,
+        let now = now();
+        let boot = match inner.gate.enter(ticket, item, client, now) {
+            Ok(boot) => boot,
+            Err(denial) => {
+                self.deny(inner, client, ticket, item, denial);
+                return Err(denial);
+            }
         };
-        let sent = inner.entries[entry].begin(step, start, total);
-        self.tell_of(inner, entry);
+        let sent = match (step(item), inner.gate.steps(boot)) {
+            (Some(step), Some(steps)) => steps.begin(step, start, total, now),
+            _ => Arc::default(),
+        };
+        if let Some(id) = inner.gate.host(boot) {
+            inner.hear(id, now);
+            self.tell_of(inner, id);
+        }
         let board = Arc::clone(self);
-        Some(Transfer {
+        Ok(Transfer {
             board,
-            entry,
-            step,
+            boot,
+            item,
+            start,
+            total,
             sent,
         })
     }
 
-    /// A host asks for its Ignition configuration.
-    pub(super) fn claim(self: &Arc<Self>, mac: Mac) -> Claim {
-        let mut inner = self.lock();
-        let Some(&index) = inner.by_mac.get(&mac) else {
-            return Claim::None;
+    /// The secret that `ticket` and `item` stand for, and a transfer of it.
+    pub(super) fn secret(
+        self: &Arc<Self>,
+        client: IpAddr,
+        ticket: Ticket,
+        item: Item,
+    ) -> Result<(Bytes, Transfer), Denial> {
+        let secret = {
+            let inner = self.lock();
+            let host = inner.gate.host_of(ticket);
+            let entry = host.and_then(|host| inner.entries.get(&host));
+            entry.and_then(|entry| match item {
+                Item::Overlay => entry.overlay.clone(),
+                _ => entry.config.clone(),
+            })
         };
-        let entry = &mut inner.entries[index];
-        let Some(config) = entry.config.clone() else {
-            return Claim::None;
-        };
-        match entry.ignition {
-            IgnitionStatus::Delivered if !self.repeat => return Claim::Gone,
-            IgnitionStatus::Sending if !self.repeat => return Claim::Busy,
-            _ => {}
-        }
-        entry.ignition = IgnitionStatus::Sending;
-        let length = u64::try_from(config.len()).unwrap_or(u64::MAX);
-        entry.begin(Step::Ignition, 0, length);
-        let boot = entry.boots;
-        self.tell_of(inner, index);
-        let delivery = Delivery {
-            board: Arc::clone(self),
-            entry: index,
-            boot,
-            finished: false,
-        };
-        Claim::Given(config, delivery)
+        let length = secret.as_ref().map_or(0, Bytes::len);
+        let total = u64::try_from(length).unwrap_or(u64::MAX);
+        let transfer = self.fetches(client, ticket, item, (0, total))?;
+        Ok((secret.ok_or(Denial::Nothing)?, transfer))
     }
 
-    /// A host says that it is done. False if nobody knows it.
-    pub(super) fn done(&self, mac: Mac) -> bool {
+    /// A host says that it is done.
+    pub(super) fn done(&self, client: IpAddr, ticket: Ticket) -> Result<(), Denial> {
         let mut inner = self.lock();
-        let Some(&index) = inner.by_mac.get(&mac) else {
-            return false;
-        };
-        let entry = &mut inner.entries[index];
-        entry.done = true;
-        entry.last_heard = Some(now());
-        self.tell_of(inner, index);
-        true
+        let now = now();
+        match inner.gate.enter(ticket, Item::Done, client, now) {
+            Ok(boot) => {
+                if let Some(id) = inner.gate.host(boot) {
+                    inner.hear(id, now);
+                    self.tell_of(inner, id);
+                }
+                Ok(())
+            }
+            Err(denial) => {
+                self.deny(inner, client, ticket, Item::Done, denial);
+                Err(denial)
+            }
+        }
+    }
+
+    /// Tells of a refusal, unless it only means "later".
+    fn deny(
+        &self,
+        inner: MutexGuard<'_, Inner>,
+        client: IpAddr,
+        ticket: Ticket,
+        item: Item,
+        denial: Denial,
+    ) {
+        if denial != Denial::Busy {
+            let host = inner.gate.host_of(ticket);
+            self.refuse(inner, host, client, asked(item), denial);
+        }
     }
 }
 
 impl Inner {
-    fn add_guest(&mut self, mac: Mac) -> usize {
-        let index = self.entries.len();
-        self.by_mac.insert(mac, index);
-        self.entries.push(Entry {
+    fn add_guest(&mut self, mac: Mac) -> HostId {
+        if self.guests >= MAX_GUESTS {
+            self.forget_a_guest();
+        }
+        let id = self.next;
+        self.next += 1;
+        self.guests += 1;
+        self.by_mac.insert(mac, id);
+        self.gate.add(id, Needs::default());
+        let entry = Entry {
             name: mac.to_string(),
             macs: vec![mac],
             role: None,
             declared: false,
             config: None,
-            ignition: IgnitionStatus::None,
-            client: None,
+            overlay: None,
             boots: 0,
             last_heard: None,
-            done: false,
-            steps: BTreeMap::new(),
-        });
-        index
+            refused: Vec::new(),
+        };
+        self.entries.insert(id, entry);
+        id
+    }
+
+    /// Forgets the guest that was not heard of for the longest time: of those that fetch nothing now and
+    /// have fetched nothing, if there are any.
+    fn forget_a_guest(&mut self) {
+        let guests = self.entries.iter().filter(|(_, entry)| !entry.declared);
+        let least = guests.min_by_key(|&(&id, _)| (self.gate.weight(id), id));
+        let Some((&id, _)) = least else {
+            return;
+        };
+        self.gate.remove(id);
+        if let Some(entry) = self.entries.remove(&id) {
+            for mac in entry.macs {
+                self.by_mac.remove(&mac);
+            }
+            self.guests -= 1;
+        }
+    }
+
+    fn hear(&mut self, id: HostId, now: u64) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.last_heard = Some(now);
+        }
+    }
+
+    fn status(&self, id: HostId) -> Option<HostStatus> {
+        let entry = self.entries.get(&id)?;
+        let boot = self.gate.last_boot(id);
+        let steps = boot.and_then(|boot| self.gate.shown(boot));
+        let furthest = steps.and_then(|steps| steps.furthest());
+        let is_sending = boot.is_some_and(|boot| self.gate.is_sending(boot));
+        let has_it = boot.is_some_and(|boot| self.gate.has(boot, Item::Config));
+        Some(HostStatus {
+            name: entry.name.clone(),
+            macs: entry.macs.iter().map(Mac::to_string).collect(),
+            role: entry.role.clone(),
+            declared: entry.declared,
+            phase: match furthest {
+                _ if self.gate.is_done(id) => Phase::Done,
+                Some(step) => step.into(),
+                None => Phase::Waiting,
+            },
+            client: boot.and_then(|boot| self.gate.address(boot)),
+            boots: entry.boots,
+            ignition: match entry.config {
+                None => IgnitionStatus::None,
+                Some(_) if is_sending => IgnitionStatus::Sending,
+                Some(_) if has_it || self.gate.is_sealed(id) => IgnitionStatus::Delivered,
+                Some(_) => IgnitionStatus::Ready,
+            },
+            last_heard: entry.last_heard,
+            refused: entry.refused.clone(),
+            steps: steps.map(|steps| steps.status()).unwrap_or_default(),
+        })
     }
 }
 
 impl Entry {
-    fn begin(&mut self, step: Step, start: u64, total: u64) -> Arc<AtomicU64> {
-        let now = now();
-        let sent = Arc::new(AtomicU64::new(0));
-        self.last_heard = Some(now);
-        // A step that is taken up again began when it first did.
-        let began = self.steps.get(&step).map_or(now, |step| step.began);
-        let progress = Progress {
-            step,
-            began,
-            ended: None,
-            start,
-            sent: Arc::clone(&sent),
-            total,
+    /// What is asked for when a boot begins.
+    const SCRIPT: &str = Refusal::SCRIPT;
+
+    /// Notes that `client` got nothing; true if nothing is remembered of it.
+    fn refuse(&mut self, client: IpAddr, asked: &'static str, denial: Denial, now: u64) -> bool {
+        let before = self.refused.iter().position(|old| old.client == client);
+        let mut refusal = match before {
+            Some(at) => self.refused.remove(at),
+            None => Refusal {
+                client,
+                asked,
+                reason: String::new(),
+                times: 0,
+                last: now,
+            },
         };
-        self.steps.insert(step, progress);
-        sent
-    }
-
-    fn end(&mut self, step: Step) {
-        let now = now();
-        self.last_heard = Some(now);
-        if let Some(progress) = self.steps.get_mut(&step) {
-            progress.ended = Some(now);
+        // That it wants to boot matters more than what else it tried.
+        if refusal.asked != Self::SCRIPT || asked == Self::SCRIPT {
+            refusal.asked = asked;
+            refusal.reason = denial.to_string();
         }
-    }
-
-    fn phase(&self) -> Phase {
-        if self.done {
-            return Phase::Done;
+        refusal.times += 1;
+        refusal.last = now;
+        if self.refused.len() >= MAX_REFUSALS {
+            self.refused.remove(0);
         }
-        let furthest = self.steps.keys().next_back();
-        furthest.map_or(Phase::Waiting, |&step| step.into())
-    }
-
-    fn status(&self) -> HostStatus {
-        HostStatus {
-            name: self.name.clone(),
-            macs: self.macs.iter().map(Mac::to_string).collect(),
-            role: self.role.clone(),
-            declared: self.declared,
-            phase: self.phase(),
-            client: self.client,
-            boots: self.boots,
-            ignition: self.ignition,
-            last_heard: self.last_heard,
-            steps: self.steps.values().map(Progress::status).collect(),
-        }
-    }
-}
-
-impl Progress {
-    fn position(&self) -> u64 {
-        self.start.saturating_add(self.sent.load(Ordering::Relaxed))
-    }
-
-    fn status(&self) -> StepStatus {
-        StepStatus {
-            step: self.step,
-            began: self.began,
-            ended: self.ended,
-            bytes_sent: self.position(),
-            bytes_total: self.total,
-        }
+        self.refused.push(refusal);
+        before.is_none()
     }
 }
 
@@ -349,43 +481,47 @@ impl Transfer {
 impl Drop for Transfer {
     fn drop(&mut self) {
         let mut inner = self.board.lock();
-        let entry = &mut inner.entries[self.entry];
-        let Some(progress) = entry.steps.get(&self.step) else {
-            return;
+        let now = now();
+        let sent = self.sent.load(Ordering::Relaxed);
+        let is_whole = match (step(self.item), inner.gate.steps(self.boot)) {
+            (Some(step), Some(steps)) => steps.end(step, self.start, sent, now),
+            _ => self.start == 0 && sent == self.total,
         };
-        // The host may have rebooted, or begun again, meanwhile.
-        if Arc::ptr_eq(&progress.sent, &self.sent) && progress.position() == progress.total {
-            entry.end(self.step);
-            self.board.tell_of(inner, self.entry);
+        inner.gate.leave(self.boot, self.item, is_whole, now);
+        let host = inner.gate.host(self.boot);
+        if let Some(id) = host.filter(|_| is_whole) {
+            inner.hear(id, now);
+            self.board.tell_of(inner, id);
         }
     }
 }
 
-impl Delivery {
-    /// The host has all of it.
-    pub(super) fn finish(&mut self) {
-        self.finished = true;
+/// The step in which `item` is fetched; the overlay comes with the initramfs.
+fn step(item: Item) -> Option<Step> {
+    match item {
+        Item::Kernel => Some(Step::Kernel),
+        Item::Initramfs => Some(Step::Initramfs),
+        Item::Rootfs => Some(Step::Rootfs),
+        Item::Config => Some(Step::Ignition),
+        Item::Overlay | Item::Done => None,
     }
 }
 
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        let mut inner = self.board.lock();
-        let entry = &mut inner.entries[self.entry];
-        if entry.boots != self.boot || entry.ignition != IgnitionStatus::Sending {
-            return;
-        }
-        if !self.finished {
-            entry.ignition = IgnitionStatus::Ready;
-            return;
-        }
-        entry.ignition = IgnitionStatus::Delivered;
-        if let Some(progress) = entry.steps.get(&Step::Ignition) {
-            progress.sent.store(progress.total, Ordering::Relaxed);
-        }
-        entry.end(Step::Ignition);
-        self.board.tell_of(inner, self.entry);
+fn asked(item: Item) -> &'static str {
+    match item {
+        Item::Kernel => "the kernel",
+        Item::Initramfs => "the initramfs",
+        Item::Overlay => "the network settings",
+        Item::Rootfs => "the root file system",
+        Item::Config => "the Ignition config",
+        Item::Done => "the end of the installation",
     }
+}
+
+fn random() -> Result<Ticket> {
+    let mut bytes = [0; TICKET_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("asking for random bytes: {error}"))?;
+    Ok(Ticket::new(bytes))
 }
 
 /// Seconds since 1970.

@@ -3,6 +3,9 @@
 //! What the kernel has in memory is read at once, without a task of its own; only what must come
 //! from the disk goes to a thread that may wait. Buffers are shared by all transfers, so that a few
 //! that stay in the processor's cache serve a whole rack.
+//!
+//! A client that stops reading keeps one buffer, until the connection is given up. So there are only so
+//! many large ones; whoever comes when all are taken is served with small ones.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -19,45 +22,80 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::board::Transfer;
 
 /// Large enough that a system call costs little, small enough for a processor's cache.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 128 << 10;
 
-/// Idle buffers that are kept, 16 MiB in all.
-const MAX_IDLE: usize = 64;
+/// Large buffers, 12 MiB in all.
+const MAX_BUFFERS: usize = 96;
+
+/// Of these, what is kept while nobody reads: 2 MiB.
+const MAX_IDLE: usize = 16;
+
+/// For everyone else; a thousand have 8 MiB.
+const SMALL_CHUNK_BYTES: usize = 8 << 10;
 
 /// Buffers that wait for the next reader.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<Vec<u8>>>);
+pub(super) struct Pool(Mutex<Buffers>);
+
+#[derive(Debug, Default)]
+struct Buffers {
+    idle: Vec<Vec<u8>>,
+    /// All large ones, those that are being sent too.
+    large: usize,
+}
 
 impl Pool {
-    fn take(&self) -> Vec<u8> {
-        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.unwrap_or_else(|| vec![0; CHUNK_BYTES])
+    fn take(self: &Arc<Self>) -> Buffer {
+        let bytes = self.bytes();
+        let pool = Arc::clone(self);
+        Buffer { bytes, pool }
     }
 
-    fn give(&self, buffer: Vec<u8>) {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if buffer.len() == CHUNK_BYTES && idle.len() < MAX_IDLE {
-            idle.push(buffer);
+    fn bytes(&self) -> Vec<u8> {
+        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = buffers.idle.pop() {
+            return bytes;
+        }
+        if buffers.large >= MAX_BUFFERS {
+            return vec![0; SMALL_CHUNK_BYTES];
+        }
+        buffers.large += 1;
+        vec![0; CHUNK_BYTES]
+    }
+
+    fn give(&self, bytes: Vec<u8>) {
+        if bytes.len() < CHUNK_BYTES {
+            return;
+        }
+        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match buffers.idle.len() < MAX_IDLE {
+            true => buffers.idle.push(bytes),
+            false => buffers.large -= 1,
         }
     }
 }
 
-/// A filled buffer, which goes back to its pool once it is sent.
-struct Filled {
-    buffer: Vec<u8>,
-    length: usize,
+/// A buffer, which goes back to its pool.
+struct Buffer {
+    bytes: Vec<u8>,
     pool: Arc<Pool>,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// What was read into a buffer.
+struct Filled {
+    buffer: Buffer,
+    length: usize,
 }
 
 impl AsRef<[u8]> for Filled {
     fn as_ref(&self) -> &[u8] {
-        &self.buffer[..self.length]
-    }
-}
-
-impl Drop for Filled {
-    fn drop(&mut self) {
-        self.pool.give(std::mem::take(&mut self.buffer));
+        &self.buffer.bytes[..self.length]
     }
 }
 
@@ -69,7 +107,7 @@ pub(super) struct FileBody {
     end: u64,
     /// Whether the file system can say that it would have to wait.
     asks_cache: bool,
-    reading: Option<JoinHandle<(Vec<u8>, io::Result<usize>)>>,
+    reading: Option<JoinHandle<(Buffer, io::Result<usize>)>>,
     transfer: Option<Transfer>,
 }
 
@@ -94,8 +132,9 @@ impl FileBody {
         }
     }
 
-    fn wanted(&self) -> usize {
-        usize::try_from(self.end - self.offset).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES))
+    /// How much of what is left goes into a buffer of `room` bytes.
+    fn wanted(&self, room: usize) -> usize {
+        usize::try_from(self.end - self.offset).map_or(room, |left| left.min(room))
     }
 
     /// Reads what is in memory already; nothing if that would mean waiting.
@@ -116,7 +155,7 @@ impl FileBody {
     }
 
     /// Takes note of `length` bytes read into `buffer`.
-    fn frame(&mut self, buffer: Vec<u8>, length: usize) -> io::Result<Frame<Bytes>> {
+    fn frame(&mut self, buffer: Buffer, length: usize) -> io::Result<Frame<Bytes>> {
         if length == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -128,12 +167,7 @@ impl FileBody {
         if let Some(transfer) = &self.transfer {
             transfer.advance(sent);
         }
-        let pool = Arc::clone(&self.pool);
-        Ok(Frame::data(Bytes::from_owner(Filled {
-            buffer,
-            length,
-            pool,
-        })))
+        Ok(Frame::data(Bytes::from_owner(Filled { buffer, length })))
     }
 }
 
@@ -151,17 +185,17 @@ impl Body for FileBody {
             let (buffer, length) = finished.map_err(io::Error::other)?;
             return Poll::Ready(Some(self.frame(buffer, length?)));
         }
-        let wanted = self.wanted();
-        if wanted == 0 {
+        if self.is_end_stream() {
             return Poll::Ready(None);
         }
         let mut buffer = self.pool.take();
-        if let Some(length) = self.read_cached(&mut buffer[..wanted])? {
+        let wanted = self.wanted(buffer.bytes.len());
+        if let Some(length) = self.read_cached(&mut buffer.bytes[..wanted])? {
             return Poll::Ready(Some(self.frame(buffer, length)));
         }
         let (file, offset) = (Arc::clone(&self.file), self.offset);
         self.reading = Some(spawn_blocking(move || {
-            let length = file.read_at(&mut buffer[..wanted], offset);
+            let length = file.read_at(&mut buffer.bytes[..wanted], offset);
             (buffer, length)
         }));
         self.poll_frame(context)
@@ -187,7 +221,7 @@ mod tests {
     use http_body::Body;
     use tokio::runtime::Runtime;
 
-    use super::{CHUNK_BYTES, FileBody, Pool};
+    use super::{CHUNK_BYTES, FileBody, MAX_BUFFERS, MAX_IDLE, Pool, SMALL_CHUNK_BYTES};
 
     fn read(file: &File, range: (u64, u64), asks_cache: bool) -> io::Result<Vec<u8>> {
         let pool = Arc::new(Pool::default());
@@ -200,6 +234,21 @@ mod tests {
             }
             Ok(bytes)
         })
+    }
+
+    #[test]
+    fn buffers_are_counted_and_given_back() {
+        let pool = Arc::new(Pool::default());
+        let mut large: Vec<_> = (0..MAX_BUFFERS).map(|_| pool.take()).collect();
+        assert!(large.iter().all(|buffer| buffer.bytes.len() == CHUNK_BYTES));
+        let small = pool.take();
+        assert_eq!(small.bytes.len(), SMALL_CHUNK_BYTES);
+        drop(small);
+        large.pop();
+        assert_eq!(pool.take().bytes.len(), CHUNK_BYTES);
+        drop(large);
+        let buffers = pool.0.lock().unwrap();
+        assert_eq!((buffers.idle.len(), buffers.large), (MAX_IDLE, MAX_IDLE));
     }
 
     #[test]

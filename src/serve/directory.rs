@@ -1,9 +1,10 @@
-//! The directory that a bake wrote, as a server sees it: single regular files, never a way out.
+//! The directory that a bake wrote, as a server sees it: the files that its record names, as long as
+//! they are what they were at the start.
 //!
-//! Names are looked up at each request, one component beneath the directory's descriptor and
-//! without following links, so that neither `..` nor a symbolic link leads anywhere.
+//! People keep more in it than media: notes, passwords, copies of keys. Nothing is looked up that the
+//! record doesn't name, so that none of that has to be recognised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -14,23 +15,31 @@ use rustix::fs::{Mode, OFlags, open, openat};
 
 use crate::failure::Failure;
 use crate::kernel::check_arguments;
-use crate::record::{self, Record};
+use crate::media;
+use crate::record::{self, Artifact, Record};
 
-/// What file systems allow, and more than any bake writes.
-const MAX_NAME_BYTES: usize = 255;
+/// Files of a bake that boot loaders can take settings from, by their roles in the record.
+const ISOS: [&str; 2] = ["iso", "minimal-iso"];
 
 /// An open bake directory.
 #[derive(Debug)]
 pub(super) struct Directory {
     root: OwnedFd,
-    /// The checksums that the bake recorded, for files that are as they were at the start.
-    known: BTreeMap<String, (Identity, String)>,
-    /// Files that are not for everyone, by device and inode.
-    withheld: BTreeSet<(u64, u64)>,
-    /// Their names, should they be replaced.
-    withheld_names: BTreeSet<String>,
+    files: BTreeMap<String, Known>,
     pub(super) title: String,
     pub(super) pxe: Option<Pxe>,
+    /// Files that everybody gets although they carry settings of somebody.
+    pub(super) embedded: Vec<String>,
+}
+
+/// A file that may be served.
+#[derive(Debug)]
+struct Known {
+    identity: Identity,
+    /// As in the header, with quotes.
+    etag: String,
+    /// Whether it carries settings, and is not for everyone.
+    withheld: bool,
 }
 
 /// What a machine boots over the network.
@@ -51,18 +60,30 @@ pub(super) struct Served {
     pub(super) etag: String,
 }
 
-/// What tells a file from what it was, or was replaced by.
+/// Why a file is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Missing {
+    #[error("there is no such file")]
+    Unknown,
+    #[error("the file is not what it was when the server started")]
+    Changed,
+    #[error(
+        "the file carries Ignition configs or network settings, and is served only with --serve-embedded"
+    )]
+    Withheld,
+}
+
+/// What tells a file from what it was. Not its number: some file systems give others at each look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
-    device: u64,
-    inode: u64,
     length: u64,
     modified: (i64, i64),
 }
 
 impl Directory {
-    /// Opens the bake directory at `path`, which must have all files that its record names.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    /// Opens the bake directory at `path`, which must have all files that its record names. ISOs with
+    /// settings in them are served only if `serves_embedded`.
+    pub(super) fn open(path: &Path, serves_embedded: bool) -> Result<Self> {
         let shown = path.display();
         let root = open(
             path,
@@ -72,22 +93,36 @@ impl Directory {
         .with_context(|| format!("opening directory {shown}"))?;
         let mut directory = Self {
             root,
-            known: BTreeMap::new(),
-            withheld: BTreeSet::new(),
-            withheld_names: BTreeSet::new(),
+            files: BTreeMap::new(),
             title: String::new(),
             pxe: None,
+            embedded: Vec::new(),
         };
         let file = directory.regular(record::NAME).map(|(file, _)| file);
         let record = Record::read_in(path, file)?;
         directory.check(path, &record)?;
+        for name in media::DESCRIPTIONS {
+            if let Some((_, identity)) = directory.regular(name) {
+                let (seconds, nanoseconds) = identity.modified;
+                let etag = format!("\"{:x}-{seconds:x}-{nanoseconds:x}\"", identity.length);
+                directory.files.insert(
+                    name.to_owned(),
+                    Known {
+                        identity,
+                        etag,
+                        withheld: false,
+                    },
+                );
+            }
+        }
+        directory.find_embedded(path, &record, serves_embedded);
         directory.pxe = pxe(&record)
             .with_context(|| format!("reading the kernel arguments in {shown}/{}", record::NAME))?;
         directory.title = record.title();
         Ok(directory)
     }
 
-    /// Notes the recorded checksums, and complains about all files that aren't as recorded.
+    /// Notes the recorded files, and complains about all that aren't as recorded.
     fn check(&mut self, path: &Path, record: &Record) -> Result<()> {
         let mut missing = Vec::new();
         let mut changed = Vec::new();
@@ -98,8 +133,12 @@ impl Directory {
                     changed.push(format!("{:?}", recorded.name));
                 }
                 Some((_, identity)) => {
-                    let known = (identity, recorded.sha256.clone());
-                    self.known.insert(recorded.name.clone(), known);
+                    let known = Known {
+                        identity,
+                        etag: format!("\"{}\"", recorded.sha256),
+                        withheld: false,
+                    };
+                    self.files.insert(recorded.name.clone(), known);
                 }
             }
         }
@@ -121,67 +160,57 @@ impl Directory {
         Ok(())
     }
 
-    /// Never serves the file at `path`, should it lie in the directory: a private key, or a
-    /// configuration that one host alone may have.
-    pub(super) fn withhold(&mut self, path: &Path) -> Result<()> {
-        let metadata = path
-            .metadata()
-            .with_context(|| format!("looking at {}", path.display()))?;
-        self.withheld.insert((metadata.dev(), metadata.ino()));
-        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
-            self.withheld_names.insert(name.to_owned());
-        }
-        Ok(())
-    }
-
-    /// The file whose name is the percent-encoded `path` of a URL, without the leading slash.
-    pub(super) fn find(&self, path: &str) -> Option<(String, Served)> {
-        let name = percent_decoded(path)?;
-        let (file, identity) = self.regular(&name)?;
-        let node = (identity.device, identity.inode);
-        if self.withheld.contains(&node) || self.withheld_names.contains(&name) {
-            return None;
-        }
-        let etag = match self.known.get(&name) {
-            Some((known, sha256)) if *known == identity => format!("\"{sha256}\""),
-            _ => {
-                let (seconds, nanoseconds) = identity.modified;
-                let (inode, length) = (identity.inode, identity.length);
-                format!("\"{inode:x}-{length:x}-{seconds:x}-{nanoseconds:x}\"")
+    /// Finds what carries settings: by the record of a bake that put them there, or because somebody has
+    /// done so since. A file that can't be judged is treated like one that does.
+    fn find_embedded(&mut self, path: &Path, record: &Record, serves_embedded: bool) {
+        let customized = record.options.customized;
+        let carries = |file: &Artifact| match &*file.role {
+            role if ISOS.contains(&role) => {
+                customized || media::iso_carries_settings(&path.join(&file.name)).unwrap_or(true)
             }
+            // Reading it takes a while, and only a bake changes it.
+            "initramfs" if customized => {
+                media::initramfs_carries_settings(&path.join(&file.name)).unwrap_or(true)
+            }
+            _ => false,
         };
-        let length = identity.length;
-        Some((name, Served { file, length, etag }))
+        for file in record.files.iter().filter(|file| carries(file)) {
+            // Without its initramfs nothing boots.
+            if serves_embedded || !ISOS.contains(&&*file.role) {
+                self.embedded.push(file.name.clone());
+            } else if let Some(known) = self.files.get_mut(&file.name) {
+                known.withheld = true;
+            }
+        }
     }
 
-    /// The regular file `name`, directly in the directory.
-    fn regular(&self, name: &str) -> Option<(File, Identity)> {
-        if !is_plain(name) {
-            return None;
+    /// The file called `name`.
+    pub(super) fn find(&self, name: &str) -> Result<Served, Missing> {
+        let known = self.files.get(name).ok_or(Missing::Unknown)?;
+        if known.withheld {
+            return Err(Missing::Withheld);
         }
-        // A FIFO must not hold up whoever asks for it.
+        let (file, identity) = self.regular(name).ok_or(Missing::Changed)?;
+        if identity != known.identity {
+            return Err(Missing::Changed);
+        }
+        let (length, etag) = (identity.length, known.etag.clone());
+        Ok(Served { file, length, etag })
+    }
+
+    /// The regular file `name`, directly in the directory: the record has no other names.
+    fn regular(&self, name: &str) -> Option<(File, Identity)> {
+        // A link leads elsewhere, and a FIFO must not hold up whoever asks for it.
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = File::from(openat(&self.root, name, flags, Mode::empty()).ok()?);
         let metadata = file.metadata().ok()?;
         let identity = Identity {
-            device: metadata.dev(),
-            inode: metadata.ino(),
             length: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
         };
         metadata.is_file().then_some((file, identity))
     }
-}
-
-/// Whether `name` is one component of a path, and not hidden. Ignition files hold secrets and are
-/// handed out by host only, wherever they lie.
-fn is_plain(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= MAX_NAME_BYTES
-        && !name.starts_with('.')
-        && !name.contains(['/', '\0'])
-        && !name.ends_with(".ign")
 }
 
 /// The kernel, initramfs and root file system that were baked, if they were.

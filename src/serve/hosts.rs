@@ -34,6 +34,33 @@ pub struct Host {
     pub overlay: Option<Bytes>,
 }
 
+/// What a host gets besides the files that all get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    pub(super) config: bool,
+    pub(super) overlay: bool,
+    /// Whether it says that it is installed: by a unit in its overlay.
+    pub(super) reports: bool,
+}
+
+impl Needs {
+    /// Whether it gets what is not for everyone. Overlays have network settings, passwords among them.
+    pub(super) fn has_secrets(self) -> bool {
+        self.config || self.overlay
+    }
+}
+
+impl Host {
+    pub(super) fn needs(&self) -> Needs {
+        let overlay = self.overlay.is_some();
+        Needs {
+            config: self.ignition.is_some(),
+            overlay,
+            reports: overlay && self.target_disk.is_some(),
+        }
+    }
+}
+
 /// Where an Ignition configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ignition {

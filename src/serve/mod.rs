@@ -2,10 +2,12 @@
 //! machine is.
 //!
 //! ```text
-//! server ─► routes ─► directory ─► body      files, with ranges
-//!   │         ├─────► script                 iPXE, one per host, with an initramfs of its own
-//!   │         ├─────► board ─► page          who is how far; Ignition once
-//!   └► stall  └─────► hosts                  who is known
+//! server ─► routes ─► directory ─► body     files that the record names, with ranges
+//!   │ │       ├─► boots ─► script           iPXE, one per host, with tickets
+//!   │ │       │     └────► board ─► ticket  who may have what, once; who is how far
+//!   │ │       └─► asker ─► page             the operator, anybody, browsers
+//!   │ └► places                             room for everybody's connections
+//!   └──► stall
 //! ```
 //!
 //! Left out: DHCP and TFTP, which [`dnsmasq_lines`] leaves to dnsmasq; HTTP/2, which no boot loader
@@ -14,25 +16,34 @@
 //! Source of truth: RFC 9110 for ranges and conditions, <https://ipxe.org/scripting> for scripts,
 //! Ignition's and the live system's kernel arguments. Checked by: curl, openssl, Chromium.
 
+mod answer;
+mod asker;
 mod board;
 mod body;
+mod boots;
 mod directory;
 mod hosts;
 mod page;
+mod places;
+mod progress;
 mod range;
 mod routes;
 mod script;
 mod server;
 mod stall;
 mod status;
+mod ticket;
 mod tls;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::hosts::{Mac, NoMac};
+pub use asker::check_status_token;
 pub use board::Board;
 pub use hosts::{Host, Ignition};
 pub use script::{Network, NoNetwork, dnsmasq_lines};
 pub use server::{Options, Server, run};
-pub use status::{Event, Events, HostStatus, IgnitionStatus, Phase, Status, Step, StepStatus};
+pub use status::{
+    Event, Events, HostStatus, IgnitionStatus, Phase, Refusal, Status, Step, StepStatus, Totals,
+};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::status::{HostStatus, Phase, Status};
+use super::status::{HostStatus, Phase, Refusal, Status, ago};
 
 /// Style only; nothing on the page needs a script. On a telephone each row of the table is a block, and
 /// each cell a line of it.
@@ -32,8 +32,24 @@ td:empty{display:none}
 }
 ";
 
-/// The page that shows `status`.
-pub(super) fn html(status: &Status) -> String {
+/// What anybody may know of `status`.
+pub(super) fn totals(status: &Status) -> String {
+    let title = escaped(&status.title);
+    let all = match status.hosts.len() {
+        1 => "1 host".to_owned(),
+        all => format!("{all} hosts"),
+    };
+    let body = format!(
+        "<p>{all}, {} done.</p>\n\
+         <p>Which they are is for the operator: open the status URL that the server printed at its start.</p>\n",
+        status.done()
+    );
+    whole(&title, &body)
+}
+
+/// The page that shows `status`. Its link to the same as JSON has the `query` that this page was asked
+/// for with.
+pub(super) fn html(status: &Status, query: Option<&str>) -> String {
     let title = escaped(&status.title);
     let mut rows = String::new();
     for host in &status.hosts {
@@ -46,6 +62,26 @@ pub(super) fn html(status: &Status) -> String {
         .iter()
         .map(|phase| format!("<dt>{phase}</dt><dd>{}.</dd>\n", capitalised(phase.about())))
         .collect();
+    let query = query.map_or_else(String::new, |query| format!("?{}", escaped(query)));
+    let body = format!(
+        "<p>Server: <code>{url}</code></p>\n\
+         <p>{counts} <a href=\"/status.json{query}\">As JSON</a></p>\n\
+         <table>\n\
+         <thead><tr><th scope=\"col\">Host</th><th scope=\"col\">Role</th>\
+         <th scope=\"col\">Address</th><th scope=\"col\">State</th>\
+         <th scope=\"col\">Progress</th><th scope=\"col\">Heard</th></tr></thead>\n\
+         <tbody>\n{rows}</tbody>\n\
+         </table>\n\
+         <h2>States</h2>\n\
+         <dl>\n{states}</dl>\n",
+        url = escaped(&status.url),
+        counts = counts(status),
+    );
+    whole(&title, &body)
+}
+
+/// A page that is shown anew every few seconds.
+fn whole(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n\
          <html lang=\"en\">\n\
@@ -59,21 +95,10 @@ pub(super) fn html(status: &Status) -> String {
          <body>\n\
          <main>\n\
          <h1>{title}</h1>\n\
-         <p>Server: <code>{url}</code></p>\n\
-         <p>{counts} <a href=\"/status.json\">As JSON</a></p>\n\
-         <table>\n\
-         <thead><tr><th scope=\"col\">Host</th><th scope=\"col\">Role</th>\
-         <th scope=\"col\">Address</th><th scope=\"col\">State</th>\
-         <th scope=\"col\">Progress</th><th scope=\"col\">Heard</th></tr></thead>\n\
-         <tbody>\n{rows}</tbody>\n\
-         </table>\n\
-         <h2>States</h2>\n\
-         <dl>\n{states}</dl>\n\
+         {body}\
          </main>\n\
          </body>\n\
-         </html>\n",
-        url = escaped(&status.url),
-        counts = counts(status),
+         </html>\n"
     )
 }
 
@@ -109,14 +134,29 @@ fn row(rows: &mut String, host: &HostStatus, now: u64) {
         rows,
         "<tr><th scope=\"row\">{name}</th><td data-name=\"Role\">{role}</td>\
          <td data-name=\"Address\">{address}</td>\
-         <td data-name=\"State\">{phase}<small>{about}</small></td>\
+         <td data-name=\"State\">{phase}<small>{about}</small>{refused}</td>\
          <td data-name=\"Progress\">{progress}</td><td data-name=\"Heard\">{heard}</td></tr>",
         name = escaped(&host.name),
         phase = host.phase,
         about = host.phase.about(),
+        refused = refused(host, now),
         progress = progress(host),
         heard = host.heard(now),
     );
+}
+
+/// Who else asked for what is the host's.
+fn refused(host: &HostStatus, now: u64) -> String {
+    let one = |refusal: &Refusal| {
+        format!(
+            "<small><b>Refused</b>: {client} asked for {asked}, {heard}: {reason}</small>",
+            client = refusal.client,
+            asked = refusal.asked,
+            heard = ago(now, refusal.last),
+            reason = escaped(&refusal.reason),
+        )
+    };
+    host.refused.iter().map(one).collect()
 }
 
 /// The last step that has bytes.

@@ -9,9 +9,14 @@ use std::str::FromStr;
 
 use super::directory::Pxe;
 use super::hosts::Host;
-use crate::hosts::Mac;
+use super::ticket::Tickets;
 use crate::hosts::kargs::Boot;
 use crate::url::percent_encoded;
+
+/// The last part of the URLs of what is one host's. No bake has files of these names.
+pub(super) const CONFIG: &str = "config.ign";
+/// See [`CONFIG`].
+pub(super) const OVERLAY: &str = "overlay.img";
 
 /// Sends a machine that did not say who it is to its own script. With colons in it, iPXE would take
 /// what is before the first one for a scheme.
@@ -22,59 +27,60 @@ pub(super) fn refusal(sentence: &str) -> String {
     format!("#!ipxe\necho {sentence}\nsleep 10\nexit 1\n")
 }
 
-/// Boots the disk, in the way that the firmware would.
-pub(super) fn installed(name: &str) -> String {
-    format!("#!ipxe\necho {name} is done, going on with its disk\nexit\n")
-}
+/// Boots the disk, in the way that the firmware would. Its name is not for everyone.
+pub(super) const INSTALLED: &str =
+    "#!ipxe\necho this machine is done, going on with its disk\nexit\n";
 
-/// The script that boots `pxe` from `url`, which has no slash at its end.
-///
-/// The address is in every URL, because the live system often gets another IP address than iPXE.
-pub(super) fn boot(title: &str, pxe: &Pxe, url: &str, mac: Mac, host: Option<&Host>) -> String {
-    let file = |name: &str| format!("{url}/{}?mac={mac}", percent_encoded(name));
-    let kargs = kargs(pxe, url, mac, host, &file(&pxe.rootfs)).join(" ");
-    let name = host.map_or_else(|| mac.to_string(), |host| host.name.clone());
+/// The script that boots `pxe` from `url`, which has no slash at its end, with the URLs of one boot.
+pub(super) fn boot(
+    title: &str,
+    pxe: &Pxe,
+    url: &str,
+    tickets: Tickets,
+    (name, host): (&str, Option<&Host>),
+) -> String {
+    let secret = format!("{url}/b/{}", tickets.secret);
+    let rootfs = format!(
+        "{url}/b/{}/{}",
+        tickets.rootfs,
+        percent_encoded(&pxe.rootfs)
+    );
+    let ignition = host
+        .filter(|host| host.ignition.is_some())
+        .map(|_| format!("{secret}/{CONFIG}"));
+    let has_overlay = host.is_some_and(|host| host.overlay.is_some());
+    let kargs = Boot {
+        common: &pxe.kargs,
+        own: host.map_or(&[], |host| &host.kargs),
+        rootfs_url: Some(&rootfs),
+        disk: host.and_then(|host| host.target_disk.as_deref()),
+        ignition_url: ignition.as_deref(),
+        overlay: has_overlay,
+    }
+    .kargs()
+    .join(" ");
     // Under UEFI the kernel asks the firmware for each initramfs by the name given here.
-    let (names, overlay) = match has_overlay(host) {
+    let (names, overlay) = match has_overlay {
         true => (
             "initrd=main initrd=host",
-            format!("initrd --name host {url}/overlay/{mac} || goto failed\n"),
+            format!("initrd --name host {secret}/{OVERLAY} || goto failed\n"),
         ),
         false => ("initrd=main", String::new()),
     };
     format!(
         "#!ipxe\n\
          echo Booting {title} as {name}\n\
-         kernel {kernel} {names} {kargs} || goto failed\n\
-         initrd --name main {initramfs} || goto failed\n\
+         kernel {secret}/{kernel} {names} {kargs} || goto failed\n\
+         initrd --name main {secret}/{initramfs} || goto failed\n\
          {overlay}\
          boot || goto failed\n\
          :failed\n\
          echo {name} could not boot {title} from {url}\n\
          sleep 10\n\
          exit 1\n",
-        kernel = file(&pxe.kernel),
-        initramfs = file(&pxe.initramfs),
+        kernel = percent_encoded(&pxe.kernel),
+        initramfs = percent_encoded(&pxe.initramfs),
     )
-}
-
-fn kargs(pxe: &Pxe, url: &str, mac: Mac, host: Option<&Host>, rootfs: &str) -> Vec<String> {
-    let ignition = host
-        .filter(|host| host.ignition.is_some())
-        .map(|_| format!("{url}/ignition/{mac}"));
-    Boot {
-        common: &pxe.kargs,
-        own: host.map_or(&[], |host| &host.kargs),
-        rootfs_url: Some(rootfs),
-        disk: host.and_then(|host| host.target_disk.as_deref()),
-        ignition_url: ignition.as_deref(),
-        overlay: has_overlay(host),
-    }
-    .kargs()
-}
-
-fn has_overlay(host: Option<&Host>) -> bool {
-    host.is_some_and(|host| host.overlay.is_some())
 }
 
 /// A network of IPv4 that somebody else gives addresses in.

@@ -17,23 +17,22 @@ use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::asker::{Peer, Token};
 use super::board::Board;
 use super::body::Pool;
 use super::directory::Directory;
-use super::hosts::{Host, Hosts, Ignition};
-use super::routes::{Peer, Shared, router};
+use super::hosts::{Host, Hosts};
+use super::places::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ADDRESS, Place, Places};
+use super::routes::{Shared, router};
 use super::stall::Stall;
 use super::status::{Event, Events};
 use super::tls;
 use crate::failure::Failure;
 use crate::url;
-
-/// More than a rack opens at once; further clients wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 1024;
 
 /// A connection and the file that it sends.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
@@ -74,13 +73,16 @@ pub struct Options {
     pub directory: PathBuf,
     /// The machines that are known.
     pub hosts: Vec<Host>,
-    /// Files that nobody gets, should they lie in the directory.
-    pub withheld: Vec<PathBuf>,
     /// The server's URL in scripts, if clients reach it by another than the one they ask with.
     pub url: Option<String>,
-    /// Whether a host may fetch its Ignition configuration more than once in a boot, and is booted
-    /// again after it was done.
+    /// Whether hosts get their secrets as often as anybody asks, from any address, and are booted again
+    /// after they were done.
     pub repeat: bool,
+    /// Whether ISOs that carry Ignition configs or network settings are for everyone too.
+    pub serves_embedded: bool,
+    /// What lets the operator see the status from other machines; without it, one that is made for this
+    /// run and shown in [`Event::Listening`].
+    pub status_token: Option<String>,
     /// Whether only declared hosts boot.
     pub strict: bool,
     /// How long transfers may go on once the server is told to stop.
@@ -93,10 +95,13 @@ pub struct Server {
     tls: Option<TlsAcceptor>,
     address: SocketAddr,
     url: String,
+    status_url: String,
+    exposure: Option<String>,
     board: Arc<Board>,
     router: Router,
     grace: Duration,
     pub(super) patience: Patience,
+    pub(super) places: (usize, usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,15 +120,11 @@ pub async fn run(options: Options, events: Events, signals: UnboundedReceiver<()
 impl Server {
     /// Checks everything there is to check and takes the address.
     pub async fn bind(options: Options, events: Events) -> Result<Self> {
-        let mut directory = Directory::open(&options.directory)?;
-        for host in &options.hosts {
-            if let Some(Ignition::File(path)) = &host.ignition {
-                directory.withhold(path)?;
-            }
-        }
-        for path in &options.withheld {
-            directory.withhold(path)?;
-        }
+        let token = match &options.status_token {
+            Some(text) => Token::new(text)?,
+            None => Token::random()?,
+        };
+        let directory = Directory::open(&options.directory, options.serves_embedded)?;
         let hosts = Hosts::new(options.hosts)?;
         if directory.pxe.is_none() && (!hosts.hosts.is_empty() || options.strict) {
             let shown = options.directory.display();
@@ -136,11 +137,7 @@ impl Server {
             .into());
         }
         let (tls, scheme) = match &options.tls {
-            Some((certificates, key)) => {
-                let acceptor = tls::acceptor(certificates, key)?;
-                directory.withhold(key)?;
-                (Some(acceptor), "https")
-            }
+            Some((certificates, key)) => (Some(tls::acceptor(certificates, key)?), "https"),
             None => (None, "http"),
         };
         if let Some(url) = &options.url {
@@ -156,6 +153,15 @@ impl Server {
             .url
             .clone()
             .unwrap_or_else(|| format!("{scheme}://{}", reached(address)));
+        let query = match options.status_token {
+            Some(_) => String::new(),
+            None => token.query(),
+        };
+        let status_url = format!("{}/status{query}", url.trim_end_matches('/'));
+        let exposure = match address.ip().to_canonical().is_loopback() {
+            true => None,
+            false => exposure(&hosts, &directory.embedded, tls.is_some()),
+        };
         let title = directory.title.clone();
         let board = Board::new(title, url.clone(), &hosts, options.repeat, events);
         let board = Arc::new(board);
@@ -164,6 +170,7 @@ impl Server {
             hosts,
             board: Arc::clone(&board),
             pool: Arc::new(Pool::default()),
+            token,
             url: options.url,
             scheme,
             strict: options.strict,
@@ -173,10 +180,13 @@ impl Server {
             tls,
             address,
             url,
+            status_url,
+            exposure,
             board,
             router: router(Arc::new(shared)),
             grace: options.grace,
             patience: PATIENCE,
+            places: (connections(), MAX_CONNECTIONS_OF_ADDRESS),
         })
     }
 
@@ -190,6 +200,11 @@ impl Server {
         &self.url
     }
 
+    /// Who can read what of it, in one sentence, if secrets go over a network without encryption.
+    pub fn exposure(&self) -> Option<&str> {
+        self.exposure.as_deref()
+    }
+
     /// Where to look up how far hosts are.
     pub fn board(&self) -> Arc<Board> {
         Arc::clone(&self.board)
@@ -197,19 +212,20 @@ impl Server {
 
     /// Serves; see [`run`].
     pub async fn run(self, mut signals: UnboundedReceiver<()>) -> Result<()> {
-        let places = connections();
-        let room = Arc::new(Semaphore::new(places));
+        let (all, of_address) = self.places;
+        let places = Places::new(all, of_address);
         let (stop, stopped) = watch::channel(Stop::No);
         let service = TowerToHyperService::new(self.router);
         self.board.tell(&Event::Listening {
             url: self.url.clone(),
+            status: self.status_url.clone(),
         });
         loop {
             let accepted = tokio::select! {
-                accepted = accept(&self.listener, &room) => accepted,
+                accepted = self.listener.accept() => accepted,
                 () = signal(&mut signals) => break,
             };
-            let (stream, peer, place) = match accepted {
+            let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!("taking a connection: {error}");
@@ -217,15 +233,23 @@ impl Server {
                     continue;
                 }
             };
+            // Whoever gets no place hears so at once.
+            let Some(place) = places.take(peer.ip().to_canonical()) else {
+                tracing::debug!("connection of {peer}: it has all places that it can have");
+                continue;
+            };
+            // Answers are written whole; waiting for more would only delay them. It fails only if the
+            // client is gone, which shows soon enough.
+            let _ = stream.set_nodelay(true);
             let conversation = Conversation {
                 peer,
                 service: service.clone(),
                 stopped: stopped.clone(),
                 patience: self.patience,
+                place,
             };
             let tls = self.tls.clone();
             tokio::spawn(async move {
-                let _place = place;
                 let served = conversation.hold(stream, tls).await;
                 if let Err(error) = served {
                     tracing::debug!("connection of {peer}: {error:#}");
@@ -233,24 +257,54 @@ impl Server {
             });
         }
         drop(self.listener);
-        let connections = places - room.available_permits();
+        let connections = places.count();
         self.board.tell(&Event::Stopping { connections });
         // Nobody is left to hear it if there is no connection.
         let _ = stop.send(Stop::Gently);
-        let all = u32::try_from(places)?;
         tokio::select! {
-            _ = room.acquire_many(all) => return Ok(()),
+            () = places.empty() => return Ok(()),
             () = sleep(self.grace) => {}
             () = signal(&mut signals) => {}
         }
-        let broken = places - room.available_permits();
+        let broken = places.count();
         let _ = stop.send(Stop::Now);
-        let _ = room.acquire_many(all).await;
+        places.empty().await;
         match broken {
             1 => bail!("stopped with 1 connection still open"),
             _ => bail!("stopped with {broken} connections still open"),
         }
     }
+}
+
+/// Who can read what of the secrets that are sent, if anybody can.
+fn exposure(hosts: &Hosts, embedded: &[String], is_encrypted: bool) -> Option<String> {
+    let of = |what: &str, is: fn(&Host) -> bool| {
+        let count = hosts.hosts.iter().filter(|(host, _)| is(host)).count();
+        match count {
+            0 => None,
+            1 => Some(format!("the {what} of 1 host")),
+            _ => Some(format!("the {what} of {count} hosts")),
+        }
+    };
+    let watched = [
+        of("Ignition configs", |host| host.ignition.is_some()),
+        of("network settings", |host| host.overlay.is_some()),
+    ];
+    let watched: Vec<String> = watched.into_iter().flatten().collect();
+    let mut sentences = Vec::new();
+    if !watched.is_empty() && !is_encrypted {
+        sentences.push(format!(
+            "whoever can watch the network between here and the machines can read {}; --tls-cert prevents it",
+            watched.join(" and ")
+        ));
+    }
+    if !embedded.is_empty() {
+        sentences.push(format!(
+            "whoever reaches this server can read the settings embedded in {}",
+            embedded.join(" and ")
+        ));
+    }
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 
 /// Waits for the next message, or for ever if there can be none.
@@ -269,25 +323,13 @@ fn connections() -> usize {
         .clamp(1, MAX_CONNECTIONS)
 }
 
-/// The next connection, once there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(room).acquire_owned().await?;
-    let (stream, peer) = listener.accept().await?;
-    // Answers are written whole; waiting for more would only delay them. It fails only if the client
-    // is gone, which shows soon enough.
-    let _ = stream.set_nodelay(true);
-    Ok((stream, peer, place))
-}
-
 /// One connection.
 struct Conversation {
     peer: SocketAddr,
     service: TowerToHyperService<Router>,
     stopped: watch::Receiver<Stop>,
     patience: Patience,
+    place: Place,
 }
 
 impl Conversation {
@@ -297,6 +339,7 @@ impl Conversation {
         };
         let stream = tokio::select! {
             greeted = timeout(self.patience.head, tls.accept(stream)) => greeted??,
+            () = self.place.given_up() => return Ok(()),
             // Nothing was asked yet.
             _ = self.stopped.wait_for(|stop| *stop != Stop::No) => return Ok(()),
         };
@@ -316,10 +359,15 @@ impl Conversation {
             .header_read_timeout(self.patience.head)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS);
-        let stream = TokioIo::new(Stall::new(stream, self.patience.stall));
+        let stream = TokioIo::new(Stall::new(
+            stream,
+            self.patience.stall,
+            self.place.pulse.clone(),
+        ));
         let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
         tokio::select! {
             served = connection.as_mut() => return Ok(served?),
+            () = self.place.given_up() => bail!("its place was needed for another client"),
             _ = self.stopped.wait_for(|stop| *stop != Stop::No) => {}
         }
         connection.as_mut().graceful_shutdown();

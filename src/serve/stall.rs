@@ -10,22 +10,32 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::places::Pulse;
+
 /// A connection whose writes must make progress.
 pub(super) struct Stall<C> {
     connection: C,
     limit: Duration,
     since: Pin<Box<Sleep>>,
     waiting: bool,
+    pulse: Pulse,
 }
 
 impl<C> Stall<C> {
-    /// `connection`, given up after it took nothing for `limit`.
-    pub(super) fn new(connection: C, limit: Duration) -> Self {
+    /// `connection`, given up after it took nothing for `limit`. The `pulse` beats when it takes something.
+    pub(super) fn new(connection: C, limit: Duration, pulse: Pulse) -> Self {
         Self {
             connection,
             limit,
             since: Box::pin(sleep(limit)),
             waiting: false,
+            pulse,
+        }
+    }
+
+    fn hear(&self, outcome: &Poll<io::Result<usize>>) {
+        if matches!(outcome, Poll::Ready(Ok(1..))) {
+            self.pulse.beat();
         }
     }
 
@@ -67,6 +77,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Stall<C> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.connection).poll_write(context, bytes);
+        self.hear(&outcome);
         self.judge(context, outcome)
     }
 
@@ -76,6 +87,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Stall<C> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.connection).poll_write_vectored(context, slices);
+        self.hear(&outcome);
         self.judge(context, outcome)
     }
 

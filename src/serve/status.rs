@@ -16,6 +16,8 @@ pub enum Event {
     Listening {
         /// Where it is reached.
         url: String,
+        /// Where the operator looks up how far hosts are. It may hold the token.
+        status: String,
     },
     /// A host began a step, or finished one.
     Host(HostStatus),
@@ -23,7 +25,9 @@ pub enum Event {
     Refused {
         /// Who asked.
         client: IpAddr,
-        /// Why, in one sentence.
+        /// The name of the host whose files were asked for, if it is known.
+        host: Option<String>,
+        /// What was asked for and why it was refused, in one sentence.
         sentence: String,
     },
     /// The server takes no more connections and waits for transfers to end.
@@ -160,7 +164,7 @@ pub struct HostStatus {
     pub declared: bool,
     /// How far it is.
     pub phase: Phase,
-    /// The IP address that it asked for its script from.
+    /// The IP address that it asked for its script from, or the one that its live system has.
     pub client: Option<IpAddr>,
     /// How often it asked for its script.
     pub boots: u64,
@@ -168,6 +172,8 @@ pub struct HostStatus {
     pub ignition: IgnitionStatus,
     /// When it was last heard of, in seconds since 1970.
     pub last_heard: Option<u64>,
+    /// Who asked for what is the host's, and did not get it; the latest at the end.
+    pub refused: Vec<Refusal>,
     /// The steps of its current boot.
     pub steps: Vec<StepStatus>,
 }
@@ -180,12 +186,43 @@ impl HostStatus {
 
     /// How long before `now` it was heard of, for people.
     pub fn heard(&self, now: u64) -> String {
-        match self.last_heard.map(|then| now.saturating_sub(then)) {
-            None => "never".to_owned(),
-            Some(seconds @ 0..120) => format!("{seconds} s ago"),
-            Some(seconds @ 120..7200) => format!("{} min ago", seconds / 60),
-            Some(seconds) => format!("{} h ago", seconds / 3600),
-        }
+        self.last_heard
+            .map_or_else(|| "never".to_owned(), |then| ago(now, then))
+    }
+}
+
+/// How long before `now` something was `then`, for people.
+pub(super) fn ago(now: u64, then: u64) -> String {
+    match now.saturating_sub(then) {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds => format!("{} h ago", seconds / 3600),
+    }
+}
+
+/// Requests of one address for what is a host's, which got nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Refusal {
+    /// Who asked.
+    pub client: IpAddr,
+    /// For what: [`Refusal::SCRIPT`], or what else.
+    pub asked: &'static str,
+    /// Why it was refused.
+    pub reason: String,
+    /// How often it asked.
+    pub times: u64,
+    /// When it last did, in seconds since 1970.
+    pub last: u64,
+}
+
+impl Refusal {
+    /// What machines ask for first.
+    pub const SCRIPT: &'static str = "the boot script";
+
+    /// Whether it asked to boot, so that [`Board::allow`](super::Board::allow) would change anything.
+    pub fn wants_to_boot(&self) -> bool {
+        self.asked == Self::SCRIPT
     }
 }
 
@@ -199,11 +236,25 @@ pub enum IgnitionStatus {
     Ready,
     /// It is being fetched.
     Sending,
-    /// It was fetched in this boot.
+    /// It was fetched; there is no second time unless the operator says so.
     Delivered,
 }
 
-/// What is known of all hosts: `/status.json`, schema `coreos-bake/serve/v1`.
+/// What anybody may know: no word about a single host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Totals {
+    /// `coreos-bake/serve-totals/v1`.
+    pub schema: &'static str,
+    /// What is booted.
+    pub title: String,
+    /// How many hosts there are.
+    pub hosts: usize,
+    /// How many of them are done.
+    pub done: usize,
+}
+
+/// What is known of all hosts: `/status.json` for the operator, schema `coreos-bake/serve/v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
@@ -220,6 +271,16 @@ pub struct Status {
 }
 
 impl Status {
+    /// What anybody may know of it.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            schema: "coreos-bake/serve-totals/v1",
+            title: self.title.clone(),
+            hosts: self.hosts.len(),
+            done: self.done(),
+        }
+    }
+
     /// How many hosts were heard of.
     pub fn heard(&self) -> usize {
         let hosts = self.hosts.iter();

@@ -1,27 +1,35 @@
 //! What the operator sees of a server: a table that moves on a terminal, lines elsewhere, JSON for
 //! machines.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use rustix::process::getpgrp;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use serde_json::{Value, json};
+use tokio::sync::watch::Receiver;
+use tokio::time::{sleep, timeout};
 
+use super::keys::{Key, Keys};
 use crate::cli::screen::columns;
 use crate::cli::table::Table;
 use crate::cli::terminal::Terminal;
-use crate::paragraph::hanging;
-use crate::serve::{Board, Event, Events, HostStatus, Phase, Status, StepStatus};
+use crate::paragraph::{hanging, shortened};
+use crate::serve::{Board, Event, Events, HostStatus, Phase, Refusal, Status, StepStatus};
 
 /// Between two looks at how far transfers are.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// A terminal has 24 lines, and some are for what happened.
-const MAX_ROWS: usize = 18;
+const MAX_ROWS: usize = 14;
+
+/// Of those who were refused, so many are shown.
+const MAX_REFUSALS: usize = 3;
+
+/// As many as one digit tells apart; more would not fit below the table.
+const MAX_CHOICES: usize = 5;
 
 /// Somebody who looks on while a server runs.
 #[derive(Clone)]
@@ -51,9 +59,9 @@ impl Watch {
         }
     }
 
-    /// Keeps keys out of the table, if there is one.
-    pub(super) fn without_keys(&self) -> Option<WithoutKeys> {
-        matches!(self, Self::Table(_)).then(WithoutKeys::new)
+    /// The keys of the terminal, if there is a table.
+    pub(super) fn keys(&self) -> Option<Keys> {
+        matches!(self, Self::Table(_)).then(Keys::new)
     }
 
     /// Hears what happens.
@@ -82,15 +90,45 @@ impl Watch {
         }
     }
 
-    /// Shows how far hosts are, again and again.
-    pub(super) async fn show(self, board: Arc<Board>) {
-        let Self::Table(bar) = self else {
+    /// Shows how far hosts are, again and again, and lets refused machines through at the operator's
+    /// `keys`.
+    pub(super) async fn show(self, board: Arc<Board>, keys: Option<Receiver<Key>>) {
+        let (Self::Table(bar), Some(mut keys)) = (self, keys) else {
             return;
         };
+        let mut choice = None;
         loop {
-            bar.set_message(table(&board.status(), columns(io::stderr())));
+            let status = board.status();
+            let columns = columns(io::stderr());
+            let below = match &choice {
+                Some(choice) => question(choice, columns),
+                None => refusals(&status, columns),
+            };
+            bar.set_message(table(&status, columns) + &below);
             bar.tick();
-            tokio::time::sleep(PAUSE).await;
+            // Ends with an error when no key can come any more.
+            let Ok(pressed) = timeout(PAUSE, keys.changed()).await else {
+                continue;
+            };
+            if pressed.is_err() {
+                sleep(PAUSE).await;
+                continue;
+            }
+            let letter = keys.borrow_and_update().letter;
+            match choice.take() {
+                None if letter == 'r' => choice = Some(waiting(&status)).filter(|c| !c.is_empty()),
+                None => {}
+                Some(waiting) => {
+                    if let Some((name, refusal)) = chosen(&waiting, letter)
+                        && board.allow(name, refusal.client)
+                    {
+                        let client = refusal.client;
+                        bar.println(format!(
+                            "{name}: the next boot of {client} is let through, once"
+                        ));
+                    }
+                }
+            }
         }
     }
 
@@ -102,34 +140,71 @@ impl Watch {
     }
 }
 
-/// A terminal that doesn't show keys like Ctrl-C as `^C`, until this is dropped: indicatif would take
-/// that for a part of the table and leave a line of it behind.
-pub(super) struct WithoutKeys(Option<Termios>);
+/// Who asked to boot and was refused: the name of the host, and the request.
+type Waiting = Vec<(String, Refusal)>;
 
-impl WithoutKeys {
-    fn new() -> Self {
-        let kept = tcgetattr(io::stderr()).ok().filter(|_| is_in_front());
-        if let Some(mut modes) = kept.clone() {
-            modes.local_modes.remove(LocalModes::ECHOCTL);
-            // If that fails, a line too many is shown at the end.
-            let _ = tcsetattr(io::stderr(), OptionalActions::Now, &modes);
-        }
-        Self(kept)
+/// All who can be let through, those of the latest request first; as many as there are digits.
+fn waiting(status: &Status) -> Waiting {
+    let mut waiting: Waiting = status.hosts.iter().flat_map(of_host).collect();
+    waiting.sort_by_key(|(_, refusal)| Reverse(refusal.last));
+    waiting.truncate(MAX_CHOICES);
+    waiting
+}
+
+fn of_host(host: &HostStatus) -> impl Iterator<Item = (String, Refusal)> {
+    let refused = host
+        .refused
+        .iter()
+        .filter(|refusal| refusal.wants_to_boot());
+    refused.map(|refusal| (host.name.clone(), refusal.clone()))
+}
+
+/// What the key `letter` stands for.
+fn chosen(waiting: &Waiting, letter: char) -> Option<&(String, Refusal)> {
+    let number = letter.to_digit(10)?.checked_sub(1)?;
+    waiting.get(usize::try_from(number).ok()?)
+}
+
+/// Asks which machine is let through.
+fn question(waiting: &Waiting, columns: usize) -> String {
+    let mut text = "\n\nLet through once, with all secrets (another key: nobody):".to_owned();
+    for (number, (name, refusal)) in (1..).zip(waiting) {
+        let line = format!(
+            "  {number}  {name} at {}: {}",
+            refusal.client, refusal.reason
+        );
+        text += "\n";
+        text += &shortened(&line, columns);
     }
+    text
 }
 
-impl Drop for WithoutKeys {
-    fn drop(&mut self) {
-        if let Some(modes) = self.0.take().filter(|_| is_in_front()) {
-            let _ = tcsetattr(io::stderr(), OptionalActions::Now, &modes);
-        }
+/// The latest of those who were refused, in lines below the table.
+fn refusals(status: &Status, columns: usize) -> String {
+    let mut all: Vec<(&str, &Refusal)> = status
+        .hosts
+        .iter()
+        .flat_map(|host| host.refused.iter().map(|refusal| (&*host.name, refusal)))
+        .collect();
+    all.sort_by_key(|(_, refusal)| Reverse(refusal.last));
+    let mut text = String::new();
+    for (name, refusal) in all.iter().take(MAX_REFUSALS) {
+        let (client, asked) = (refusal.client, refusal.asked);
+        text += "\n";
+        text += &shortened(
+            &format!("! {client} was refused {asked} of {name}"),
+            columns,
+        );
     }
+    if all.iter().any(|(_, refusal)| refusal.wants_to_boot()) {
+        text += "\n  r lets one of them boot";
+    }
+    text
 }
 
-/// Whether the terminal is ours: it stops processes in the background that change its modes.
-fn is_in_front() -> bool {
-    tcgetpgrp(io::stderr()).is_ok_and(|group| group == getpgrp())
-}
+/// Names that are remembered; beyond them, something may be told twice. Anybody on the network can make
+/// up more.
+const MAX_TOLD: usize = 4096;
 
 /// How far each host was said to be, by its name: its boot, and the phase of it.
 #[derive(Default)]
@@ -142,6 +217,9 @@ impl Told {
             return true;
         };
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MAX_TOLD {
+            told.clear();
+        }
         let now = (host.boots, host.phase);
         // Events of several connections can come in another order than they happened.
         let is_news = told.get(&host.name).is_none_or(|then| now > *then);
@@ -155,14 +233,16 @@ impl Told {
 /// An event as a line of a log.
 fn sentence(event: &Event) -> String {
     match event {
-        Event::Listening { url } => format!("listening at {url}, status at {url}/status"),
+        Event::Listening { url, status } => format!("listening at {url}, status at {status}"),
         Event::Host(host) => {
             let client = host
                 .client
                 .map_or_else(String::new, |client| format!(" ({client})"));
             format!("{}{client}: {}", host.name, host.phase)
         }
-        Event::Refused { client, sentence } => format!("{client}: refused: {sentence}"),
+        Event::Refused {
+            client, sentence, ..
+        } => format!("{client}: refused: {sentence}"),
         Event::Stopping { connections: 0 } => "stopping".to_owned(),
         Event::Stopping { connections: 1 } => "stopping; waiting for 1 connection".to_owned(),
         Event::Stopping { connections } => {
@@ -175,11 +255,21 @@ fn sentence(event: &Event) -> String {
 fn value(event: &Event) -> Value {
     const SCHEMA: &str = "coreos-bake/serve-event/v1";
     match event {
-        Event::Listening { url } => json!({ "schema": SCHEMA, "event": "listening", "url": url }),
-        Event::Host(host) => json!({ "schema": SCHEMA, "event": "host", "host": host }),
-        Event::Refused { client, sentence } => {
-            json!({ "schema": SCHEMA, "event": "refused", "client": client, "sentence": sentence })
+        Event::Listening { url, status } => {
+            json!({ "schema": SCHEMA, "event": "listening", "url": url, "status": status })
         }
+        Event::Host(host) => json!({ "schema": SCHEMA, "event": "host", "host": host }),
+        Event::Refused {
+            client,
+            host,
+            sentence,
+        } => json!({
+            "schema": SCHEMA,
+            "event": "refused",
+            "client": client,
+            "host": host,
+            "sentence": sentence,
+        }),
         Event::Stopping { connections } => {
             json!({ "schema": SCHEMA, "event": "stopping", "connections": connections })
         }
@@ -191,7 +281,7 @@ fn table(status: &Status, columns: usize) -> String {
     let mut hosts: Vec<&HostStatus> = status.hosts.iter().collect();
     let all = hosts.len();
     if all > MAX_ROWS {
-        hosts.sort_by_key(|host| std::cmp::Reverse(host.last_heard));
+        hosts.sort_by_key(|host| Reverse(host.last_heard));
         hosts.truncate(MAX_ROWS);
     }
     let mut table = Table::new(["HOST", "ROLE", "ADDRESS", "STATE", "PROGRESS", "HEARD"]);
@@ -247,6 +337,7 @@ mod tests {
             boots: 1,
             ignition: IgnitionStatus::Ready,
             last_heard: Some(0),
+            refused: Vec::new(),
             steps: vec![StepStatus {
                 step: Step::Initramfs,
                 began: 0,

@@ -72,29 +72,20 @@ impl BakedIso {
         let features = read_small(&mut iso, FEATURES)
             .with_context(|| format!("reading the features of {shown}"))?;
         let area = area(&mut iso).with_context(|| format!("finding the embed area of {shown}"))?;
-        let this = Self {
+        if has_settings(&file, area, path)? {
+            return Err(customized(path));
+        }
+        Ok(Self {
             path: path.to_owned(),
             overlays: Overlays::new(features.as_deref())?,
             file,
             area,
-        };
-        if this.is_customized()? {
-            return Err(customized(path));
-        }
-        Ok(this)
+        })
     }
 
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn is_customized(&self) -> Result<bool> {
-        let mut bytes = vec![0; usize::try_from(self.area.length)?];
-        self.file
-            .read_exact_at(&mut bytes, self.area.offset)
-            .with_context(|| format!("reading the embed area of {}", self.path.display()))?;
-        Ok(bytes.iter().any(|&byte| byte != 0))
     }
 
     /// What goes into the embed area for `host`.
@@ -141,6 +132,23 @@ impl BakedIso {
             .with_context(|| format!("writing settings of host {:?}", host.name))?;
         Ok(shared)
     }
+}
+
+/// Whether somebody put Ignition configs or network settings into the ISO at `path`.
+pub fn iso_carries_settings(path: &Path) -> Result<bool> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("opening {shown}"))?;
+    let mut iso = IsoFs::from_file(file.try_clone().context("opening a file twice")?)
+        .with_context(|| format!("reading ISO {shown}"))?;
+    let area = area(&mut iso).with_context(|| format!("finding the embed area of {shown}"))?;
+    has_settings(&file, area, path)
+}
+
+fn has_settings(file: &File, area: Area, path: &Path) -> Result<bool> {
+    let mut bytes = vec![0; usize::try_from(area.length)?];
+    file.read_exact_at(&mut bytes, area.offset)
+        .with_context(|| format!("reading the embed area of {}", path.display()))?;
+    Ok(bytes.iter().any(|&byte| byte != 0))
 }
 
 fn area(iso: &mut IsoFs) -> Result<Area> {

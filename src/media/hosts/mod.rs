@@ -26,6 +26,9 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use self::iso::iso_carries_settings;
+pub use self::overlay::initramfs_carries_settings;
+
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};

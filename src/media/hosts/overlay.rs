@@ -27,7 +27,7 @@ const FEATURES: &str = "etc/coreos/features.json";
 /// Settings in an initramfs: of Ignition, and of networks.
 const SETTINGS: [&str; 2] = ["config.ign", "etc/coreos-firstboot-network/*"];
 
-/// Says `POST /done/MAC` to the server whose root file system was booted; its URL has the address.
+/// Says `POST …/done` to the server whose root file system was booted; its URL has the ticket for that.
 const REPORT: &str = include_str!("report-done");
 const REPORT_NAME: &str = "report-done";
 
@@ -51,17 +51,13 @@ pub(super) struct Overlays {
 impl Overlays {
     /// For the live system of the initramfs at `path`.
     pub(super) fn for_initramfs(path: &Path) -> Result<Self> {
-        let shown = path.display();
-        let file = File::open(path).with_context(|| format!("opening {shown}"))?;
-        let wanted: Vec<&str> = [STAMP, FEATURES].into_iter().chain(SETTINGS).collect();
-        let filter = GlobMatcher::new(&wanted)?;
-        let found = Initrd::from_reader_filtered(BufReader::new(file), &filter)
-            .with_context(|| format!("reading initramfs {shown}"))?;
+        let found = parts(path)?;
         ensure!(
             found.get(STAMP).is_some(),
-            "{shown} is no initramfs of a live CoreOS"
+            "{} is no initramfs of a live CoreOS",
+            path.display()
         );
-        if !found.find(&GlobMatcher::new(&SETTINGS)?).is_empty() {
+        if has_settings(&found)? {
             return Err(customized(path));
         }
         Self::new(found.get(FEATURES))
@@ -132,6 +128,25 @@ impl Overlays {
         fs::remove_file(&out).context("removing a scratch file")?;
         Ok(Some(bytes.split_off(self.stub_bytes)))
     }
+}
+
+/// Whether somebody put Ignition configs or network settings into the initramfs at `path`.
+pub fn initramfs_carries_settings(path: &Path) -> Result<bool> {
+    has_settings(&parts(path)?)
+}
+
+/// What matters here of the initramfs at `path`.
+fn parts(path: &Path) -> Result<Initrd> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("opening {shown}"))?;
+    let wanted: Vec<&str> = [STAMP, FEATURES].into_iter().chain(SETTINGS).collect();
+    let filter = GlobMatcher::new(&wanted)?;
+    Initrd::from_reader_filtered(BufReader::new(file), &filter)
+        .with_context(|| format!("reading initramfs {shown}"))
+}
+
+fn has_settings(found: &Initrd) -> Result<bool> {
+    Ok(!found.find(&GlobMatcher::new(&SETTINGS)?).is_empty())
 }
 
 /// The medium at `path` can't be made anybody's.

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use super::{Bake, KERNEL, ROOTFS, ROOTFS_BYTES, Running, beside, curl, noise, status};
+use super::super::Event;
+use super::{Bake, KERNEL, ROOTFS, ROOTFS_BYTES, Running, beside, curl, noise, status, worker};
 use crate::referee::have;
 
 #[test]
@@ -16,7 +17,18 @@ fn nothing_else_is_reachable() {
     fs::write(outside.path().join("secret"), "secret").unwrap();
     beside(&bake, ".hidden", b"secret");
     beside(&bake, "worker.ign", b"secret");
-    beside(&bake, "plain name%.txt", b"fine");
+    // What people keep beside media.
+    for name in [
+        "notes.txt",
+        "kubeadmin-password",
+        "tls.key.bak",
+        "hosts.yaml",
+        "boot.ipxe",
+    ] {
+        beside(&bake, name, b"secret");
+    }
+    bake.record("plain name%.txt", "config", b"fine");
+    beside(&bake, "sha256sum.txt", b"sums");
     fs::create_dir(bake.path().join("folder")).unwrap();
     fs::write(bake.path().join("folder/secret"), "secret").unwrap();
     symlink(outside.path().join("secret"), bake.path().join("link")).unwrap();
@@ -54,6 +66,10 @@ fn nothing_else_is_reachable() {
         "/%2ehidden",
         "/worker.ign",
         "/worker%2eign",
+        "/notes.txt",
+        "/kubeadmin-password",
+        "/tls.key.bak",
+        "/hosts.yaml",
         &format!("/../{name}/secret"),
         &format!("/%2e%2e/{name}/secret"),
         &format!("/..%2f{name}%2fsecret"),
@@ -97,6 +113,8 @@ fn nothing_else_is_reachable() {
     ] {
         assert_eq!(running.get(path), (200, "fine".to_owned()), "{path}");
     }
+    assert_eq!(running.get("/sha256sum.txt"), (200, "sums".to_owned()));
+    assert_eq!(running.get("/bake.json").0, 200);
     assert_eq!(running.ask(&format!("POST /{KERNEL} HTTP/1.1")).0, 405);
     assert_eq!(running.ask(&format!("DELETE /{KERNEL} HTTP/1.1")).0, 405);
 }
@@ -157,7 +175,7 @@ fn curl_goes_on_where_it_was() {
 #[test]
 fn headers_tell_what_comes() {
     let bake = Bake::new();
-    beside(&bake, "empty", b"");
+    bake.record("empty", "config", b"");
     let running = Running::start(bake.options());
     let ask = |line: &str, more: &str| {
         let request = format!("{line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{more}\r\n");
@@ -207,17 +225,74 @@ fn headers_tell_what_comes() {
 }
 
 #[test]
-fn a_replaced_file_is_another() {
+fn a_file_is_served_while_it_is_the_same() {
     let bake = Bake::new();
     let running = Running::start(bake.options());
     let recorded = hex::encode(Sha256::digest(noise(100_000)));
     let request = format!("HEAD /{KERNEL} HTTP/1.0\r\n\r\n");
     assert!(running.ask_raw(&request).0.contains(&recorded));
+    // Of the same length, as `coreos-installer iso customize` leaves an ISO.
     let other = beside(&bake, "other", &vec![7; 100_000]);
     fs::rename(other, bake.path().join(KERNEL)).unwrap();
-    let head = running.ask_raw(&request).0;
-    assert_eq!(status(&head), 200);
-    assert!(!head.contains(&recorded), "{head}");
+    let (status, why) = running.get(&format!("/{KERNEL}"));
+    assert_eq!(status, 404);
+    assert_eq!(why, "the file is not what it was when the server started\n");
+    let told = running.events.lock().unwrap().iter().any(|event| {
+        matches!(event, Event::Refused { sentence, .. } if sentence.contains("is not what it was"))
+    });
+    assert!(told);
+    let urls = running.boot("525400000009");
+    assert_eq!(running.get(&urls.kernel).0, 404);
+    fs::remove_file(bake.path().join(KERNEL)).unwrap();
+    assert_eq!(running.get(&format!("/{KERNEL}")).0, 404);
+}
+
+#[test]
+fn media_with_settings_are_not_for_everyone() {
+    let bake = Bake::new();
+    // No more of an ISO than its name: it can't be judged.
+    bake.record("mini.iso", "iso", b"secret");
+    let mut options = bake.options();
+    options.listen = "0.0.0.0:0".parse().unwrap();
+    let running = Running::start(options.clone());
+    let (status, why) = running.get("/mini.iso");
+    assert_eq!(
+        (status, why.contains("--serve-embedded")),
+        (404, true),
+        "{why}"
+    );
+    assert_eq!(running.exposure, None);
+    options.serves_embedded = true;
+    let running = Running::start(options);
+    assert_eq!(running.get("/mini.iso"), (200, "secret".to_owned()));
+    assert_eq!(
+        running.exposure.as_deref(),
+        Some("whoever reaches this server can read the settings embedded in mini.iso")
+    );
+}
+
+#[test]
+fn who_can_read_secrets_is_said() {
+    let bake = Bake::new();
+    let mut options = bake.options();
+    let mut live = worker();
+    live.name = "live".to_owned();
+    live.macs = vec!["52:54:00:00:00:02".parse().unwrap()];
+    live.overlay = Some(b"overlay".as_slice().into());
+    options.hosts = vec![worker(), live];
+    let exposure =
+        |options: &super::super::Options| Running::start(options.clone()).exposure.clone();
+    assert_eq!(exposure(&options), None);
+    options.listen = "0.0.0.0:0".parse().unwrap();
+    assert_eq!(
+        exposure(&options).as_deref(),
+        Some(
+            "whoever can watch the network between here and the machines can read the Ignition configs of 2 \
+             hosts and the network settings of 1 host; --tls-cert prevents it"
+        )
+    );
+    options.hosts.clear();
+    assert_eq!(exposure(&options), None);
 }
 
 #[test]
@@ -297,7 +372,7 @@ fn https() {
     ]);
     let script = String::from_utf8(answer.stdout).unwrap();
     assert!(
-        script.contains(&format!("kernel {}/{KERNEL}?", running.url)),
+        script.contains(&format!("kernel {}/b/", running.url)),
         "{script}"
     );
     let answer = curl(&[

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::{Event, Network, Server, dnsmasq_lines};
 use super::{Bake, KERNEL, ROOTFS, Running, noise, soon, status};
@@ -14,7 +14,7 @@ const LARGE_BYTES: usize = 40 << 20;
 fn with_large_file() -> (Bake, Vec<u8>) {
     let bake = Bake::new();
     let content = noise(LARGE_BYTES);
-    fs::write(bake.path().join("large"), &content).unwrap();
+    bake.record("large", "metal", &content);
     (bake, content)
 }
 
@@ -92,8 +92,8 @@ fn slow_clients_hold_up_nobody() {
     let (bake, _) = with_large_file();
     let running = Running::start(bake.options());
     let slow: Vec<_> = (0..100)
-        .map(|_| {
-            let mut stream = running.connect();
+        .map(|number| {
+            let mut stream = running.connect_from(2 + number % 2);
             stream
                 .write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
                 .unwrap();
@@ -125,7 +125,7 @@ fn who_does_nothing_is_sent_away() {
     }
     let mut stream = running.connect();
     stream
-        .write_all(b"GET /large?mac=525400000009 HTTP/1.1\r\nHost: h\r\n\r\n")
+        .write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
         .unwrap();
     std::thread::sleep(Duration::from_secs(2));
     let mut answer = Vec::new();
@@ -133,6 +133,72 @@ fn who_does_nothing_is_sent_away() {
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.starts_with(b"HTTP/1.1 200"));
     assert!(answer.len() < content.len(), "it was still served");
+}
+
+/// A byte now and then keeps nobody's place: the time is for all of a head.
+#[test]
+fn dripping_is_not_asking() {
+    let bake = Bake::new();
+    let running = Running::start_after(bake.options(), |server| {
+        server.patience.head = Duration::from_millis(500);
+    });
+    let mut stream = running.connect();
+    let began = Instant::now();
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n",
+        "x".repeat(1000)
+    );
+    let sent = head.bytes().take_while(|&byte| {
+        std::thread::sleep(Duration::from_millis(20));
+        stream.write_all(&[byte]).is_ok()
+    });
+    assert!(sent.count() < 500);
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn an_address_cannot_take_all_places() {
+    let (bake, content) = with_large_file();
+    let running = Running::start_after(bake.options(), |server| server.places = (12, 4));
+    let begin = |from: u8| {
+        let mut stream = running.connect_from(from);
+        let _ = stream.write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+        let mut some = [0; 12];
+        stream.read_exact(&mut some).is_ok().then_some(stream)
+    };
+    let mut stalled: Vec<_> = (0..10).filter_map(|_| begin(9)).collect();
+    assert_eq!(stalled.len(), 4);
+    for from in [8, 7] {
+        let more: Vec<_> = (0..10).filter_map(|_| begin(from)).collect();
+        assert_eq!(more.len(), 4);
+        stalled.extend(more);
+    }
+    // All places are taken. Others get one all the same, at once.
+    for from in 2..6 {
+        let began = Instant::now();
+        assert_eq!(
+            running.get_from(from, &format!("/{KERNEL}")).0,
+            200,
+            "{from}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+    let mut machine = begin(6).unwrap();
+    let mut rest = Vec::new();
+    for from in 2..6 {
+        assert_eq!(
+            running.get_from(from, &format!("/{KERNEL}")).0,
+            200,
+            "{from}"
+        );
+    }
+    drop(stalled);
+    std::io::Read::by_ref(&mut machine)
+        .take(u64::try_from(LARGE_BYTES).unwrap())
+        .read_to_end(&mut rest)
+        .unwrap();
+    let head = rest.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    assert!(content.starts_with(&rest[head..]));
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod pages;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
@@ -19,6 +19,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -65,15 +66,30 @@ impl Bake {
         self.directory.path()
     }
 
+    /// One more file of the bake.
+    fn record(&self, name: &str, role: &str, content: &[u8]) {
+        beside(self, name, content);
+        let path = self.path().join("bake.json");
+        let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        record["files"].as_array_mut().unwrap().push(json!({
+            "name": name,
+            "role": role,
+            "size": content.len(),
+            "sha256": hex::encode(Sha256::digest(content)),
+        }));
+        fs::write(path, record.to_string()).unwrap();
+    }
+
     fn options(&self) -> Options {
         Options {
             listen: "127.0.0.1:0".parse().unwrap(),
             tls: None,
             directory: self.path().to_owned(),
             hosts: Vec::new(),
-            withheld: Vec::new(),
             url: None,
             repeat: false,
+            serves_embedded: false,
+            status_token: None,
             strict: false,
             grace: Duration::from_secs(30),
         }
@@ -103,6 +119,7 @@ fn noise(length: usize) -> Vec<u8> {
 struct Running {
     address: SocketAddr,
     url: String,
+    exposure: Option<String>,
     board: Arc<Board>,
     events: Arc<Mutex<Vec<Event>>>,
     signals: UnboundedSender<()>,
@@ -128,8 +145,10 @@ impl Running {
         change(&mut server);
         let (signals, receiver) = unbounded_channel();
         Self {
-            address: server.address(),
+            // One that listens everywhere is asked here.
+            address: SocketAddr::new([127, 0, 0, 1].into(), server.address().port()),
             url: server.url().to_owned(),
+            exposure: server.exposure().map(str::to_owned),
             board: server.board(),
             events,
             signals,
@@ -155,6 +174,51 @@ impl Running {
         stream
     }
 
+    /// The same from 127.0.0.`last`.
+    fn connect_from(&self, last: u8) -> TcpStream {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        let stream = runtime.block_on(async {
+            let socket = TcpSocket::new_v4().unwrap();
+            let own = IpAddr::from([127, 0, 0, last]);
+            socket.bind(SocketAddr::new(own, 0)).unwrap();
+            let stream = socket.connect(self.address).await.unwrap();
+            stream.into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        stream
+    }
+
+    /// Status and body of the answer to this request line from 127.0.0.`last`.
+    fn ask_from(&self, last: u8, line: &str) -> (u16, String) {
+        let request = format!(
+            "{line}\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        );
+        let (head, body) = answer(self.connect_from(last), &request);
+        (status(&head), String::from_utf8_lossy(&body).into_owned())
+    }
+
+    fn get_from(&self, last: u8, path: &str) -> (u16, String) {
+        self.ask_from(last, &format!("GET {path} HTTP/1.1"))
+    }
+
+    /// The paths of the URLs in the script for `mac`, asked for from 127.0.0.`last`.
+    fn boot_from(&self, last: u8, mac: &str) -> Urls {
+        let (status, script) = self.get_from(last, &format!("/boot/{mac}.ipxe"));
+        assert_eq!(status, 200);
+        Urls::of(&script, &self.url)
+    }
+
+    fn boot(&self, mac: &str) -> Urls {
+        self.boot_from(1, mac)
+    }
+
     /// Status and body of the answer to exactly this request line.
     fn ask(&self, line: &str) -> (u16, String) {
         let (head, body) = self.ask_raw(&format!(
@@ -170,22 +234,60 @@ impl Running {
 
     /// Head and body of the answer to these bytes.
     fn ask_raw(&self, request: &str) -> (String, Vec<u8>) {
-        let mut stream = self.connect();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let end = answer
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .map_or(answer.len(), |at| at + 4);
-        let body = answer.split_off(end);
-        (String::from_utf8(answer).unwrap(), body)
+        answer(self.connect(), request)
     }
 
     /// How far the first host is.
     fn first(&self) -> super::HostStatus {
         self.board.status().hosts[0].clone()
     }
+}
+
+/// The paths that a script sends a machine to.
+#[derive(Debug)]
+struct Urls {
+    kernel: String,
+    initramfs: String,
+    overlay: Option<String>,
+    rootfs: String,
+    config: Option<String>,
+    done: String,
+}
+
+impl Urls {
+    fn of(script: &str, url: &str) -> Self {
+        let named = |start: &str| {
+            let rest = &script[script.find(start)? + start.len()..];
+            let named = rest.split_whitespace().next()?;
+            Some(named.strip_prefix(url).expect(script).to_owned())
+        };
+        let rootfs = named("coreos.live.rootfs_url=").expect(script);
+        let config = named("ignition.config.url=");
+        Self {
+            kernel: named("kernel ").expect(script),
+            initramfs: named("--name main ").expect(script),
+            overlay: named("--name host "),
+            config: config.or_else(|| named("coreos.inst.ignition_url=")),
+            done: format!("{}/done", rootfs.rsplit_once('/').unwrap().0),
+            rootfs,
+        }
+    }
+
+    fn config(&self) -> &str {
+        self.config.as_deref().expect("a config")
+    }
+}
+
+fn answer(mut stream: TcpStream, request: &str) -> (String, Vec<u8>) {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map_or(answer.len(), |at| at + 4);
+    let body = answer.split_off(end);
+    (String::from_utf8(answer).unwrap(), body)
 }
 
 impl Drop for Running {

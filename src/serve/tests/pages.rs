@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Bake, KERNEL, Running, status_json, worker};
+use super::{Bake, CONFIG, Running, status, status_json, worker};
 use crate::referee::{have, is_there};
 
 const MAC: &str = "52:54:00:00:00:01";
@@ -13,9 +13,10 @@ fn some_boots(bake: &Bake) -> Running {
     host.role = Some("<script>alert('role')</script>".to_owned());
     options.hosts = vec![host];
     let running = Running::start(options);
-    running.get(&format!("/boot/{MAC}.ipxe"));
-    running.get(&format!("/{KERNEL}?mac={MAC}"));
+    let urls = running.boot(MAC);
+    running.get(&urls.kernel);
     running.get("/boot/525400000009.ipxe");
+    running.get_from(9, &format!("/boot/{MAC}.ipxe"));
     running
 }
 
@@ -41,6 +42,74 @@ fn as_json() {
     );
     assert_eq!(status["hosts"][1]["declared"], false);
     assert_eq!(status["hosts"][1]["name"], "52:54:00:00:00:09");
+}
+
+#[test]
+fn hosts_are_shown_to_the_operator_only() {
+    let bake = Bake::new();
+    let mut options = bake.options();
+    options.hosts = vec![worker()];
+    options.status_token = Some("a-token-of-some-length".to_owned());
+    let running = Running::start(options);
+    let urls = running.boot_from(2, MAC);
+    let secret = urls.kernel.split('/').nth(2).unwrap();
+    for path in ["/", "/status", "/status.json"] {
+        let (status, shown) = running.get(path);
+        assert_eq!(status, 200);
+        assert!(shown.contains(MAC) && shown.contains("worker-0"), "{shown}");
+        assert!(
+            !shown.contains(secret) && !shown.contains(CONFIG),
+            "{shown}"
+        );
+        for from in [2, 9] {
+            let (status, shown) = running.get_from(from, path);
+            assert_eq!(status, 200);
+            for word in [MAC, "worker", "127.0.0.2", "script"] {
+                assert!(!shown.contains(word), "{word} in {shown}");
+            }
+            assert!(shown.contains("Mini"), "{shown}");
+            let (status, shown) =
+                running.get_from(from, &format!("{path}?token=a-token-of-some-length"));
+            assert_eq!(status, 200);
+            assert!(shown.contains(MAC), "{shown}");
+            let (status, shown) = running.get_from(from, &format!("{path}?token=another-token-"));
+            assert_eq!((status, shown.contains(MAC)), (403, false));
+        }
+        let forwarded = running.ask(&format!(
+            "GET {path} HTTP/1.1\r\nX-Forwarded-For: 192.0.2.1"
+        ));
+        assert!(!forwarded.1.contains(MAC), "{}", forwarded.1);
+        let rebound = running.ask_raw(&format!(
+            "GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(!String::from_utf8_lossy(&rebound.1).contains(MAC));
+    }
+    let totals: serde_json::Value =
+        serde_json::from_str(&running.get_from(9, "/status.json").1).unwrap();
+    assert_eq!(
+        totals,
+        serde_json::json!({
+            "schema": "coreos-bake/serve-totals/v1", "title": "Mini <OS> 1", "hosts": 1, "done": 0
+        })
+    );
+    let (head, page) = running.ask_raw(&format!(
+        "GET /status?token=a-token-of-some-length HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        running.address
+    ));
+    assert_eq!(status(&head), 200);
+    let head = head.to_ascii_lowercase();
+    for line in ["referrer-policy: no-referrer", "cache-control: no-store"] {
+        assert!(head.contains(line), "{head}");
+    }
+    assert!(!head.contains("access-control"), "{head}");
+    let link = "href=\"/status.json?token=a-token-of-some-length\"";
+    assert!(String::from_utf8_lossy(&page).contains(link));
+    let mut options = bake.options();
+    options.status_token = Some("short".to_owned());
+    assert_eq!(
+        Bake::refusal(options),
+        "the status token is shorter than 16 characters"
+    );
 }
 
 /// The name under which Debian or others have it.
@@ -119,9 +188,10 @@ fn on_a_telephone() {
         .macs
         .push("52:54:00:00:01:02".parse().unwrap());
     let running = Running::start(options);
-    running.get(&format!("/boot/{MAC}.ipxe"));
-    running.get(&format!("/{KERNEL}?mac={MAC}"));
+    let urls = running.boot(MAC);
+    running.get(&urls.kernel);
     running.get("/boot/525400000099.ipxe");
+    running.get_from(9, &format!("/boot/{MAC}.ipxe"));
     let (_, page) = running.get("/status");
     assert!(page.contains("7 hosts: 2 heard of, 0 done."), "{page}");
     assert!(
@@ -155,7 +225,9 @@ fn canonical(html: &str) -> String {
         .join(" ")
         .replace("> <", "><");
     for seconds in 0..120 {
-        text = text.replace(&format!(">{seconds} s ago<"), ">ago<");
+        text = text
+            .replace(&format!(">{seconds} s ago<"), ">ago<")
+            .replace(&format!(", {seconds} s ago:"), ", ago:");
     }
     text.trim().to_owned()
 }
