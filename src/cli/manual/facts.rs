@@ -145,7 +145,7 @@ pub(super) const EXAMPLES: [(&str, &[Example]); 12] = [
             ),
             (
                 "What a CronJob that runs it needs",
-                "coreos-bake cluster status --print-rbac | oc apply -f -",
+                "coreos-bake cluster status --print-rbac",
             ),
         ],
     ),
