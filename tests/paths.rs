@@ -372,12 +372,10 @@ impl Rack {
         };
         let fixtures: Vec<&str> = fixtures.iter().map(String::as_str).collect();
         let site = Site::new(&fixtures);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
         let rack = Self {
             site,
             release,
-            port,
+            port: free_port(),
         };
         let bin = rack.path("bin");
         fs::create_dir_all(&bin).unwrap();
@@ -484,6 +482,14 @@ impl Rack {
         let is_up = said.contains("http://") && !said.contains("error:");
         assert!(is_up, "{command}: {said}");
     }
+}
+
+/// A free port that no client on this machine is given by chance: those begin at 32768.
+fn free_port() -> u16 {
+    let mut ports = 20_000 + std::process::id() as u16 % 10_000..30_000;
+    ports
+        .find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
+        .expect("a free port")
 }
 
 /// Where the rack's files are. A shell makes something else of each part of it that is not quoted.

@@ -362,12 +362,12 @@ impl<'a> Judge<'a> {
         }
         let seeded = created(&build.metadata)?;
         let history = &self.snapshot.version.status.history;
-        let later = history.iter().filter(|release| {
+        let mut later = history.iter().filter(|release| {
             let started = release.started_time.as_ref();
             started.is_some_and(|started| started.0 > seeded)
         });
         // The newest comes first.
-        later.last().map(|release| release.version.clone())
+        later.next_back().map(|release| release.version.clone())
     }
 
     fn is_seeded(&self) -> bool {
