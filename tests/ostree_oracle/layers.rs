@@ -457,7 +457,7 @@ pub(super) fn impossible() -> Vec<(&'static str, &'static str, Tar)> {
         ),
         (
             "file_as_root",
-            "the root is no directory",
+            "where the root directory has to be",
             tar().file("./", "x"),
         ),
         (
