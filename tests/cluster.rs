@@ -481,6 +481,13 @@ fn what_is_no_cluster_of_this_kind_is_told() {
         assert!(error.contains("no cluster to talk to"), "{error}");
         assert!(error.contains(expected), "{error}");
     }
+    // What can't be read may have a secret in it all the same.
+    for damaged in ["token: SECRET\n  : [", "- token: SECRET", "users: SECRET"] {
+        fs::write(lab.path("damaged"), damaged).unwrap();
+        let error = error(&lab.status(&["--kubeconfig", "damaged"]));
+        assert!(error.contains("no cluster to talk to"), "{error}");
+        assert!(!error.contains("SECRET"), "{error}");
+    }
     let dead = lab.cluster.kubeconfig();
     fs::write(
         lab.path("dead"),

@@ -16,7 +16,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use k8s_openapi::jiff::{Timestamp, fmt::rfc2822};
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -50,6 +50,8 @@ const MCO: &str = "/apis/machineconfiguration.openshift.io/v1";
 /// What asks for the metadata of objects only.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const JSON: &str = "application/json";
+/// What every pod has.
+const POD_VARIABLE: &str = "KUBERNETES_SERVICE_HOST";
 /// Whom fields belong to that we set.
 const MANAGER: &str = "coreos-bake";
 
@@ -475,31 +477,37 @@ impl Server {
     }
 }
 
-/// The cluster that the user means.
+/// The cluster that the user means: that of the kubeconfig, or in a pod without one, the pod's.
 async fn config(access: &Access) -> Result<Config> {
     let options = KubeConfigOptions {
         context: access.context.clone(),
         ..KubeConfigOptions::default()
     };
-    let hint = "`oc login` makes one; --kubeconfig or KUBECONFIG names another";
-    let explained = |error: &(dyn std::error::Error + 'static)| {
-        anyhow::Error::from(Failure::new(
-            format!("no cluster to talk to: {}", sentence(error)),
-            hint,
-        ))
+    let found = match &access.kubeconfig {
+        Some(path) => match Kubeconfig::read_from(path) {
+            Ok(file) => Config::from_custom_kubeconfig(file, &options).await,
+            Err(error) => Err(error),
+        },
+        None => Config::from_kubeconfig(&options).await,
     };
-    match &access.kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|error| explained(&error))?;
-            let config = Config::from_custom_kubeconfig(file, &options).await;
-            config.map_err(|error| explained(&error))
+    let is_named = access.kubeconfig.is_some() || access.context.is_some();
+    let reason = match found {
+        Ok(config) => return Ok(config),
+        Err(_) if !is_named && std::env::var_os(POD_VARIABLE).is_some() => {
+            match Config::incluster() {
+                Ok(config) => return Ok(config),
+                Err(error) => sentence(&error),
+            }
         }
-        None if access.context.is_some() => {
-            let config = Config::from_kubeconfig(&options).await;
-            config.map_err(|error| explained(&error))
-        }
-        None => Config::infer().await.map_err(|error| explained(&error)),
-    }
+        // Their texts show lines of the file, which may have a token in them.
+        Err(KubeconfigError::Parse(_)) => "the kubeconfig is not one, or is damaged".to_owned(),
+        Err(error) => sentence(&error),
+    };
+    Err(Failure::new(
+        format!("no cluster to talk to: {reason}"),
+        "`oc login` makes a kubeconfig; --kubeconfig or KUBECONFIG names another",
+    )
+    .into())
 }
 
 /// What the server's clock says; ages are told by it, since that of a workstation may be wrong.
