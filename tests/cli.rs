@@ -29,6 +29,10 @@ fn help_fits_eighty_columns() {
         &["cluster"],
         &["cluster", "status"],
         &["cluster", "retry"],
+        &["cluster", "alerts"],
+        &["cluster", "entitle"],
+        &["cluster", "handoff"],
+        &["cluster", "revert"],
         &["completions"],
         &["man"],
     ] {

@@ -629,7 +629,12 @@ fn an_undo_is_not_left_half_way_by_a_signal() {
     let mut undo = site.prepare(name);
     undo.arg("--undo");
     let mut told = 0;
-    for turn in 1..4 {
+    // Now and then the program is done before the signal is heard, as often as not on a busy machine.
+    for attempt in 0..12 {
+        if attempt >= 3 && told > 0 {
+            break;
+        }
+        let turn = 1 + attempt % 3;
         run(site.prepare(name).args(wanted(name)));
         let said = signal_at("rename", &undo, turn, "TERM");
         assert_eq!(seen(&directory), before, "turn {turn}");

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use coreos_bake::cluster::parity::extensions;
 use coreos_bake::openshift::{
     BootImages, Derivation, Driver, Firmware, Media, Objects, PushSecret, Request, Role, Seed,
     objects,
@@ -298,4 +299,17 @@ fn judge(tool: &str, arguments: &[&str], input: &str) -> (bool, String) {
         output.status.success(),
         String::from_utf8_lossy(&said).into_owned(),
     )
+}
+
+#[test]
+fn a_machine_config_for_extensions_is_what_the_cluster_takes() {
+    let containerfile = "FROM configs\nRUN dnf install -y usbguard kernel-rt-core\n";
+    let found = extensions(containerfile, &Value::Null, Some((4, 21))).expect("extensions");
+    let object = found.machine_config("worker").expect("a pool");
+    let object = object.expect("something to say");
+    let spec = &object["spec"];
+    assert_eq!(spec["extensions"][0], "usbguard");
+    assert_eq!(spec["kernelType"], "realtime");
+    let Some(crds) = Crds::load() else { return };
+    assert_eq!(crds.check(&object), Vec::<String>::new(), "{object:#}");
 }

@@ -7,183 +7,21 @@
 mod layout;
 #[path = "registry/proxy.rs"]
 mod proxy;
+#[path = "support/registry.rs"]
+mod server;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::process::Command;
 
-use coreos_bake::image::{Access, Digest, Image, NewLayer, Patience, Target, hint, open, write};
+use coreos_bake::image::{Access, Digest, Image, NewLayer, Target, hint, open, write};
 use coreos_bake::progress::Silent;
 use coreos_bake::tree::Content;
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
 
 use layout::Layout;
 use proxy::proxy;
-
-const USER: &str = "builder";
-const PASSWORD: &str = "pass:word";
-
-/// Missing tools skip at home and fail in CI.
-fn have(tools: &[(&str, &str)]) -> bool {
-    tools.iter().all(|(tool, flag)| {
-        let found = Command::new(tool).arg(flag).output().is_ok();
-        assert!(
-            found || std::env::var_os("REQUIRE_TOOLS").is_none(),
-            "{tool} is not installed"
-        );
-        if !found {
-            println!("skipped: {tool} is not installed");
-        }
-        found
-    })
-}
-
-fn have_registry() -> bool {
-    have(&[
-        ("docker-registry", "--version"),
-        ("htpasswd", "-V"),
-        ("skopeo", "--version"),
-    ])
-}
-
-fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {said}");
-    output.stdout
-}
-
-/// A running registry with one user, which goes away with this value.
-struct Registry {
-    process: Child,
-    address: String,
-    directory: TempDir,
-}
-
-impl Registry {
-    /// With `tls`, its certificate is signed by the authority in `ca.crt` of its directory.
-    fn start(tls: bool) -> Self {
-        let directory = TempDir::new().unwrap();
-        let path = |name: &str| directory.path().join(name).display().to_string();
-        let users = run("htpasswd", &["-Bbn", USER, PASSWORD]);
-        fs::write(path("users"), users).unwrap();
-        let mut config = json!({
-            "version": 0.1,
-            "log": {"level": "info"},
-            "storage": {"filesystem": {"rootdirectory": path("storage")}},
-            "auth": {"htpasswd": {"realm": "test", "path": path("users")}},
-            "http": {"addr": "127.0.0.1:0"},
-        });
-        if tls {
-            let (key, certificate) = (path("key"), path("certificate"));
-            let (ca_key, ca) = (path("ca.key"), path("ca.crt"));
-            let fixed = [
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-            ];
-            let own = ["/CN=test CA", "-keyout", &ca_key, "-out", &ca];
-            run("openssl", &[&fixed[..], &own].concat());
-            let signed = [
-                "/CN=test",
-                "-CA",
-                &ca,
-                "-CAkey",
-                &ca_key,
-                "-keyout",
-                &key,
-                "-out",
-                &certificate,
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-                "-addext",
-                "basicConstraints=CA:FALSE",
-            ];
-            run("openssl", &[&fixed[..], &signed].concat());
-            config["http"]["tls"] = json!({"certificate": certificate, "key": key});
-        }
-        // JSON is YAML.
-        fs::write(path("config.yml"), config.to_string()).unwrap();
-        let mut process = Command::new("docker-registry")
-            .args(["serve", &path("config.yml")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = log
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                let rest = line.split_once("listening on ")?.1;
-                Some(rest.split(['"', ',']).next()?.to_owned())
-            })
-            .expect("the registry says where it listens");
-        std::thread::spawn(move || log.for_each(drop));
-        Self {
-            process,
-            address,
-            directory,
-        }
-    }
-
-    /// Copies everything in a layout to the repository `name`.
-    fn push(&self, layout: &Path, name: &str) {
-        let source = format!("oci:{}", layout.display());
-        let target = format!("docker://{}/{name}", self.address);
-        let credentials = format!("{USER}:{PASSWORD}");
-        run(
-            "skopeo",
-            &[
-                "copy",
-                "--all",
-                "--dest-tls-verify=false",
-                "--dest-creds",
-                &credentials,
-                &source,
-                &target,
-            ],
-        );
-    }
-
-    fn scratch(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// Access with credentials for `host`.
-    fn access(&self, host: &str, user: &str, password: &str) -> Access {
-        use base64::Engine;
-        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        self.access_with(&json!({"auths": {host: {"auth": auth}}}))
-    }
-
-    fn access_with(&self, authfile: &Value) -> Access {
-        let file = tempfile::Builder::new()
-            .suffix(".json")
-            .tempfile_in(self.scratch())
-            .unwrap();
-        let (mut file, path) = file.keep().unwrap();
-        file.write_all(authfile.to_string().as_bytes()).unwrap();
-        let mut access = Access::new(self.scratch());
-        access.authfile = Some(path);
-        access.patience = Patience {
-            attempts: 4,
-            first_pause: Duration::from_millis(1),
-            longest_pause: Duration::from_millis(8),
-            silence: Duration::from_secs(20),
-            ..Patience::default()
-        };
-        access
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use server::{PASSWORD, Registry, USER, have, have_registry};
 
 fn read_all(image: &Image) -> anyhow::Result<Vec<Vec<u8>>> {
     let read = |index| {

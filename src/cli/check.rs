@@ -459,7 +459,7 @@ impl CheckArgs {
         let source = self.read_image(&reference, terminal)?;
         let release = &source.facts.kernel.release;
         let (wanted, needed) = self.wanted(&known.named, &source.tree, release)?;
-        let parts = parts_of(&source);
+        let parts = source.parts();
         let initramfs = parts.read_initramfs()?;
         let mut drivers = stages::check(&parts, &initramfs, &wanted, &LIVE)?;
         let mut mounts = stages::mounts(&parts, &initramfs, live_root(&source.facts.image)?)?;
@@ -672,7 +672,7 @@ impl CheckArgs {
             && os_image.as_deref() != booted
         {
             let source = self.read_image(image, terminal)?;
-            let parts = parts_of(&source);
+            let parts = source.parts();
             let initramfs = parts.read_initramfs()?;
             os_image_drivers = stages::check(&parts, &initramfs, wanted, &LIVE)?;
             left_out = stages::left_out(parts.root, &initramfs, parts.release, wanted)?;
@@ -730,17 +730,6 @@ fn stages_where(table: &[Presence], is_so: impl Fn(&Presence) -> bool) -> Vec<St
     let rows = table.iter().filter(|presence| is_so(presence));
     let stages: BTreeSet<Stage> = rows.map(|presence| presence.stage).collect();
     stages.into_iter().collect()
-}
-
-/// What boots from an image.
-fn parts_of(source: &Glance) -> Parts<'_> {
-    let kernel = &source.facts.kernel;
-    Parts {
-        initrd: &kernel.initramfs,
-        root: &source.tree,
-        release: &kernel.release,
-        arguments: &source.facts.image.extra_kargs,
-    }
 }
 
 /// By driver as they were named, and then as a machine goes through the stages.

@@ -1,6 +1,14 @@
 //! `coreos-bake cluster`: pools that on-cluster layering builds.
 
+mod alerts;
+mod asking;
+mod drivers;
+mod entitle;
+mod handoff;
+mod patience;
+mod pools;
 mod retry;
+mod revert;
 mod status;
 
 use std::path::PathBuf;
@@ -13,12 +21,14 @@ use tokio::runtime::{Builder, Runtime};
 use super::Outcome;
 use super::terminal::Terminal;
 use crate::cluster::{Access, Task};
+use crate::openshift::is_subdomain;
 
 /// Look after pools that on-cluster layering builds
 ///
 /// On-cluster layering has OpenShift build the image of a pool from a Containerfile,
-/// again for each release. The cluster does that by itself; this tells what the
-/// cluster doesn't tell.
+/// again for each release. The cluster does that by itself. These commands set it
+/// up so that no node starts without its driver, tell what the cluster doesn't tell,
+/// have a failed build go on, and go back.
 #[derive(Debug, Args)]
 pub(super) struct ClusterCommand {
     #[command(subcommand)]
@@ -27,15 +37,23 @@ pub(super) struct ClusterCommand {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Handoff(Box<handoff::HandoffArgs>),
     Status(status::StatusArgs),
     Retry(retry::RetryArgs),
+    Revert(Box<revert::RevertArgs>),
+    Alerts(alerts::AlertsArgs),
+    Entitle(entitle::EntitleArgs),
 }
 
 impl ClusterCommand {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         match self.what {
+            What::Handoff(args) => args.run(terminal),
             What::Status(args) => args.run(terminal),
             What::Retry(args) => args.run(terminal),
+            What::Revert(args) => args.run(terminal),
+            What::Alerts(args) => args.run(terminal),
+            What::Entitle(args) => args.run(terminal),
         }
     }
 }
@@ -55,12 +73,27 @@ struct AccessArgs {
 }
 
 impl AccessArgs {
-    fn access(self) -> Access {
+    fn access(&self) -> Access {
         Access {
-            kubeconfig: self.kubeconfig,
-            context: self.context,
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
         }
     }
+}
+
+/// A name that an object of a cluster can have; it may become that of a file.
+fn object_name(text: &str) -> Result<String, String> {
+    match is_subdomain(text) {
+        true => Ok(text.to_owned()),
+        false => Err("small letters, digits, and - and . between them make a name".to_owned()),
+    }
+}
+
+/// What to do where a signal has ended a command that changes a cluster.
+fn way_on(command: &str) -> String {
+    format!(
+        "the cluster keeps what it was told (`coreos-bake cluster status`); the same `cluster {command}` goes on from there"
+    )
 }
 
 /// What requests run on. There are a few, one after the other.
@@ -72,9 +105,9 @@ fn runtime() -> Result<Runtime> {
         .context("starting to talk to the cluster")
 }
 
-/// Prints the roles that a task needs.
-fn print_roles(task: Task, terminal: &Terminal) -> Result<Outcome> {
-    let roles = task.roles();
+/// Prints the roles that a task needs for the pools that it is about.
+fn print_roles(task: Task, pools: &[String], terminal: &Terminal) -> Result<Outcome> {
+    let roles = task.roles(pools);
     let value = json!({ "schema": "coreos-bake/roles/v1", "items": roles });
     let documents = roles.iter().map(|role| {
         let yaml = serde_saphyr::to_string(role).context("writing YAML");

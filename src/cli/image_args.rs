@@ -38,6 +38,11 @@ impl ImageArgs {
             .unwrap_or(NonZeroUsize::MIN)
     }
 
+    /// Whether credentials were given.
+    pub(super) fn has_authfile(&self) -> bool {
+        self.authfile.is_some()
+    }
+
     pub(super) fn read_options(
         &self,
         scratch: &Path,

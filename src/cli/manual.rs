@@ -272,7 +272,7 @@ mod tests {
                 let lines = lines.lines().filter(|line| line.contains("coreos-bake "));
                 for line in lines {
                     let ours = &line[line.find("coreos-bake ").unwrap()..];
-                    let end = ours.find([')', '>']).unwrap_or(ours.len());
+                    let end = ours.find([')', '>', '|']).unwrap_or(ours.len());
                     let words = words(&ours[..end]);
                     let parsed = command().try_get_matches_from(&words);
                     assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());

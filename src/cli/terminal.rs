@@ -111,6 +111,8 @@ struct Voice {
     phase: Mutex<Option<Phase>>,
     /// The line that tells of a wait, and what it said last.
     wait: Mutex<Option<(ProgressBar, String)>>,
+    /// What to do when a signal has ended the program.
+    way_on: Mutex<Option<String>>,
 }
 
 impl Terminal {
@@ -134,6 +136,7 @@ impl Terminal {
                 screen: MultiProgress::with_draw_target(target),
                 phase: Mutex::new(None),
                 wait: Mutex::new(None),
+                way_on: Mutex::new(None),
             }),
         };
         log::listen(&terminal.voice, args.verbose);
@@ -197,7 +200,15 @@ impl Terminal {
     /// What tells of a signal, from another thread.
     pub(super) fn interrupted(&self) -> impl FnOnce(&str, u8) + Send + use<> {
         let voice = Arc::clone(&self.voice);
-        move |sentence, code| voice.error(sentence, None, None, code)
+        move |sentence, code| {
+            let way_on = locked(&voice.way_on).clone();
+            voice.error(sentence, way_on.as_deref(), None, code);
+        }
+    }
+
+    /// What to do should a signal end the program from here on.
+    pub(super) fn way_on(&self, hint: String) {
+        *locked(&self.voice.way_on) = Some(hint);
     }
 
     /// `text` in green, yellow or red where results are shown in colour.

@@ -6,14 +6,14 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use serde::Serialize;
 
+use super::handoff::{fingerprint, kept, proven_containerfile};
 use super::membership::pool_of;
 use super::objects::{
-    Build, CURRENT_BUILD, CURRENT_CONFIG, CURRENT_IMAGE, Conditions, DESIRED_IMAGE, LayeredConfig,
-    PRE_BUILT, Pool, REASON, SEED_CONFIG_PREFIX, STATE, TARGET_POOL, annotation, created, label,
-    name,
+    Build, CURRENT_CONFIG, CURRENT_IMAGE, Conditions, DESIRED_IMAGE, LayeredConfig, OUR_PAUSE,
+    PRE_BUILT, Pool, REASON, STATE, TARGET_POOL, annotation, created, label, name,
 };
+use super::report::{Base, BuildReport, NodeReport, PoolReport, Report, State};
 use super::snapshot::Snapshot;
 
 /// A build without a Job, or with one that has ended, is not about to get on after this many seconds:
@@ -22,168 +22,10 @@ const SILENCE: i64 = 120;
 
 /// The longest that a build takes, in seconds. A kernel module compiled beside a whole dnf update takes a
 /// quarter of it.
-const BUILD_MAX: i64 = 2 * 3600;
+pub(super) const BUILD_MAX: i64 = 2 * 3600;
 
 /// An image that can't be pulled for this many seconds will not be.
 const PULL_MAX: i64 = 300;
-
-/// How a pool is, the worst first. Those up to [`State::NodesDiffer`] need somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// The pool is green, on an image that the last edit is not in: the edit's build failed, and a later
-    /// change of a file took the old image over.
-    EditLost,
-    /// A build failed in a pod.
-    BuildFailed,
-    /// The Containerfile was refused before there was a pod.
-    BuildRefused,
-    /// A build is not begun: a secret is missing, or the operator's builder does not run.
-    BuildNotBegun,
-    /// The image was built and pushed, but its name can't be recorded.
-    BuildNotRecorded,
-    /// A build's pod can't be started.
-    PodNotStarted,
-    /// A build takes longer than any should.
-    BuildHangs,
-    /// Nodes can't take what they should.
-    NodesDegraded,
-    /// The pool's image came with the installation, and releases after it don't rebuild it.
-    BehindRelease,
-    /// Nodes run something else than their pool, which is said to be up to date, should have.
-    NodesDiffer,
-    /// The last edit is being built, while the pool is green on the old image.
-    EditBuilding,
-    /// An image is being built.
-    Building,
-    /// What is to be taken is there, but the pool is paused.
-    Paused,
-    /// Nodes go to another image or configuration, one after the other.
-    RollingOut,
-    /// Nodes go back to the release's own image.
-    Reverting,
-    /// All nodes have what they should.
-    UpToDate,
-}
-
-impl State {
-    /// Whether it goes on by itself.
-    pub fn needs_somebody(self) -> bool {
-        self <= Self::NodesDiffer
-    }
-}
-
-/// What a pool's image was made of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub enum Base {
-    /// A release's own image; None if it is not known which.
-    #[serde(rename_all = "kebab-case")]
-    Release {
-        /// As in `4.21.3`.
-        version: Option<String>,
-        /// Whether the pool is to go to another one.
-        is_old: bool,
-    },
-    /// The image that the installation came with; the cluster's releases don't reach it.
-    Seed,
-    /// What a MachineConfig names; the cluster's releases don't reach it.
-    Pin,
-}
-
-/// A build that is not well, or not over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct BuildReport {
-    /// The MachineOSBuild.
-    pub name: String,
-    /// Its Job, if it is there: its logs can be read.
-    pub job: Option<String>,
-    /// Pods that failed.
-    pub failed_attempts: u32,
-    /// Pods that may fail before the build has.
-    pub attempts: u32,
-    /// Pods that were evicted; they count as failed.
-    pub evicted: u32,
-    /// When its pod began, or else when it was made.
-    pub began: Option<Timestamp>,
-    /// When it ended.
-    pub ended: Option<Timestamp>,
-    /// The container that failed, or can't be started.
-    pub container: Option<String>,
-    /// Why a container can't be started.
-    pub waits_for: Option<String>,
-    /// The last pod that failed, or else the last one.
-    pub pod: Option<String>,
-}
-
-/// A node that is not what its pool should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct NodeReport {
-    /// Its name.
-    pub name: String,
-    /// What it runs: an image by digest, or None for that of its configuration.
-    pub image: Option<String>,
-    /// What its daemon says is wrong.
-    pub reason: Option<String>,
-}
-
-/// How a pool is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct PoolReport {
-    /// Its name.
-    pub name: String,
-    /// How it is.
-    pub state: State,
-    /// Nodes.
-    pub nodes: usize,
-    /// Nodes that have what they should.
-    pub updated: usize,
-    /// The last image that was built well for it, by digest; None for pools that are not layered.
-    pub image: Option<String>,
-    /// Whether on-cluster layering builds it.
-    pub is_layered: bool,
-    /// What the image that nodes run was made of.
-    pub base: Base,
-    /// Whether the pool is paused.
-    pub is_paused: bool,
-    /// The release that the pool did not follow, for [`State::BehindRelease`].
-    pub behind_since: Option<String>,
-    /// The last word of the operator on the pool's image: the identity of a build, which one that takes its
-    /// place under the same name doesn't have.
-    pub current_build: Option<String>,
-    /// The build that [`PoolReport::state`] speaks of.
-    pub build: Option<BuildReport>,
-    /// Where images are pushed to; for builds that are not well.
-    pub push_spec: Option<String>,
-    /// The secrets that a build needs, for those that are not begun.
-    pub secrets: Vec<String>,
-    /// Whether the operator's builder runs, where that was asked.
-    pub builder_runs: Option<bool>,
-    /// Nodes that are not what they should be, for [`State::NodesDegraded`] and [`State::NodesDiffer`].
-    pub apart: Vec<NodeReport>,
-}
-
-/// How a cluster is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Report {
-    /// The release that the cluster is to run.
-    pub release: Option<String>,
-    /// When this was so, by the server's clock.
-    pub now: Timestamp,
-    /// In the order of the API.
-    pub pools: Vec<PoolReport>,
-}
-
-impl Report {
-    /// Whether a pool needs somebody.
-    pub fn needs_somebody(&self) -> bool {
-        self.pools.iter().any(|pool| pool.state.needs_somebody())
-    }
-}
 
 /// What `snapshot` says of each pool.
 pub fn judge(snapshot: &Snapshot) -> Report {
@@ -219,10 +61,7 @@ struct Judge<'a> {
 impl<'a> Judge<'a> {
     fn new(snapshot: &'a Snapshot, pool: &'a Pool, nodes: Vec<&'a ObjectMeta>) -> Self {
         let pool_name = name(&pool.metadata);
-        let config = snapshot
-            .configs
-            .iter()
-            .find(|config| config.spec.machine_config_pool.name == pool_name);
+        let config = snapshot.config_of(pool_name);
         let of_pool = |build: &&Build| match config {
             Some(config) => build.spec.config.name == name(&config.metadata),
             None => label(&build.metadata, TARGET_POOL) == Some(pool_name),
@@ -246,7 +85,7 @@ impl<'a> Judge<'a> {
         let behind_since = build.and_then(|build| self.behind_since(build));
         let (state, build) = match (self.build_state(build), lost) {
             (Some(state), _) => (state, build),
-            (None, Some((state, edit))) => (state, Some(edit)),
+            (None, Some((state, edit))) => (state, edit),
             (None, None) => (self.node_state(behind_since.is_some()), None),
         };
         let asks = matches!(state, State::BuildNotBegun);
@@ -265,6 +104,8 @@ impl<'a> Judge<'a> {
             is_layered: self.config.is_some(),
             base: self.base(),
             is_paused: self.pool.spec.paused,
+            paused_for: annotation(&self.pool.metadata, OUR_PAUSE).map(str::to_owned),
+            can_undo: self.config.and_then(kept).is_some(),
             behind_since,
             current_build,
             build: build.map(|build| self.build_report(build)),
@@ -278,7 +119,7 @@ impl<'a> Judge<'a> {
     /// The last word of the operator on the pool's image.
     fn build(&self) -> Option<&'a Build> {
         let config = self.config?;
-        let current = annotation(&config.metadata, CURRENT_BUILD);
+        let current = config.current_build();
         let mut builds = self.builds.iter().rev();
         // It is missing before the first build is begun, and for a moment when one takes another's place.
         let current = builds.find(|build| Some(name(&build.metadata)) == current);
@@ -329,11 +170,21 @@ impl<'a> Judge<'a> {
     ///
     /// Truth: machine-config-operator pkg/controller/build/reconciler.go@7ff337a4f, reuseImageForNewMOSB:
     /// whether an image is taken over hangs on the configuration alone, not on the Containerfile.
-    fn lost_edit(&self, current: &Build) -> Option<(State, &'a Build)> {
+    fn lost_edit(&self, current: &Build) -> Option<(State, Option<&'a Build>)> {
         let was_run = current.status.build_start.is_some();
         if was_run || current.when("Succeeded").is_none() {
             return None;
         }
+        self.edit_between(current).or_else(|| {
+            // Nothing is left of the build, but somebody looked into the image.
+            let config = self.config?;
+            let proven = proven_containerfile(config, self.image()?)?;
+            let is_lost = fingerprint(config.containerfile()?) != proven;
+            is_lost.then_some((State::EditLost, None))
+        })
+    }
+
+    fn edit_between(&self, current: &Build) -> Option<(State, Option<&'a Build>)> {
         let image = &current.status.digested_image_push_spec;
         let reused = self.builds.iter().rposition(|build| {
             build.status.build_start.is_some() && build.status.digested_image_push_spec == *image
@@ -352,12 +203,12 @@ impl<'a> Judge<'a> {
             true => State::EditLost,
             false => State::EditBuilding,
         };
-        Some((state, edit))
+        Some((state, Some(edit)))
     }
 
     /// The first release since the pool's image came with the installation, if there was one.
     fn behind_since(&self, build: &Build) -> Option<String> {
-        if !self.is_seeded() || label(&build.metadata, PRE_BUILT).is_none() {
+        if !self.pool.is_seeded() || label(&build.metadata, PRE_BUILT).is_none() {
             return None;
         }
         let seeded = created(&build.metadata)?;
@@ -370,14 +221,6 @@ impl<'a> Judge<'a> {
         later.next_back().map(|release| release.version.clone())
     }
 
-    fn is_seeded(&self) -> bool {
-        let mut sources = self.pool.spec.configuration.source.iter();
-        sources.any(|source| {
-            let pool = source.name.strip_prefix(SEED_CONFIG_PREFIX);
-            pool == Some(self.name)
-        })
-    }
-
     /// How the pool's nodes are, whose image is built.
     fn node_state(&self, is_behind: bool) -> State {
         let is_updated = |node: &&ObjectMeta| self.is_updated(node);
@@ -387,6 +230,9 @@ impl<'a> Judge<'a> {
         }
         if is_behind {
             return State::BehindRelease;
+        }
+        if self.pool.is_paused_by_us() {
+            return State::HandoffOpen;
         }
         if self.nodes.iter().all(is_updated) {
             return State::UpToDate;
@@ -434,7 +280,7 @@ impl<'a> Judge<'a> {
             .iter()
             .max_by_key(|(config, count)| (**count, **config == wanted));
         let config = most.map_or(wanted, |(config, _)| config);
-        if self.is_seeded() {
+        if self.pool.is_seeded() {
             return Base::Seed;
         }
         let rendering = |config: &str| self.snapshot.renderings.get(config);

@@ -5,27 +5,45 @@
 //!             │          ├► membership     which pool a node is in
 //!             │          └► log            the step that failed, out of buildah's log
 //!    │        └► objects                   the kinds, as far as they are read
+//!    ├► handoff, credentials                what a pool's image is to be made of, and how far it is
+//!    ├► entitlement                         what builds take RHEL packages with
+//!    ├► parity                              what a change will cost, told before it is made
+//!    ├► revert                              what it takes to go back to the release's own image
+//!    ├► kinds                               where the API has them
 //!    └► rights                              what a user has to be allowed
+//! alerts                                    objects that have the cluster itself call somebody
 //! ```
 //!
-//! Nothing here changes a cluster but [`Server::rebuild`].
+//! Nothing here changes a cluster but what `server/change.rs` has.
 //!
 //! Truth: machine-config-operator@7ff337a4f, whose controllers were watched on a real API server; their
 //! events, from the first request to the last node, are replayed by the tests (`testdata/ocl-stories`).
 //! The Containerfile of a pool can be green and not be in its image, a build can fail without any
 //! condition that says so, and a seeded pool is never rebuilt: see [`State`].
 
+pub mod alerts;
+pub mod handoff;
+
+mod credentials;
+pub mod entitlement;
 mod judge;
+mod kinds;
 mod log;
 mod membership;
 mod objects;
+pub mod parity;
+mod report;
+pub mod revert;
 mod rights;
 mod server;
 mod snapshot;
 
-pub use judge::{Base, BuildReport, NodeReport, PoolReport, Report, State, judge};
+pub use credentials::Credentials;
+pub use judge::judge;
+pub use kinds::Kind;
 pub use log::{Step, failing_step};
-pub use objects::NAMESPACE;
+pub use objects::{NAMESPACE, Pool};
+pub use report::{Base, BuildReport, NodeReport, PoolReport, Report, Short, State};
 pub use rights::Task;
-pub use server::{Access, Server};
+pub use server::{Access, Applied, Changed, Conflict, Server, is_passing};
 pub use snapshot::{Rendering, Snapshot};

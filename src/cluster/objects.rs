@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
@@ -47,8 +48,25 @@ pub(super) const RELEASE_VERSION: &str = mco!("release-image-version");
 /// On rendered MachineConfigs: `true` if a MachineConfig sets another image than the release's.
 pub(super) const IMAGE_OVERRIDDEN: &str = mco!("os-image-url-overridden");
 
+/// On a pool: we have paused it, and for what.
+pub(super) const OUR_PAUSE: &str = "coreos-bake/paused-for";
+/// On a MachineOSConfig: the kernel modules without which nodes of the pool can't start, separated by commas.
+pub(super) const DRIVERS: &str = "coreos-bake/drivers";
+/// On a MachineOSConfig: an image that was looked into, by digest, and the SHA-256 of the Containerfile that
+/// is in it, separated by a space.
+pub(super) const PROVEN: &str = "coreos-bake/proven";
+/// On a MachineOSConfig: the spec of that image, as JSON.
+pub(super) const PROVEN_SPEC: &str = "coreos-bake/proven-spec";
+/// On a MachineOSConfig: the spec of the one that was proven before it.
+pub(super) const PROVEN_BEFORE: &str = "coreos-bake/proven-spec-before";
+
 /// What the operator calls the MachineConfig that keeps the image of a seeded pool.
-pub(super) const SEED_CONFIG_PREFIX: &str = "10-prebuiltimage-osimageurl-";
+const SEED_CONFIG_PREFIX: &str = "10-prebuiltimage-osimageurl-";
+
+/// Whether the operator has made this MachineConfig, to keep the image of a seeded pool.
+pub(super) fn is_seed(config: &str) -> bool {
+    config.starts_with(SEED_CONFIG_PREFIX)
+}
 
 /// One of several things that hold or don't.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -101,6 +119,10 @@ pub struct PoolSpec {
     pub node_selector: Option<LabelSelector>,
     /// Whether nodes are left as they are.
     pub paused: bool,
+    /// Which of the release's images is its own, if it says so: `rhel-9`, `rhel-10`.
+    pub os_image_stream: Option<Named>,
+    /// How many nodes, or how many percent of them, may be away at once; one if it says nothing.
+    pub max_unavailable: Option<IntOrString>,
 }
 
 /// What a pool is.
@@ -109,6 +131,22 @@ pub struct PoolSpec {
 pub struct PoolStatus {
     /// `Updated`, `Updating`, `Degraded`, `ImageBuildDegraded`, …
     pub conditions: Vec<Condition>,
+    /// How many nodes there are.
+    pub machine_count: u32,
+}
+
+impl Pool {
+    /// Whether its image came with the installation, and is kept by a MachineConfig of the operator's.
+    pub fn is_seeded(&self) -> bool {
+        let mut sources = self.spec.configuration.source.iter();
+        let pool = Some(name(&self.metadata));
+        sources.any(|source| source.name.strip_prefix(SEED_CONFIG_PREFIX) == pool)
+    }
+
+    /// Whether `cluster handoff` has paused it, and nobody has let it go on.
+    pub fn is_paused_by_us(&self) -> bool {
+        self.spec.paused && annotation(&self.metadata, OUR_PAUSE).is_some()
+    }
 }
 
 impl Conditions for Pool {
@@ -177,6 +215,8 @@ pub struct ContainerFile {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LayeredStatus {
+    /// The generation of the spec that the operator has begun, or found, a build for.
+    pub observed_generation: Option<i64>,
     /// The last image that was built well, by digest.
     pub current_image_pull_spec: Option<String>,
 }
@@ -187,6 +227,33 @@ impl LayeredConfig {
         let mut files = self.spec.container_file.iter();
         let read = files.find(|file| matches!(&*file.containerfile_arch, "" | "NoArch"));
         read.map(|file| &*file.content)
+    }
+
+    /// Whether the operator has begun, or found, a build for what it says now.
+    pub fn is_observed(&self) -> bool {
+        self.status.observed_generation == self.metadata.generation
+    }
+
+    /// Its own name: that of the pool, since OpenShift asks for that.
+    pub fn name(&self) -> &str {
+        name(&self.metadata)
+    }
+
+    /// The pool that it is for.
+    pub fn pool(&self) -> &str {
+        &self.spec.machine_config_pool.name
+    }
+
+    /// The build that is its last word.
+    pub(super) fn current_build(&self) -> Option<&str> {
+        annotation(&self.metadata, CURRENT_BUILD)
+    }
+
+    /// The kernel modules without which nodes of the pool can't start, as far as we were told.
+    pub fn drivers(&self) -> Vec<String> {
+        let drivers = annotation(&self.metadata, DRIVERS).unwrap_or_default();
+        let drivers = drivers.split(',').filter(|driver| !driver.is_empty());
+        drivers.map(str::to_owned).collect()
     }
 }
 

@@ -1,23 +1,36 @@
 //! What a user has to be allowed.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::objects::NAMESPACE;
+use super::entitlement;
+use super::kinds::Kind;
 use super::server::Server;
 use crate::failure::Failure;
+use crate::foreign::visible;
 
 /// One thing that a user may do, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Right {
     verb: &'static str,
-    group: &'static str,
-    /// As in `pods/log`.
-    resource: &'static str,
-    /// In the operator's namespace, or in the whole cluster.
-    is_in_namespace: bool,
+    kind: Kind,
+    /// A part of an object, as in `log`, or nothing.
+    part: &'static str,
+    /// Which objects.
+    name: Name,
+}
+
+/// Which objects of a kind a right is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    /// All of them.
+    Any,
+    /// The one that is called so.
+    Is(&'static str),
+    /// One for each pool that the task is about, with the pool's name behind this one and a hyphen.
+    OfPool(&'static str),
 }
 
 /// What somebody wants to do in a cluster.
@@ -27,98 +40,170 @@ pub enum Task {
     Status,
     /// Have an image built again.
     Retry,
+    /// Have on-cluster layering build a pool's image.
+    Handoff,
+    /// Go back to the release's own image.
+    Revert,
+    /// Look what builds take RHEL packages with.
+    Entitle,
+    /// Give builds what they take RHEL packages with.
+    SetEntitlement,
 }
 
 /// What a look at the cluster needs: nothing that changes it, and no secrets.
 const STATUS: [Right; 10] = [
-    cluster(
-        "list",
-        "machineconfiguration.openshift.io",
-        "machineconfigpools",
-    ),
-    cluster(
-        "list",
-        "machineconfiguration.openshift.io",
-        "machineconfigs",
-    ),
-    cluster(
-        "list",
-        "machineconfiguration.openshift.io",
-        "machineosconfigs",
-    ),
-    cluster(
-        "list",
-        "machineconfiguration.openshift.io",
-        "machineosbuilds",
-    ),
-    cluster("get", "config.openshift.io", "clusterversions"),
-    cluster("list", "", "nodes"),
-    namespaced("list", "batch", "jobs"),
-    namespaced("list", "", "pods"),
-    namespaced("get", "", "pods/log"),
-    namespaced("get", "apps", "deployments"),
+    to("list", Kind::POOL),
+    to("list", Kind::MACHINE_CONFIG),
+    to("list", Kind::LAYERED_CONFIG),
+    to("list", Kind::BUILD),
+    to("get", Kind::CLUSTER_VERSION),
+    to("list", Kind::NODE),
+    to("list", Kind::JOB),
+    to("list", Kind::POD),
+    to("get", Kind::POD).part("log"),
+    to("get", Kind::DEPLOYMENT),
 ];
 
 /// What has an image built again, besides a look at the cluster.
-const RETRY: [Right; 1] = [cluster(
-    "patch",
-    "machineconfiguration.openshift.io",
-    "machineosconfigs",
-)];
+const RETRY: [Right; 1] = [to("patch", Kind::LAYERED_CONFIG)];
 
-const fn cluster(verb: &'static str, group: &'static str, resource: &'static str) -> Right {
+/// What sends a pool back, besides a look at the cluster.
+const REVERT: [Right; 8] = [
+    to("get", Kind::POOL),
+    to("get", Kind::CONTROLLER_CONFIG),
+    to("get", Kind::LAYERED_CONFIG),
+    to("delete", Kind::LAYERED_CONFIG),
+    to("get", Kind::MACHINE_CONFIG),
+    to("patch", Kind::MACHINE_CONFIG),
+    to("delete", Kind::MACHINE_CONFIG),
+    to("patch", Kind::POOL),
+];
+
+/// What hands a pool off, besides a look at the cluster.
+const HANDOFF: [Right; 13] = [
+    to("get", Kind::POOL),
+    to("patch", Kind::POOL),
+    to("create", Kind::LAYERED_CONFIG),
+    to("patch", Kind::LAYERED_CONFIG),
+    to("delete", Kind::LAYERED_CONFIG),
+    to("get", Kind::MACHINE_CONFIG),
+    to("patch", Kind::MACHINE_CONFIG),
+    to("delete", Kind::MACHINE_CONFIG),
+    to("get", Kind::SECRET),
+    to("get", Kind::REGISTRY_ROUTE),
+    to("create", Kind::ALERTING_RULE),
+    to("patch", Kind::ALERTING_RULE),
+    to("get", entitlement::SOURCE).named(entitlement::ENTITLEMENT),
+];
+
+/// What a look at the entitlement needs: secrets, by their names.
+const ENTITLE: [Right; 7] = [
+    to("list", Kind::POOL),
+    to("list", Kind::LAYERED_CONFIG),
+    to("list", Kind::BUILD),
+    to("get", entitlement::SOURCE).named(entitlement::ENTITLEMENT),
+    to("get", Kind::SECRET).named_for_pools(entitlement::ENTITLEMENT),
+    to("get", Kind::SECRET).named(entitlement::KEYS),
+    to("get", Kind::CONFIG_MAP).named(entitlement::REPOSITORIES),
+];
+
+/// What setting it up needs besides. The API can't tie `create` to a name.
+const SET_ENTITLEMENT: [Right; 6] = [
+    to("patch", entitlement::SOURCE).named(entitlement::ENTITLEMENT),
+    to("create", entitlement::SOURCE),
+    to("patch", Kind::SECRET).named(entitlement::KEYS),
+    to("create", Kind::SECRET),
+    to("patch", Kind::CONFIG_MAP).named(entitlement::REPOSITORIES),
+    to("create", Kind::CONFIG_MAP),
+];
+
+const fn to(verb: &'static str, kind: Kind) -> Right {
     Right {
         verb,
-        group,
-        resource,
-        is_in_namespace: false,
-    }
-}
-
-const fn namespaced(verb: &'static str, group: &'static str, resource: &'static str) -> Right {
-    Right {
-        verb,
-        group,
-        resource,
-        is_in_namespace: true,
+        kind,
+        part: "",
+        name: Name::Any,
     }
 }
 
 impl Right {
-    /// As a SelfSubjectAccessReview asks for it.
-    pub(super) fn attributes(&self) -> Value {
-        let (resource, subresource) = self.resource.split_once('/').unwrap_or((self.resource, ""));
+    const fn part(mut self, part: &'static str) -> Self {
+        self.part = part;
+        self
+    }
+
+    const fn named(mut self, name: &'static str) -> Self {
+        self.name = Name::Is(name);
+        self
+    }
+
+    const fn named_for_pools(mut self, name: &'static str) -> Self {
+        self.name = Name::OfPool(name);
+        self
+    }
+
+    /// The names that it is about, where the task is about `pools`; None for all objects.
+    fn names(&self, pools: &[String]) -> Option<Vec<String>> {
+        match self.name {
+            Name::Any => None,
+            Name::Is(name) => Some(vec![name.to_owned()]),
+            Name::OfPool(name) => Some(pools.iter().map(|pool| format!("{name}-{pool}")).collect()),
+        }
+    }
+
+    /// As in `pods/log`.
+    fn resource(&self) -> String {
+        match self.part {
+            "" => self.kind.resource.to_owned(),
+            part => format!("{}/{part}", self.kind.resource),
+        }
+    }
+
+    /// As a SelfSubjectAccessReview asks for it, for one of its names.
+    pub(super) fn attributes(&self, name: Option<&str>) -> Value {
         json!({
             "verb": self.verb,
-            "group": self.group,
-            "resource": resource,
-            "subresource": subresource,
-            "namespace": if self.is_in_namespace { NAMESPACE } else { "" },
+            "group": self.kind.group,
+            "resource": self.kind.resource,
+            "subresource": self.part,
+            "namespace": self.kind.namespace.unwrap_or_default(),
+            "name": name.unwrap_or_default(),
         })
     }
 
-    fn rule(&self) -> Value {
-        json!({ "apiGroups": [self.group], "resources": [self.resource], "verbs": [self.verb] })
-    }
-}
-
-impl fmt::Display for Right {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {}", self.verb, self.resource)?;
-        match self.is_in_namespace {
-            true => write!(out, " in {NAMESPACE}"),
-            false => Ok(()),
+    fn rule(&self, pools: &[String]) -> Value {
+        let mut rule = json!({
+            "apiGroups": [self.kind.group], "resources": [self.resource()], "verbs": [self.verb],
+        });
+        if let Some(names) = self.names(pools) {
+            rule["resourceNames"] = json!(names);
         }
+        rule
+    }
+
+    /// For people.
+    fn told(&self, name: Option<&str>) -> String {
+        let name = name.map_or_else(String::new, |name| format!(" {}", visible(name)));
+        let place = self
+            .kind
+            .namespace
+            .map(|namespace| format!(" in {namespace}"));
+        let place = place.unwrap_or_default();
+        format!("{} {}{name}{place}", self.verb, self.resource())
     }
 }
 
 impl Task {
     fn rights(self) -> impl Iterator<Item = &'static Right> {
-        let more: &[Right] = match self {
-            Self::Status => &[],
-            Self::Retry => &RETRY,
+        let (first, more): (&[Right], &[Right]) = match self {
+            Self::Status => (&STATUS, &[]),
+            Self::Retry => (&STATUS, &RETRY),
+            Self::Handoff => (&STATUS, &HANDOFF),
+            Self::Revert => (&STATUS, &REVERT),
+            Self::Entitle => (&ENTITLE, &[]),
+            Self::SetEntitlement => (&ENTITLE, &SET_ENTITLEMENT),
         };
-        STATUS.iter().chain(more)
+        first.iter().chain(more)
     }
 
     /// The command that does it.
@@ -126,31 +211,38 @@ impl Task {
         match self {
             Self::Status => "status",
             Self::Retry => "retry",
+            Self::Handoff => "handoff",
+            Self::Revert => "revert",
+            Self::Entitle | Self::SetEntitlement => "entitle",
         }
     }
 
-    /// The roles that it needs, as objects. They still have to be bound to somebody.
-    pub fn roles(self) -> Vec<Value> {
-        let rules = |in_namespace: bool| -> Vec<Value> {
-            let rights = self
-                .rights()
-                .filter(|right| right.is_in_namespace == in_namespace);
-            rights.map(Right::rule).collect()
-        };
+    /// The roles that it needs for `pools`, as objects. They still have to be bound to somebody.
+    pub fn roles(self, pools: &[String]) -> Vec<Value> {
         let api = "rbac.authorization.k8s.io/v1";
         let name = format!("coreos-bake-{}", self.command());
-        vec![
-            json!({
-                "apiVersion": api, "kind": "ClusterRole",
-                "metadata": { "name": name },
-                "rules": rules(false),
-            }),
-            json!({
-                "apiVersion": api, "kind": "Role",
-                "metadata": { "name": name, "namespace": NAMESPACE },
-                "rules": rules(true),
-            }),
-        ]
+        let mut by_namespace: BTreeMap<Option<&str>, Vec<Value>> = BTreeMap::new();
+        for right in self.rights() {
+            let rules = by_namespace.entry(right.kind.namespace).or_default();
+            if right.names(pools).is_none_or(|names| !names.is_empty()) {
+                rules.push(right.rule(pools));
+            }
+        }
+        let roles = by_namespace
+            .into_iter()
+            .map(|(namespace, rules)| match namespace {
+                None => json!({
+                    "apiVersion": api, "kind": "ClusterRole",
+                    "metadata": { "name": name },
+                    "rules": rules,
+                }),
+                Some(namespace) => json!({
+                    "apiVersion": api, "kind": "Role",
+                    "metadata": { "name": name, "namespace": namespace },
+                    "rules": rules,
+                }),
+            });
+        roles.collect()
     }
 }
 
@@ -172,15 +264,31 @@ impl Server {
     pub(super) async fn missing_rights(&self) -> Result<Vec<String>> {
         let mut missing = Vec::new();
         for right in self.task().rights() {
-            if !self.may(right).await? {
-                missing.push(right.to_string());
+            let names = right.names(self.pools());
+            let names =
+                names.map_or_else(|| vec![None], |names| names.into_iter().map(Some).collect());
+            for name in names {
+                if !self.may(right, name.as_deref()).await? {
+                    missing.push(right.told(name.as_deref()));
+                }
             }
         }
         Ok(missing)
     }
 
     pub(super) fn without_rights(&self, missing: &[String]) -> anyhow::Error {
-        let (url, command) = (self.url(), self.task().command());
+        let (url, task) = (self.url(), self.task());
+        let mut command = task.command().to_owned();
+        if task == Task::SetEntitlement {
+            command += " --from-host";
+        }
+        if task
+            .rights()
+            .any(|right| matches!(right.name, Name::OfPool(_)))
+        {
+            let pools = self.pools().iter();
+            command.extend(pools.map(|pool| format!(" --pool {}", visible(pool))));
+        }
         Failure::new(
             format!(
                 "the cluster at {url} does not let you {}",

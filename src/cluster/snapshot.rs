@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
+use super::membership::pool_of;
 use super::objects::{
-    Build, ClusterVersion, IMAGE_OVERRIDDEN, LayeredConfig, Pool, RELEASE_VERSION, annotation,
+    Build, ClusterVersion, IMAGE_OVERRIDDEN, LayeredConfig, Pool, RELEASE_VERSION, annotation, name,
 };
 
 /// All that is judged.
@@ -34,6 +35,39 @@ pub struct Snapshot {
     pub renderings: BTreeMap<String, Rendering>,
     /// Whether the operator's builder runs; None if nobody asked, or nobody may.
     pub builder_runs: Option<bool>,
+}
+
+impl Snapshot {
+    /// Major and minor number of the release that the cluster is to run.
+    pub fn release(&self) -> Option<(u16, u16)> {
+        let mut parts = self.version.status.desired.version.split('.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+
+    /// A pool by its name.
+    pub fn pool(&self, wanted: &str) -> Option<&Pool> {
+        let mut pools = self.pools.iter();
+        pools.find(|pool| name(&pool.metadata) == wanted)
+    }
+
+    /// The MachineOSConfig of a pool.
+    pub fn config_of(&self, pool: &str) -> Option<&LayeredConfig> {
+        let mut configs = self.configs.iter();
+        configs.find(|config| config.pool() == pool)
+    }
+
+    /// Whether a MachineConfig sets another image for a pool than the release's.
+    pub fn is_pinned(&self, pool: &str) -> bool {
+        let rendered = self.pool(pool).map(|pool| &pool.spec.configuration.name);
+        let rendering = rendered.and_then(|name| self.renderings.get(name));
+        rendering.is_some_and(|rendering| rendering.overrides_image)
+    }
+
+    /// The nodes of a pool.
+    pub fn nodes_of<'a>(&'a self, pool: &str) -> impl Iterator<Item = &'a ObjectMeta> {
+        let nodes = self.nodes.iter();
+        nodes.filter(move |node| pool_of(node, &self.pools) == Some(pool))
+    }
 }
 
 /// What the metadata of a rendered MachineConfig tell.

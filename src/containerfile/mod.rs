@@ -12,6 +12,7 @@
 //! changes   what touches kernel modules and the initramfs, in order
 //! modules   is the initramfs made anew behind the last change; drivers
 //! dracut    how dracut is called
+//! contents  what goes into the image, for other rooms
 //! ```
 //!
 //! A Containerfile is read, never run: scripts that it calls, the contents of images it copies from
@@ -22,6 +23,7 @@
 //! depmod(8), Containerfile(5).
 
 mod changes;
+mod contents;
 mod dracut;
 mod entries;
 mod heredoc;
@@ -38,6 +40,8 @@ mod tests;
 use serde::Serialize;
 
 use parse::File;
+
+pub use contents::{Becomes, Contents, FileChange, Package, UnitChange, contents, has_extension};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

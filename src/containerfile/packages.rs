@@ -5,25 +5,69 @@ use super::heredoc::excerpt;
 use super::parse::{Action, File, Run};
 use super::shell::Command;
 
-/// Packages of `spec.extensions`, by extension (openshift/os and the operator's list). `wasm` is of
-/// 4.14 to 4.21.
-const EXTENSIONS: [(&str, &[&str]); 8] = [
-    ("two-node-ha", &["pacemaker", "pcs", "fence-agents-all"]),
-    (
+/// A part of the OS that nodes are given by `spec.extensions` of a MachineConfig.
+struct Extension {
+    name: &'static str,
+    packages: &'static [&'static str],
+    /// The first release that has it.
+    since: (u16, u16),
+    /// The last one, if a later one hasn't.
+    until: Option<(u16, u16)>,
+}
+
+/// All of them: machine-config-operator pkg/controller/common/helpers.go `SupportedExtensions`, main 7ff337a4f
+/// and its release branches.
+const EXTENSIONS: [Extension; 8] = [
+    Extension::new(
+        "two-node-ha",
+        (4, 19),
+        &["pacemaker", "pcs", "fence-agents-all"],
+    ),
+    Extension::new(
         "ipsec",
+        (4, 14),
         &[
             "NetworkManager-libreswan",
             "libreswan",
             "openvswitch3.5-ipsec",
         ],
     ),
-    ("usbguard", &["usbguard"]),
-    ("kerberos", &["krb5-workstation", "libkadm5"]),
-    ("kernel-devel", &["kernel-devel", "kernel-headers"]),
-    ("sandboxed-containers", &["kata-containers"]),
-    ("sysstat", &["sysstat"]),
-    ("wasm", &["crun-wasm"]),
+    Extension::new("usbguard", OLDEST, &["usbguard"]),
+    Extension::new("kerberos", OLDEST, &["krb5-workstation", "libkadm5"]),
+    Extension::new("kernel-devel", OLDEST, &["kernel-devel", "kernel-headers"]),
+    Extension::new("sandboxed-containers", OLDEST, &["kata-containers"]),
+    Extension::new("sysstat", (4, 18), &["sysstat"]),
+    Extension {
+        until: Some((4, 21)),
+        ..Extension::new("wasm", (4, 14), &["crun-wasm"])
+    },
 ];
+
+/// The oldest release that was looked at.
+const OLDEST: (u16, u16) = (4, 12);
+
+impl Extension {
+    const fn new(name: &'static str, since: (u16, u16), packages: &'static [&'static str]) -> Self {
+        let until = None;
+        Self {
+            name,
+            packages,
+            since,
+            until,
+        }
+    }
+}
+
+/// Whether a release, such as (4, 19), has an extension.
+pub(super) fn has_extension(release: (u16, u16), name: &str) -> bool {
+    let mut all = EXTENSIONS.iter();
+    all.any(|extension| {
+        let is_before = |until| release <= until;
+        extension.name == name
+            && extension.since <= release
+            && extension.until.is_none_or(is_before)
+    })
+}
 
 /// Options whose value is the next word.
 const VALUED: [&str; 14] = [
@@ -231,9 +275,27 @@ fn caches_elsewhere(run: &Run) -> bool {
     })
 }
 
+/// The extension that a package is of.
+pub(super) fn extension_of(package: &str) -> Option<&'static str> {
+    let wanted = name(package);
+    let mut all = EXTENSIONS.iter();
+    let found = all.find(|extension| extension.packages.contains(&wanted))?;
+    Some(found.name)
+}
+
+/// `spec.kernelType` of the kernel that a package is of, if that is not the usual one.
+pub(super) fn kernel_type_of(package: &str) -> Option<&'static str> {
+    let wanted = name(package);
+    match wanted {
+        _ if wanted.starts_with("kernel-rt") => Some("realtime"),
+        _ if wanted.starts_with("kernel-64k") => Some("64k-pages"),
+        _ => None,
+    }
+}
+
 fn extension(line: u32, package: &str) -> Option<Remark> {
     let wanted = name(package);
-    if wanted.starts_with("kernel-rt") || wanted.starts_with("kernel-64k") {
+    if kernel_type_of(package).is_some() {
         return Some(
             Remark::warning(
                 "kernel-type-package",
@@ -246,9 +308,7 @@ fn extension(line: u32, package: &str) -> Option<Remark> {
             .hint("set spec.kernelType of a MachineConfig to realtime or 64k-pages"),
         );
     }
-    let (name, _) = EXTENSIONS
-        .iter()
-        .find(|(_, packages)| packages.contains(&wanted))?;
+    let name = extension_of(package)?;
     Some(
         Remark::warning(
             "extension-package",
@@ -259,7 +319,7 @@ fn extension(line: u32, package: &str) -> Option<Remark> {
     )
 }
 
-fn entitled(command: &Command) -> Option<Remark> {
+pub(super) fn entitled(command: &Command) -> Option<Remark> {
     let red_hat =
         |id: &str| id.starts_with("rhel-") || id.starts_with("codeready-builder-for-rhel");
     let by_option = command.words.iter().enumerate().find_map(|(at, word)| {

@@ -159,6 +159,11 @@ fn removed_by(run: &Run) -> Vec<String> {
         .collect()
 }
 
+/// Does a node keep its own, whatever the image has there?
+pub(super) fn is_variable(path: &str) -> bool {
+    VARIABLE.iter().any(|directory| below(path, directory))
+}
+
 fn place(line: u32, path: &str) -> Option<Remark> {
     let is_in = |list: &[&str]| list.iter().any(|directory| below(path, directory));
     if is_in(&MANAGED) {
@@ -179,7 +184,7 @@ fn place(line: u32, path: &str) -> Option<Remark> {
             )
             .hint("put repositories that the build needs into the ConfigMap etc-yum-repos-d"),
         )
-    } else if is_in(&VARIABLE) && !is_in(&EMPTIED) {
+    } else if is_variable(path) && !is_in(&EMPTIED) {
         Some(
             Remark::warning(
                 "var-content",

@@ -16,6 +16,7 @@ use crate::ostree::{
 };
 use crate::progress::Progress;
 use crate::selinux::{FileKind, Policy};
+use crate::stages::Parts;
 use crate::staging::clear_leftovers;
 use crate::sysroot::Facts;
 use crate::tree::{Store, Tree};
@@ -99,6 +100,19 @@ impl Glance {
         progress: &dyn Progress,
     ) -> Result<Self> {
         Opened::new(reference, options, scratch)?.glance(options, progress)
+    }
+}
+
+impl Glance {
+    /// What a boot of it consists of.
+    pub fn parts(&self) -> Parts<'_> {
+        let kernel = &self.facts.kernel;
+        Parts {
+            initrd: &kernel.initramfs,
+            root: &self.tree,
+            release: &kernel.release,
+            arguments: &self.facts.image.extra_kargs,
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::ignition::Error;
 use crate::ignition::fragment::{config, file, unit};
+use crate::ignition::{Error, content};
 use crate::kernel::DriverName;
 
 use super::firmware::{self, Firmware, FirmwareError};
@@ -21,6 +21,20 @@ const VERIFY: &str = include_str!("../../ignition/verify");
 const VERIFY_SERVICE: &str = include_str!("../../ignition/verify.service");
 const VERIFY_PATH: &str = "/usr/local/bin/coreos-bake-verify";
 const NAMES_PATH: &str = "/etc/coreos-bake/drivers";
+/// Far more than the names of all modules of a kernel.
+const NAMES_MAX_BYTES: usize = 1 << 20;
+
+/// The drivers that an Ignition config of ours names, such as that of a rendered MachineConfig with ours in it.
+/// Names that no module can have are left out.
+pub fn named_in(config: &Value) -> Vec<DriverName> {
+    let mut files = config["storage"]["files"].as_array().into_iter().flatten();
+    let file = files.find(|file| file["path"] == NAMES_PATH);
+    let Some(Ok(Some(text))) = file.map(|file| content(&file["contents"], NAMES_MAX_BYTES)) else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&text);
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
 
 /// A driver on the machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,6 +229,8 @@ mod tests {
             ]
         );
         assert_eq!(text(&more, NAMES_PATH), "new\nother\n");
+        assert_eq!(named_in(&more), [name("new"), name("other")]);
+        assert!(named_in(&Value::Null).is_empty());
         assert_eq!(
             text(&more, "/etc/modprobe.d/coreos-bake-new.conf"),
             "options new a=1 b=x,y\nsoftdep new pre: first second\nblacklist old_driver\ninstall old_driver /bin/false\n"

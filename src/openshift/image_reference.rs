@@ -150,6 +150,14 @@ impl fmt::Display for OsImage {
     }
 }
 
+impl PushSpec {
+    /// Registry and path, without the tag.
+    pub fn name(&self) -> &str {
+        // The port is before the path.
+        self.0.rsplit_once(':').map_or(&*self.0, |(name, _)| name)
+    }
+}
+
 impl FromStr for PushSpec {
     type Err = OsImageError;
 

@@ -58,6 +58,10 @@ pub struct MachineConfig {
     pub os_image: Option<OsImage>,
     /// Kernel arguments, one an item.
     pub kernel_arguments: Vec<String>,
+    /// Extensions of the OS; those of other MachineConfigs are added.
+    pub extensions: Vec<String>,
+    /// The kind of kernel, if it is not the usual one.
+    pub kernel_type: Option<String>,
     /// Files and units, as an Ignition config.
     pub ignition: Option<Value>,
 }
@@ -86,6 +90,12 @@ impl MachineConfig {
                 check_argument(argument)?;
             }
             spec.insert("kernelArguments".to_owned(), json!(self.kernel_arguments));
+        }
+        if !self.extensions.is_empty() {
+            spec.insert("extensions".to_owned(), json!(self.extensions));
+        }
+        if let Some(kind) = &self.kernel_type {
+            spec.insert("kernelType".to_owned(), json!(kind));
         }
         if let Some(image) = &self.os_image {
             spec.insert("osImageURL".to_owned(), json!(image.to_string()));

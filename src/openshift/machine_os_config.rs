@@ -143,7 +143,7 @@ impl Seed {
 }
 
 /// An RFC 1123 subdomain.
-fn is_subdomain(text: &str) -> bool {
+pub(crate) fn is_subdomain(text: &str) -> bool {
     let is_inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     let is_label = |label: &str| {
         !label.is_empty()

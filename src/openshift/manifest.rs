@@ -44,7 +44,7 @@ impl Manifest {
 }
 
 /// A value as YAML that readers of 1.1 and of 1.2 understand alike.
-pub(super) fn yaml(value: &Value) -> String {
+pub(crate) fn yaml(value: &Value) -> String {
     let mut text = serde_saphyr::to_string(value).expect("JSON values can be written as YAML");
     if !text.ends_with('\n') {
         text.push('\n');

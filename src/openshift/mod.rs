@@ -47,14 +47,16 @@ mod role;
 mod tests;
 
 pub use boot_images::{BootImages, DayTwo, Platform, PlatformError, SkewRecord};
-pub use driver::{Driver, DriverError, VERIFY_UNIT, fragment};
+pub use driver::{Driver, DriverError, VERIFY_UNIT, fragment, named_in};
 pub use firmware::{FIRMWARE_MAX_BYTES, Firmware, FirmwareError};
 pub use image_reference::{OsImage, OsImageError, PushSpec};
 pub use kernel_arguments::FirstBoot;
 pub use machine_config::{
     MACHINE_CONFIG_MAX_BYTES, MACHINE_CONFIG_WARN_BYTES, MachineConfig, ObjectError, size_bytes,
 };
+pub(crate) use machine_os_config::is_subdomain;
 pub use machine_os_config::{CONTAINERFILE_MAX_CHARS, PushSecret, Seed, SeedError};
+pub(crate) use manifest::yaml;
 pub use manifest::{Folder, Manifest};
 pub use notes::Note;
 pub use objects::{Derivation, Found, Media, Objects, Request, RequestError, ToldRelease, objects};

@@ -392,7 +392,7 @@ fn pool_objects(
             about: "os".to_owned(),
             os_image: os_image.cloned(),
             kernel_arguments: request.kernel_arguments.clone(),
-            ignition: None,
+            ..MachineConfig::default()
         },
     ] {
         let is_empty = machine_config.os_image.is_none()

@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::Value;
 
-use super::image_reference::OsImage;
+use super::image_reference::{OsImage, PushSpec};
 
 /// Larger ones don't fit into a Secret (Kubernetes, `MaxSecretSize`).
 const PULL_SECRET_MAX_BYTES: usize = 1 << 20;
@@ -85,7 +85,16 @@ impl PullSecret {
 
     /// The entry whose credentials are taken for an image, if there is one.
     pub fn entry_for(&self, image: &OsImage) -> Option<&str> {
-        let name = normal(&format!("{}/{}", image.registry(), image.repository()));
+        self.entry(&format!("{}/{}", image.registry(), image.repository()))
+    }
+
+    /// The entry whose credentials are taken for pushing, if there is one.
+    pub fn entry_for_push(&self, place: &PushSpec) -> Option<&str> {
+        self.entry(place.name())
+    }
+
+    fn entry(&self, name: &str) -> Option<&str> {
+        let name = normal(name);
         let ends = name.match_indices('/').map(|(at, _)| at);
         let mut prefixes: Vec<&str> = ends.map(|at| &name[..at]).collect();
         prefixes.push(&name);

@@ -141,39 +141,56 @@ impl Layout {
 
 /// Adds a layer to the one image of a layout, and makes it one for `architecture` (Go's name).
 pub fn derive(layout: &Path, layer: &[u8], architecture: &str) {
+    let (layer, size) = store(layout, layer);
+    edit(layout, |entry, manifest, config| {
+        config["architecture"] = json!(architecture);
+        let diff_ids = config["rootfs"]["diff_ids"].as_array_mut().unwrap();
+        diff_ids.push(json!(layer));
+        config["history"] = json!([]);
+        let layers = manifest["layers"].as_array_mut().unwrap();
+        layers.push(json!({
+            "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": size,
+        }));
+        entry["platform"]["architecture"] = json!(architecture);
+    });
+}
+
+/// Gives the one image of a layout a label. Returns the image's digest.
+pub fn label(layout: &Path, name: &str, value: &str) -> String {
+    edit(layout, |_, _, config| {
+        config["config"]["Labels"][name] = json!(value)
+    })
+}
+
+/// Stores a blob; its digest and length.
+fn store(layout: &Path, bytes: &[u8]) -> (String, usize) {
+    let digest = digest(bytes);
     let blobs = layout.join("blobs/sha256");
+    fs::write(blobs.join(&digest["sha256:".len()..]), bytes).unwrap();
+    (digest, bytes.len())
+}
+
+/// Changes entry, manifest and configuration of the one image of a layout. Returns the image's digest.
+fn edit(layout: &Path, change: impl FnOnce(&mut Value, &mut Value, &mut Value)) -> String {
     let load = |digest: &Value| -> Value {
         let name = &digest.as_str().unwrap()["sha256:".len()..];
-        serde_json::from_slice(&fs::read(blobs.join(name)).unwrap()).unwrap()
-    };
-    let store = |bytes: &[u8]| {
-        let digest = digest(bytes);
-        fs::write(blobs.join(&digest["sha256:".len()..]), bytes).unwrap();
-        (digest, bytes.len())
+        let path = layout.join("blobs/sha256").join(name);
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     };
     let index_path = layout.join("index.json");
     let mut index: Value = serde_json::from_slice(&fs::read(&index_path).unwrap()).unwrap();
     let mut manifest = load(&index["manifests"][0]["digest"]);
     let mut config = load(&manifest["config"]["digest"]);
-
-    let (layer, size) = store(layer);
-    config["architecture"] = json!(architecture);
-    let diff_ids = config["rootfs"]["diff_ids"].as_array_mut().unwrap();
-    diff_ids.push(json!(layer));
-    config["history"] = json!([]);
-    let (digest, config_size) = store(config.to_string().as_bytes());
-    manifest["config"]["digest"] = json!(digest);
-    manifest["config"]["size"] = json!(config_size);
-    let layers = manifest["layers"].as_array_mut().unwrap();
-    layers.push(json!({
-        "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": size,
-    }));
-    let (digest, size) = store(manifest.to_string().as_bytes());
+    change(&mut index["manifests"][0], &mut manifest, &mut config);
+    let (config, size) = store(layout, config.to_string().as_bytes());
+    manifest["config"]["digest"] = json!(config);
+    manifest["config"]["size"] = json!(size);
+    let (digest, size) = store(layout, manifest.to_string().as_bytes());
     let entry = &mut index["manifests"][0];
     entry["digest"] = json!(digest);
     entry["size"] = json!(size);
-    entry["platform"]["architecture"] = json!(architecture);
     // A new file: the old one may be a hard link to the sample's.
     fs::remove_file(&index_path).unwrap();
     fs::write(index_path, index.to_string()).unwrap();
+    digest
 }

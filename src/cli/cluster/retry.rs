@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::status::{self, Look};
-use super::{AccessArgs, print_roles, runtime};
+use super::{AccessArgs, patience, print_roles, runtime};
 use crate::cli::Outcome;
 use crate::cli::terminal::Terminal;
 use crate::cluster::{PoolReport, Server, State, Task};
@@ -52,18 +52,21 @@ pub(super) struct RetryArgs {
 impl RetryArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         let Some(pool) = self.pool.as_deref().filter(|_| !self.print_rbac) else {
-            return print_roles(Task::Retry, terminal);
+            return print_roles(Task::Retry, &[], terminal);
         };
         let access = self.access.access();
         runtime()?.block_on(async {
             let server = Server::new(&access, Task::Retry).await?;
             server.require_rights().await?;
             let before = status::look(&server).await?;
-            let found = pool_of(&before, pool)?;
+            let found = before.pool(pool)?;
             permit(found, self.rebuild)?;
             let nodes = found.nodes;
             let old = found.current_build.clone();
-            server.rebuild(pool).await?;
+            terminal.way_on(
+                "the build goes on in the cluster: `coreos-bake cluster status` tells how".to_owned(),
+            );
+            server.rebuild(before.config_of(pool).unwrap_or(pool)).await?;
             let name = visible(pool);
             if self.no_wait {
                 let value = json!({ "schema": "coreos-bake/cluster-retry/v1", "pool": pool, "state": "told" });
@@ -72,7 +75,7 @@ impl RetryArgs {
             }
             let pause = Duration::from_secs(self.interval);
             let after = follow(&server, pool, old.as_deref(), pause, terminal).await?;
-            let found = pool_of(&after, pool)?;
+            let found = after.pool(pool)?;
             if found.state.needs_somebody() {
                 return after.show(self.save_logs.as_deref(), &server, terminal).await;
             }
@@ -90,23 +93,6 @@ impl RetryArgs {
     }
 }
 
-fn pool_of<'a>(look: &'a Look, pool: &str) -> Result<&'a PoolReport> {
-    let mut pools = look.report.pools.iter();
-    pools.find(|found| found.name == pool).ok_or_else(|| {
-        let names: Vec<String> = look
-            .report
-            .pools
-            .iter()
-            .map(|pool| visible(&pool.name))
-            .collect();
-        Failure::new(
-            format!("the cluster has no pool {:?}", pool),
-            format!("it has {}", names.join(", ")),
-        )
-        .into()
-    })
-}
-
 /// Refuses where a build would not help, or would cost more than was said.
 fn permit(pool: &PoolReport, rebuild: bool) -> Result<()> {
     let name = visible(&pool.name);
@@ -121,7 +107,7 @@ fn permit(pool: &PoolReport, rebuild: bool) -> Result<()> {
         ),
         State::BuildRefused => refuse(
             "the Containerfile was refused, and would be again",
-            "mend it: `oc edit machineosconfig` begins a build",
+            "`coreos-bake cluster handoff POOL --containerfile FILE` builds a mended one",
         ),
         State::BuildNotBegun => refuse(
             "the build is not begun, and another would not be either",
@@ -129,7 +115,7 @@ fn permit(pool: &PoolReport, rebuild: bool) -> Result<()> {
         ),
         State::BuildNotRecorded => refuse(
             "the image's name can't be recorded, nor could that of another build",
-            "change spec.renderedImagePushSpec: `oc edit machineosconfig`",
+            "`coreos-bake cluster handoff POOL --push-spec IMAGE` gives it another",
         ),
         State::BuildFailed | State::EditLost | State::BuildHangs | State::PodNotStarted => Ok(()),
         State::Building | State::EditBuilding if !rebuild => refuse(
@@ -161,8 +147,8 @@ async fn follow(
     progress.begin("waiting for the build to begin", 0);
     loop {
         sleep(pause).await;
-        let look = status::look(server).await?;
-        let found = pool_of(&look, pool)?;
+        let look = Look::of(&patience::snapshot(server, pause, progress).await?);
+        let found = look.pool(pool)?;
         if !found.is_layered {
             return Err(anyhow!(
                 "{}: its MachineOSConfig was removed meanwhile",

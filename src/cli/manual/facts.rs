@@ -132,6 +132,10 @@ pub(super) const EXAMPLES: [(&str, &[Example]); 12] = [
         "cluster",
         &[
             (
+                "Have the cluster build a pool's image",
+                "coreos-bake cluster handoff worker --containerfile Containerfile --push-spec registry.example.com/ocp/os:any --push-secret os-push --driver megaraid_sas",
+            ),
+            (
                 "How the pools are, and what to do",
                 "coreos-bake cluster status",
             ),
@@ -140,12 +144,24 @@ pub(super) const EXAMPLES: [(&str, &[Example]); 12] = [
                 "coreos-bake cluster retry worker",
             ),
             (
+                "Whether builds can install RHEL packages",
+                "coreos-bake cluster entitle",
+            ),
+            (
+                "Back to the release's own image, and what that costs",
+                "coreos-bake cluster revert worker --dry-run",
+            ),
+            (
                 "Keep the logs of failed builds",
                 "coreos-bake cluster status --save-logs logs",
             ),
             (
-                "What a CronJob that runs it needs",
+                "What somebody who runs it needs",
                 "coreos-bake cluster status --print-rbac",
+            ),
+            (
+                "Have the cluster's monitoring call somebody",
+                "coreos-bake cluster alerts | oc apply -f -",
             ),
         ],
     ),
@@ -204,10 +220,10 @@ pub(super) const EXIT_STATUS: [(&str, &str, &str); 6] = [
         "done, although a driver is missing (--allow-missing-driver)",
         "allow_missing_driver",
     ),
-    ("3", "a pool needs somebody", "save_logs"),
+    ("3", "a pool needs somebody", "kubeconfig"),
     (
         "130",
-        "interrupted; nothing was written (129, 143: by SIGHUP, SIGTERM)",
+        "interrupted; no output is half-written (129, 143: by SIGHUP, SIGTERM)",
         "",
     ),
 ];

@@ -16,7 +16,8 @@ use serde_json::Value;
 
 use super::manifests::{self, Document};
 use super::state::{IN_PLACE, State};
-use super::{ENDINGS, certificates, read_limited};
+use super::{ENDINGS, read_limited};
+use crate::certificate::certificates;
 use crate::failure::Failure;
 use crate::ignition::{
     self, CONFIG_MAX_BYTES, CONTENT_MAX_BYTES, Version, content, flatten, ignored_once_from, merge,
@@ -145,7 +146,7 @@ impl ConfigFile {
             }
             let pem = self.content(path, file)?.unwrap_or_default();
             let until = str::from_utf8(&pem).ok();
-            let until = until.and_then(certificates::valid_until);
+            let until = until.and_then(|pem| certificates(pem).map(|found| found.until).min());
             if until.is_some_and(|until| until < now) {
                 return Err(Failure::new(
                     format!("{} has an expired certificate, {path}", self.name),

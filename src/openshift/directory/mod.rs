@@ -4,7 +4,6 @@
 //! state         which stage it is at, or why nothing can be done
 //! manifests     what its manifests say of images
 //! configs       its Ignition configs, and fragments in them
-//! certificates  until when those can be used
 //! plan          the edits
 //! execute       all of them or none
 //! record        what there was before, and how it is restored
@@ -16,7 +15,6 @@
 //!
 //! Rules: openshift/installer main 5f2b0d3dc3, by what was run and read; see `state` and `docs/verified.md`.
 
-mod certificates;
 mod configs;
 mod diff;
 mod execute;

@@ -6,55 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::certificates::valid_until;
 use super::record::{RECORD_DIRECTORY, Record};
 use super::{Edit, diff, manifests, undo};
 use crate::ignition::fragment::{config, file, unit};
 use crate::ignition::{CONTENT_MAX_BYTES, resource};
-
-/// Valid in 2024 on the first of January.
-const OLD: &str = "-----BEGIN CERTIFICATE-----
-MIIBKTCBzwIBATAKBggqhkjOPQQDAjAmMRAwDgYDVQQDDAdyb290LWNhMRIwEAYD
-VQQLDAlvcGVuc2hpZnQwHhcNMjQwMTAxMDAwMDAwWhcNMjQwMTAyMDAwMDAwWjAb
-MRkwFwYDVQQDDBBzeXN0ZW06Ym9vdHN0cmFwMFkwEwYHKoZIzj0CAQYIKoZIzj0D
-AQcDQgAEOvkU4icpdajAC+osyZLeGVA4+wyIo6/gUYrjXU0Jb3d5H7cgg2Gqo64M
-KBQEcgM32aRieHprQZJUzqmAaTnvWDAKBggqhkjOPQQDAgNJADBGAiEAgwuF20I5
-0FOuptQrxUf6T3NVXrYWuTcFXIjMZPghbb4CIQDhAeyiOxFeK9K8YsUuuEFXzUPj
-bNQ/inrsL0G9Q9kg5g==
------END CERTIFICATE-----
-";
-
-/// The same until 2124, which is written in another way.
-const NEW: &str = "-----BEGIN CERTIFICATE-----
-MIIBKDCBzwIBAjAKBggqhkjOPQQDAjAmMRAwDgYDVQQDDAdyb290LWNhMRIwEAYD
-VQQLDAlvcGVuc2hpZnQwIBcNMjYwMTAxMDAwMDAwWhgPMjEyNDAxMDEwMDAwMDBa
-MBkxFzAVBgNVBAMMDmt1YmVsZXQtc2lnbmVyMFkwEwYHKoZIzj0CAQYIKoZIzj0D
-AQcDQgAEOvkU4icpdajAC+osyZLeGVA4+wyIo6/gUYrjXU0Jb3d5H7cgg2Gqo64M
-KBQEcgM32aRieHprQZJUzqmAaTnvWDAKBggqhkjOPQQDAgNIADBFAiEA69Qjb9gX
-YcT178AxLNIbFziBsAuLfgvt44D2YavDPPsCIGWA/qgrjq4oxenQDW5nqUj1mgBs
-zveazL39g7DqvhaA
------END CERTIFICATE-----
-";
-
-#[test]
-fn the_first_certificate_to_expire_counts() {
-    // `openssl x509 -enddate` and `date -d … +%s` say so.
-    let (old, new) = (1_704_153_600, 4_859_740_800);
-    for (pem, seconds) in [
-        (OLD.to_owned(), Some(old)),
-        (NEW.to_owned(), Some(new)),
-        (format!("{NEW}some text\n{OLD}"), Some(old)),
-        (NEW.replace("MIIB", "MIIC"), None),
-        (NEW.replace('\n', "\r\n"), Some(new)),
-        (String::new(), None),
-    ] {
-        assert_eq!(valid_until(&pem), seconds.map(Duration::from_secs), "{pem}");
-    }
-    for length in 0..OLD.len() {
-        // A part of one may be none, and has to do no harm.
-        let _ = valid_until(&OLD[..length]);
-    }
-}
 
 #[test]
 fn a_diff_shows_no_secret() {
