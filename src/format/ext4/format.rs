@@ -27,9 +27,41 @@ pub(super) const FIRST_INODE: u32 = 11;
 /// has_journal, ext_attr, resize_inode, dir_index.
 pub(super) const COMPATIBLE: u32 = 0x4 | 0x8 | 0x10 | 0x20;
 /// filetype, extents, 64bit, flex_bg, metadata_csum_seed.
-pub(super) const INCOMPATIBLE: u32 = 0x2 | 0x40 | 0x80 | 0x200 | 0x2000;
+pub(super) const INCOMPATIBLE: u32 = FILE_TYPES | 0x40 | WIDE | 0x200 | STORED_SEED;
 /// sparse_super, large_file, huge_file, dir_nlink, extra_isize, metadata_csum.
-pub(super) const READ_ONLY_COMPATIBLE: u32 = 0x1 | 0x2 | 0x8 | 0x20 | 0x40 | 0x400;
+pub(super) const READ_ONLY_COMPATIBLE: u32 = 0x1 | 0x2 | 0x8 | 0x20 | 0x40 | CHECKSUMS;
+
+/// Incompatible: names have file types; there is a journal to replay; numbers of blocks have two
+/// halves; checksums start from [`SuperBlock::checksum_seed`].
+pub(super) const FILE_TYPES: u32 = 0x2;
+pub(super) const NEEDS_RECOVERY: u32 = 0x4;
+pub(super) const WIDE: u32 = 0x80;
+pub(super) const STORED_SEED: u32 = 0x2000;
+/// Read-only compatible: space is given away in clusters; metadata has checksums.
+pub(super) const CLUSTERS: u32 = 0x200;
+pub(super) const CHECKSUMS: u32 = 0x400;
+
+/// Incompatible features by bit, with whether they are read.
+pub(super) const INCOMPATIBLE_NAMES: [(&str, bool); 18] = [
+    ("compression", false),
+    ("filetype", true),
+    ("needs_recovery", false),
+    ("journal_dev", false),
+    ("meta_bg", false),
+    ("", false),
+    ("extent", true),
+    ("64bit", true),
+    ("mmp", false),
+    ("flex_bg", true),
+    ("ea_inode", false),
+    ("", false),
+    ("dirdata", false),
+    ("metadata_csum_seed", true),
+    ("large_dir", true),
+    ("inline_data", false),
+    ("encrypt", false),
+    ("casefold", false),
+];
 
 /// Super block, 1024 bytes at [`SUPER_OFFSET`] and at the start of some groups.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -106,7 +138,7 @@ const _: () = assert!(size_of::<SuperBlock>() == 1024);
 /// `SuperBlock::magic`.
 pub(super) const SUPER_MAGIC: u16 = 0xef53;
 
-/// Group descriptor.
+/// Group descriptor; one without the 64bit feature ends after `checksum`.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(super) struct Descriptor {
@@ -143,7 +175,7 @@ pub(super) const TABLE_ZEROED: u16 = 4;
 /// Bytes of an inode's block map, extent root or fast symlink.
 pub(super) const MAP_BYTES: usize = 60;
 
-/// Inode, with the room for attributes in its own record.
+/// Inode, with the room for attributes in its own record; one of 128 bytes ends before `extra_size`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(super) struct InodeRecord {
@@ -187,8 +219,23 @@ const _: () = assert!(size_of::<InodeRecord>() == INODE_BYTES);
 pub(super) const EXTRA_BYTES: u16 = 32;
 /// Room for attributes in an inode.
 pub(super) const BODY_BYTES: usize = 96;
+/// Bytes of an inode as in ext2; what is behind them came later.
+pub(super) const OLD_INODE_BYTES: usize = 128;
+
+/// File types in `InodeRecord::mode`.
+pub(super) const TYPE_MASK: u16 = 0o170_000;
+pub(super) const FIFO: u16 = 0o010_000;
+pub(super) const CHAR_DEVICE: u16 = 0o020_000;
+pub(super) const DIRECTORY: u16 = 0o040_000;
+pub(super) const BLOCK_DEVICE: u16 = 0o060_000;
+pub(super) const REGULAR: u16 = 0o100_000;
+pub(super) const SYMLINK: u16 = 0o120_000;
+pub(super) const SOCKET: u16 = 0o140_000;
+
 /// `chattr +i`.
 pub(super) const FLAG_IMMUTABLE: u32 = 0x10;
+/// The directory has a tree of hashes above its names.
+pub(super) const FLAG_INDEX: u32 = 0x1000;
 /// The map is an extent tree's root.
 pub(super) const FLAG_EXTENTS: u32 = 0x8_0000;
 /// Most names of one inode.
@@ -249,6 +296,34 @@ pub(super) struct EntryTail {
 const _: () = assert!(size_of::<EntryTail>() == 12);
 /// `EntryHead::kind` of an [`EntryTail`].
 pub(super) const KIND_CHECKSUM: u8 = 0xde;
+
+/// What follows the two names in the root of a directory's tree of hashes.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct HashRoot {
+    pub(super) reserved: U32, // 0x00
+    pub(super) version: u8,   // 0x04
+    pub(super) len: u8,       // 0x05  of this record
+    pub(super) levels: u8,    // 0x06  between it and the leaves
+    pub(super) flags: u8,     // 0x07
+}
+const _: () = assert!(size_of::<HashRoot>() == 8);
+/// Start of the entries in a block of hashes, in the first one's place.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct HashCounts {
+    pub(super) room: U16,  // 0x00
+    pub(super) count: U16, // 0x02
+    pub(super) block: U32, // 0x04  of the first entry
+}
+/// An entry of a block of hashes.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct HashEntry {
+    pub(super) hash: U32,  // 0x00
+    pub(super) block: U32, // 0x04
+}
+const _: () = assert!(size_of::<HashCounts>() == size_of::<HashEntry>());
 
 /// Start of attributes, in an inode and in a block.
 pub(super) const ATTRIBUTE_MAGIC: u32 = 0xea02_0000;

@@ -8,8 +8,8 @@ use super::attributes;
 use super::checksum;
 use super::extents::{self, low_half};
 use super::format::{
-    EXTRA_BYTES, FLAG_EXTENTS, FLAG_IMMUTABLE, INODE_BYTES, InodeRecord, JOURNAL_INODE, MAP_BYTES,
-    RESIZE_INODE,
+    BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, EXTRA_BYTES, FIFO, FLAG_EXTENTS, FLAG_IMMUTABLE,
+    INODE_BYTES, InodeRecord, JOURNAL_INODE, MAP_BYTES, REGULAR, RESIZE_INODE, SOCKET, SYMLINK,
 };
 use super::plan::{Blocks, Layout, Placed};
 use super::resize::ResizeInode;
@@ -20,15 +20,6 @@ const EARLIEST: i64 = i32::MIN as i64;
 /// The year 2310. Two more bits count epochs of 2^32 s, but in the last one `e2fsck` takes times for
 /// such as an old kernel wrote when it meant years before 1970.
 const LATEST: i64 = EARLIEST + 3 * (1 << 32) - 1;
-
-/// File types in `InodeRecord::mode`.
-const FIFO: u16 = 0o010_000;
-const CHAR_DEVICE: u16 = 0o020_000;
-const DIRECTORY: u16 = 0o040_000;
-const BLOCK_DEVICE: u16 = 0o060_000;
-const REGULAR: u16 = 0o100_000;
-const SYMLINK: u16 = 0o120_000;
-const SOCKET: u16 = 0o140_000;
 
 /// Whether ext4 can say this time.
 pub(super) fn check_time(mtime: i64) -> Result<()> {

@@ -5,9 +5,9 @@ mod grub;
 mod kernel;
 mod mke2fs;
 mod random;
+mod read_back;
 mod referees;
 mod refused;
-mod strict;
 mod trees;
 
 use tempfile::NamedTempFile;

@@ -4,20 +4,22 @@ use anyhow::{Context, Result, bail, ensure};
 use zerocopy::little_endian::U32;
 
 use super::Reader;
-use super::blocks::{crc, record};
-use super::disk::{HashCounts, HashEntry, HashRoot, NameHeader, NamesTail, flag};
+use super::blocks::record;
 use super::extents::Map;
 use super::inode::{Entry, Kind};
+use crate::format::ext4::checksum::extend;
+use crate::format::ext4::format::{
+    EntryHead, EntryTail, FLAG_INDEX, HashCounts, HashEntry, HashRoot, KIND_CHECKSUM,
+};
 use crate::tree::NAME_MAX;
 
 /// Blocks of one directory, for a hundred million names: what a crafted image can cost.
 const BLOCKS_MAX: u64 = 1 << 20;
 /// Levels of hashes between the root and the leaves.
 const LEVELS_MAX: u8 = 3;
-const TAIL_TYPE: u8 = 0xde;
 const ALIGN: usize = 4;
-const NAME_START: usize = size_of::<NameHeader>();
-const TAIL_SIZE: usize = size_of::<NamesTail>();
+const NAME_START: usize = size_of::<EntryHead>();
+const TAIL_SIZE: usize = size_of::<EntryTail>();
 /// Bytes of "." and of the shortest "..".
 const SHORT_NAME: usize = 12;
 
@@ -31,19 +33,11 @@ pub struct Name {
     pub(super) file_type: u8,
 }
 
-/// All of a directory.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    /// In byte order; neither "." nor "..".
-    pub(super) names: Vec<Name>,
-    /// The directory that ".." is.
-    pub(super) parent: u32,
-}
-
 impl Reader {
     /// The names in a directory, in byte order.
     pub fn read_dir(&self, directory: &Entry) -> Result<Vec<Name>> {
-        Ok(self.listing(directory)?.names)
+        self.parse(directory)
+            .with_context(|| format!("reading ext4 directory {}", directory.number))
     }
 
     /// The inode that a name stands for.
@@ -70,13 +64,8 @@ impl Reader {
             .transpose()
     }
 
-    /// All of a directory, verified as far as it goes without other inodes.
-    pub(super) fn listing(&self, directory: &Entry) -> Result<Listing> {
-        self.parse(directory)
-            .with_context(|| format!("reading ext4 directory {}", directory.number))
-    }
-
-    fn parse(&self, directory: &Entry) -> Result<Listing> {
+    /// Names but "." and "..", verified as far as it goes without other inodes.
+    fn parse(&self, directory: &Entry) -> Result<Vec<Name>> {
         ensure!(directory.kind == Kind::Directory, "it is not a directory");
         let map = self.map(directory)?;
         let block_size = u64::from(self.facts.block_size);
@@ -86,29 +75,25 @@ impl Reader {
             "a directory can't have {} bytes",
             directory.size
         );
-        let indexed = directory.flags & flag::INDEX != 0;
+        let indexed = directory.flags & FLAG_INDEX != 0;
         let hashes = if indexed {
             self.hashes(directory, &map, blocks)
                 .context("in the tree of its hashes")?
         } else {
             Vec::new()
         };
-        let mut listing = Listing::default();
+        let mut found = Vec::new();
         for block in 0..blocks {
             let bytes = self.contents(&map, block)?;
             let above = hashes.binary_search(&block).is_ok();
-            self.names(directory, block, &bytes, above, &mut listing)
+            self.names(directory, block, &bytes, above, &mut found)
                 .with_context(|| format!("in block {block} of its names"))?;
         }
-        listing.names.sort_by(|a, b| a.name.cmp(&b.name));
-        if let Some(pair) = listing
-            .names
-            .windows(2)
-            .find(|pair| pair[0].name == pair[1].name)
-        {
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = found.windows(2).find(|pair| pair[0].name == pair[1].name) {
             bail!("it has {} twice", pair[0].name.escape_ascii());
         }
-        Ok(listing)
+        Ok(found)
     }
 
     fn contents(&self, map: &Map, block: u64) -> Result<Vec<u8>> {
@@ -127,32 +112,35 @@ impl Reader {
         block: u64,
         bytes: &[u8],
         above: bool,
-        listing: &mut Listing,
+        found: &mut Vec<Name>,
     ) -> Result<()> {
         let mut end = bytes.len();
         if let Some(seed) = directory.seed
             && !above
         {
             end -= TAIL_SIZE;
-            let tail: NamesTail = record(bytes, end)?;
-            let header = &tail.header;
+            let tail: EntryTail = record(bytes, end)?;
+            let header = &tail.head;
             ensure!(
                 header.inode.get() == 0
-                    && usize::from(header.len.get()) == TAIL_SIZE
+                    && usize::from(header.record_len.get()) == TAIL_SIZE
                     && header.name_len == 0
-                    && header.file_type == TAIL_TYPE,
+                    && header.kind == KIND_CHECKSUM,
                 "it does not end with a checksum"
             );
             ensure!(
-                crc(seed, &bytes[..end]) == tail.checksum.get(),
+                extend(seed, &bytes[..end]) == tail.checksum.get(),
                 "its checksum is wrong"
             );
         }
         let mut at = 0;
         let mut count = 0;
         while at < end {
-            let header: NameHeader = record(bytes, at)?;
-            let (len, name_len) = (stored_len(header.len.get()), usize::from(header.name_len));
+            let header: EntryHead = record(bytes, at)?;
+            let (len, name_len) = (
+                stored_len(header.record_len.get()),
+                usize::from(header.name_len),
+            );
             let needed = (NAME_START + name_len).next_multiple_of(ALIGN);
             ensure!(
                 len.is_multiple_of(ALIGN) && len >= needed && len <= end - at,
@@ -162,21 +150,18 @@ impl Reader {
                 let name = &bytes[at + NAME_START..at + NAME_START + name_len];
                 match (block, count) {
                     (0, 0) => ensure!(
-                        name == b"."
-                            && header.inode.get() == directory.number
-                            && header.file_type == 2,
+                        name == b"." && header.inode.get() == directory.number && header.kind == 2,
                         "its \".\" is not itself"
                     ),
                     (0, 1) => {
                         ensure!(
-                            name == b".." && header.file_type == 2,
+                            name == b".." && header.kind == 2,
                             "it has no \"..\" as its second name"
                         );
-                        listing.parent = header.inode.get();
                     }
                     _ => {
                         ensure!(!above, "the block is for hashes, but has names");
-                        listing.names.push(checked(name, &header)?);
+                        found.push(checked(name, &header)?);
                     }
                 }
                 count += 1;
@@ -246,9 +231,9 @@ impl Reader {
             let end = start + count * size_of::<HashEntry>();
             let tail_at = start + room * size_of::<HashEntry>();
             let said: U32 = record(bytes, tail_at + 4)?;
-            let mut is = crc(seed, &bytes[..end]);
-            is = crc(is, &bytes[tail_at..tail_at + 4]);
-            is = crc(is, &[0; 4]);
+            let mut is = extend(seed, &bytes[..end]);
+            is = extend(is, &bytes[tail_at..tail_at + 4]);
+            is = extend(is, &[0; 4]);
             ensure!(is == said.get(), "its checksum is wrong");
         }
         let mut children = vec![u64::from(counts.block.get())];
@@ -275,7 +260,7 @@ fn stored_len(len: u16) -> usize {
     }
 }
 
-fn checked(name: &[u8], header: &NameHeader) -> Result<Name> {
+fn checked(name: &[u8], header: &EntryHead) -> Result<Name> {
     ensure!(
         (1..=NAME_MAX).contains(&name.len())
             && !name.contains(&b'/')
@@ -286,14 +271,14 @@ fn checked(name: &[u8], header: &NameHeader) -> Result<Name> {
         name.escape_ascii().to_string()
     );
     ensure!(
-        (1..=7).contains(&header.file_type),
+        (1..=7).contains(&header.kind),
         "{} has file type {}",
         name.escape_ascii(),
-        header.file_type
+        header.kind
     );
     Ok(Name {
         name: name.into(),
         number: header.inode.get(),
-        file_type: header.file_type,
+        file_type: header.kind,
     })
 }

@@ -4,11 +4,13 @@ use anyhow::{Context, Result, ensure};
 use zerocopy::little_endian::U32;
 
 use super::Reader;
-use super::blocks::{crc, record};
-use super::disk::{ExtentHeader, ExtentIndex, ExtentRecord, flag};
+use super::blocks::record;
 use super::inode::Entry;
+use crate::format::ext4::checksum;
+use crate::format::ext4::format::{
+    EXTENT_MAGIC, ExtentHeader, ExtentIndex, ExtentLeaf, FLAG_EXTENTS,
+};
 
-const MAGIC: u16 = 0xf30a;
 /// Levels of a tree, as in the kernel.
 const DEPTH_MAX: u16 = 5;
 /// Extents of one inode, fifty times those of the most scattered file seen: what a crafted image
@@ -17,7 +19,7 @@ const EXTENTS_MAX: usize = 1 << 22;
 /// Blocks in one written extent; an unwritten one has one less, and counts from here.
 const WRITTEN_MAX: u16 = 1 << 15;
 const HEADER_SIZE: usize = size_of::<ExtentHeader>();
-const RECORD_SIZE: usize = size_of::<ExtentRecord>();
+const RECORD_SIZE: usize = size_of::<ExtentLeaf>();
 /// Direct blocks in an inode's list of blocks.
 const DIRECT: usize = 12;
 
@@ -84,7 +86,7 @@ impl Reader {
         if entry.inline {
             return Ok(map);
         }
-        if entry.flags & flag::EXTENTS != 0 {
+        if entry.flags & FLAG_EXTENTS != 0 {
             let header: ExtentHeader = record(&entry.block, 0)?;
             ensure!(
                 header.depth.get() <= DEPTH_MAX,
@@ -111,20 +113,20 @@ impl Reader {
     ) -> Result<()> {
         let header: ExtentHeader = record(bytes, 0)?;
         let room = (bytes.len() - HEADER_SIZE) / RECORD_SIZE;
-        let count = usize::from(header.count.get());
+        let count = usize::from(header.entries.get());
         ensure!(
-            header.magic.get() == MAGIC && header.depth.get() == depth,
+            header.magic.get() == EXTENT_MAGIC && header.depth.get() == depth,
             "it is not a block {depth} levels above the leaves"
         );
         ensure!(
-            count <= room && usize::from(header.room.get()) == room,
+            count <= room && usize::from(header.max.get()) == room,
             "it has {count} of {} records, where {room} fit",
-            header.room.get()
+            header.max.get()
         );
         if depth == 0 {
             for index in 0..count {
-                let extent: ExtentRecord = record(bytes, HEADER_SIZE + index * RECORD_SIZE)?;
-                let (said, offset) = (extent.count.get(), u64::from(extent.offset.get()));
+                let extent: ExtentLeaf = record(bytes, HEADER_SIZE + index * RECORD_SIZE)?;
+                let (said, offset) = (extent.len.get(), u64::from(extent.logical.get()));
                 let count = u64::from(if said > WRITTEN_MAX {
                     said - WRITTEN_MAX
                 } else {
@@ -135,7 +137,7 @@ impl Reader {
                     "it starts at {offset} instead of {from}"
                 );
                 let block =
-                    u64::from(extent.block_low.get()) | u64::from(extent.block_high.get()) << 32;
+                    u64::from(extent.start.get()) | u64::from(extent.start_high.get()) << 32;
                 map.push(Extent {
                     offset,
                     position: self.position(block, count)?,
@@ -148,13 +150,13 @@ impl Reader {
         ensure!(count > 0, "it has nothing below");
         for index in 0..count {
             let child: ExtentIndex = record(bytes, HEADER_SIZE + index * RECORD_SIZE)?;
-            let offset = u64::from(child.offset.get());
+            let offset = u64::from(child.logical.get());
             ensure!(
                 offset >= map.end() && (index > 0 || offset == from || map.tree.is_empty()),
                 "its part from {offset} on is out of order"
             );
-            let number = u64::from(child.block_low.get()) | u64::from(child.block_high.get()) << 32;
-            let below = self.tree_block(entry, number, map)?;
+            let number = u64::from(child.node.get()) | u64::from(child.node_high.get()) << 32;
+            let below = self.tree_block(number, map)?;
             self.check_extent_tail(entry, &below)
                 .and_then(|()| self.extent_block(entry, &below, depth - 1, offset, map))
                 .with_context(|| format!("in the extent tree's block {number}"))?;
@@ -167,17 +169,17 @@ impl Reader {
             return Ok(());
         };
         let header: ExtentHeader = record(bytes, 0)?;
-        let end = HEADER_SIZE + usize::from(header.room.get()) * RECORD_SIZE;
+        let end = HEADER_SIZE + usize::from(header.max.get()) * RECORD_SIZE;
         let said: U32 = record(bytes, end)?;
         ensure!(
-            crc(seed, &bytes[..end]) == said.get(),
+            checksum::extend(seed, &bytes[..end]) == said.get(),
             "its checksum is wrong"
         );
         Ok(())
     }
 
-    /// Reads a block of a tree or list, and takes it for the inode's.
-    fn tree_block(&self, _: &Entry, number: u64, map: &mut Map) -> Result<Vec<u8>> {
+    /// Reads a block of a tree or list.
+    fn tree_block(&self, number: u64, map: &mut Map) -> Result<Vec<u8>> {
         // A tree that leads into itself ends here.
         ensure!(
             map.tree.len() < EXTENTS_MAX / 64,
@@ -194,21 +196,14 @@ impl Reader {
         for index in 0..DIRECT + 3 {
             let number: U32 = record(&entry.block, index * 4)?;
             let depth = u32::try_from(index.saturating_sub(DIRECT - 1))?;
-            self.listed(entry, number.get(), depth, offset, map)?;
+            self.listed(number.get(), depth, offset, map)?;
             offset += per_block.pow(depth);
         }
         Ok(())
     }
 
     /// Takes block `number` of a list: contents, or `depth` levels of lists.
-    fn listed(
-        &self,
-        entry: &Entry,
-        number: u32,
-        depth: u32,
-        offset: u64,
-        map: &mut Map,
-    ) -> Result<()> {
+    fn listed(&self, number: u32, depth: u32, offset: u64, map: &mut Map) -> Result<()> {
         if number == 0 {
             return Ok(());
         }
@@ -229,12 +224,12 @@ impl Reader {
                 unwritten: false,
             });
         }
-        let bytes = self.tree_block(entry, number.into(), map)?;
+        let bytes = self.tree_block(number.into(), map)?;
         let per_child = (block_size / 4).pow(depth - 1);
         for index in 0..bytes.len() / 4 {
             let child: U32 = record(&bytes, index * 4)?;
             let offset = offset + index as u64 * per_child;
-            self.listed(entry, child.get(), depth - 1, offset, map)?;
+            self.listed(child.get(), depth - 1, offset, map)?;
         }
         Ok(())
     }

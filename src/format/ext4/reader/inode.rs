@@ -6,13 +6,15 @@ use anyhow::{Context, Result, bail, ensure};
 use zerocopy::little_endian::U32;
 
 use super::Reader;
-use super::blocks::{crc, crc_without, record};
-use super::disk::{InodeCore, feature, flag, mode};
+use super::blocks::{record, sum_without};
+use crate::format::ext4::checksum;
+use crate::format::ext4::format::{
+    BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, FIFO, FLAG_EXTENTS, FLAG_IMMUTABLE, InodeRecord,
+    MAP_BYTES, OLD_INODE_BYTES, REGULAR, SOCKET, SYMLINK, TYPE_MASK,
+};
 
-/// Bytes of an inode as in ext2; what is behind them came later.
-pub(super) const OLD_SIZE: usize = 128;
-/// Bytes of a target that fits in the inode.
-const INLINE_TARGET_MAX: u64 = 59;
+/// Longest target that lies in the inode.
+const INLINE_TARGET_MAX: u64 = MAP_BYTES as u64 - 1;
 const NANOSECONDS: u32 = 1_000_000_000;
 
 /// An inode.
@@ -37,19 +39,13 @@ pub struct Entry {
     /// Whether it can't be changed (`chattr +i`).
     pub immutable: bool,
     pub(super) size: u64,
-    /// Bytes in blocks as the inode says.
-    pub(super) stored_bytes: u64,
     pub(super) flags: u32,
     /// What lies in the inode in place of contents.
-    pub(super) block: [u8; 60],
+    pub(super) block: [u8; MAP_BYTES],
     /// Whether that is all there is.
     pub(super) inline: bool,
     /// What checksums of its blocks start from.
     pub(super) seed: Option<u32>,
-    /// Block of attributes, or 0.
-    pub(super) attr_block: u64,
-    /// Attributes in the inode.
-    pub(super) attr_bytes: Box<[u8]>,
 }
 
 /// Kind of an inode.
@@ -89,82 +85,62 @@ impl Kind {
     }
 }
 
-/// An inode as it lies there, used or not.
-pub(super) struct RawInode {
-    pub(super) core: InodeCore,
-    pub(super) bytes: Vec<u8>,
-    seed: Option<u32>,
-}
-
 impl Reader {
     /// The inode with this number.
     pub fn by_number(&self, number: u32) -> Result<Entry> {
-        self.raw_inode(number)
-            .and_then(|raw| self.entry(number, &raw))
+        self.inode(number)
             .with_context(|| format!("reading ext4 inode {number}"))
     }
 
-    /// Reads an inode as it lies there, with its checksum verified.
-    pub(super) fn raw_inode(&self, number: u32) -> Result<RawInode> {
+    fn inode(&self, number: u32) -> Result<Entry> {
+        let inodes = self.superblock.inodes.get();
         ensure!(
-            (1..=self.facts.inodes).contains(&number),
-            "its number is not 1 to {}",
-            self.facts.inodes
+            (1..=inodes).contains(&number),
+            "its number is not 1 to {inodes}"
         );
-        let per_group = self.superblock.group_inodes.get();
-        let group = self.group((number - 1) / per_group)?;
-        self.raw_inode_in(group.inode_table, number)
-    }
-
-    /// As [`Reader::raw_inode`], for a group whose inode table is known.
-    pub(super) fn raw_inode_in(&self, table: u64, number: u32) -> Result<RawInode> {
-        let index = (number - 1) % self.superblock.group_inodes.get();
-        let size = u64::from(self.facts.inode_size);
-        let position = self.position(table, 1)? + u64::from(index) * size;
-        let mut bytes = vec![0; usize::try_from(size)?];
+        let per_group = self.superblock.inodes_per_group.get();
+        let table = self.inode_table((number - 1) / per_group)?;
+        let size = self.superblock.inode_size.get();
+        let index = (number - 1) % per_group;
+        let position = self.position(table, 1)? + u64::from(index) * u64::from(size);
+        let mut bytes = vec![0; size.into()];
         self.read_at(position, &mut bytes)?;
         // The later half of small inodes reads as zeros.
         let mut whole = bytes.clone();
-        whole.resize(bytes.len().max(size_of::<InodeCore>()), 0);
-        let core: InodeCore = record(&whole, 0)?;
-        let mut raw = RawInode {
-            core,
-            bytes,
-            seed: None,
-        };
-        if let Some(seed) = self.seed {
-            let from = crc(seed, &number.to_le_bytes());
-            let from = crc(from, &raw.core.generation.get().to_le_bytes());
-            raw.seed = Some(from);
-            // Inodes that were never written are zeros throughout.
-            if raw.bytes.iter().any(|byte| *byte != 0) {
-                check_crc(&raw, from)?;
-            }
+        whole.resize(bytes.len().max(size_of::<InodeRecord>()), 0);
+        let raw: InodeRecord = record(&whole, 0)?;
+        let seed = self
+            .seed
+            .map(|seed| checksum::inode_seed(seed, number, raw.generation.get()));
+        // Inodes that were never written are zeros throughout.
+        if let Some(seed) = seed
+            && bytes.iter().any(|byte| *byte != 0)
+        {
+            check_sum(&raw, &bytes, seed)?;
         }
-        Ok(raw)
-    }
-
-    /// A used inode.
-    pub(super) fn entry(&self, number: u32, raw: &RawInode) -> Result<Entry> {
-        let core = &raw.core;
         ensure!(
-            core.mode.get() != 0 && core.links.get() != 0 && core.dtime.get() == 0,
+            raw.mode.get() != 0 && raw.links.get() != 0 && raw.dtime.get() == 0,
             "it is not used"
         );
-        self.used(number, raw)
+        self.entry(number, &raw, bytes.len(), seed)
     }
 
-    /// An inode whose state was looked at; those of the file system's own have no links.
-    pub(super) fn used(&self, number: u32, raw: &RawInode) -> Result<Entry> {
-        let core = &raw.core;
-        let extra = usize::from(core.extra_size.get());
-        let large = raw.bytes.len() > OLD_SIZE;
+    /// What a record of `len` bytes says.
+    fn entry(
+        &self,
+        number: u32,
+        raw: &InodeRecord,
+        len: usize,
+        seed: Option<u32>,
+    ) -> Result<Entry> {
+        let extra = usize::from(raw.extra_size.get());
+        let large = len > OLD_INODE_BYTES;
         ensure!(
-            !large || (extra.is_multiple_of(4) && OLD_SIZE + extra <= raw.bytes.len()),
+            !large || (extra.is_multiple_of(4) && OLD_INODE_BYTES + extra <= len),
             "it has {extra} more bytes than inodes once had"
         );
         let join = |low: u16, high: u16| u32::from(low) | u32::from(high) << 16;
-        let size = u64::from(core.size_low.get()) | u64::from(core.size_high.get()) << 32;
+        let size = u64::from(raw.size.get()) | u64::from(raw.size_high.get()) << 32;
         ensure!(
             i64::try_from(size).is_ok(),
             "its size {size} is more than a file can have"
@@ -172,28 +148,21 @@ impl Reader {
         let mut entry = Entry {
             number,
             kind: Kind::Directory,
-            mode: core.mode.get() & 0o7777,
-            uid: join(core.uid_low.get(), core.uid_high.get()),
-            gid: join(core.gid_low.get(), core.gid_high.get()),
-            mtime: i64::from(i32::from_le_bytes(core.mtime.get().to_le_bytes())),
+            mode: raw.mode.get() & 0o7777,
+            uid: join(raw.uid.get(), raw.uid_high.get()),
+            gid: join(raw.gid.get(), raw.gid_high.get()),
+            mtime: i64::from(i32::from_le_bytes(raw.mtime.to_bytes())),
             mtime_nanoseconds: 0,
-            links: core.links.get().into(),
-            immutable: core.flags.get() & flag::IMMUTABLE != 0,
+            links: raw.links.get().into(),
+            immutable: raw.flags.get() & FLAG_IMMUTABLE != 0,
             size,
-            stored_bytes: self.stored_bytes(core),
-            flags: core.flags.get(),
-            block: core.block,
+            flags: raw.flags.get(),
+            block: raw.map,
             inline: true,
-            seed: raw.seed,
-            attr_block: u64::from(core.acl_low.get()) | u64::from(core.acl_high.get()) << 32,
-            attr_bytes: if large {
-                raw.bytes[OLD_SIZE + extra..].into()
-            } else {
-                Box::default()
-            },
+            seed,
         };
-        if large && OLD_SIZE + extra >= offset_of!(InodeCore, mtime_extra) + 4 {
-            let more = core.mtime_extra.get();
+        if large && OLD_INODE_BYTES + extra >= offset_of!(InodeRecord, mtime_extra) + 4 {
+            let more = raw.mtime_extra.get();
             entry.mtime += i64::from(more & 3) << 32;
             entry.mtime_nanoseconds = more >> 2;
             ensure!(
@@ -202,47 +171,36 @@ impl Reader {
                 entry.mtime_nanoseconds
             );
         }
-        entry.kind = self.kind(core.mode.get() & mode::MASK, &mut entry)?;
+        entry.kind = self.kind(raw.mode.get() & TYPE_MASK, &mut entry)?;
         Ok(entry)
     }
 
     fn kind(&self, type_bits: u16, entry: &mut Entry) -> Result<Kind> {
         Ok(match type_bits {
-            mode::DIRECTORY => {
+            DIRECTORY => {
                 entry.inline = false;
                 Kind::Directory
             }
-            mode::FILE => {
+            REGULAR => {
                 entry.inline = false;
                 Kind::File { len: entry.size }
             }
-            mode::SYMLINK => {
-                entry.inline = entry.flags & flag::EXTENTS == 0 && entry.size <= INLINE_TARGET_MAX;
+            SYMLINK => {
+                entry.inline = entry.flags & FLAG_EXTENTS == 0 && entry.size <= INLINE_TARGET_MAX;
                 Kind::Symlink(self.target(entry)?)
             }
-            mode::CHAR_DEVICE | mode::BLOCK_DEVICE => {
+            CHAR_DEVICE | BLOCK_DEVICE => {
                 let (major, minor) = device(&entry.block)?;
-                if type_bits == mode::CHAR_DEVICE {
+                if type_bits == CHAR_DEVICE {
                     Kind::CharDevice(major, minor)
                 } else {
                     Kind::BlockDevice(major, minor)
                 }
             }
-            mode::FIFO => Kind::Fifo,
-            mode::SOCKET => Kind::Socket,
+            FIFO => Kind::Fifo,
+            SOCKET => Kind::Socket,
             other => bail!("there is no file type {other:#o}"),
         })
-    }
-
-    fn stored_bytes(&self, core: &InodeCore) -> u64 {
-        let mut units = u64::from(core.blocks_low.get());
-        if self.ro_compat(feature::HUGE_FILE) {
-            units |= u64::from(core.blocks_high.get()) << 32;
-            if core.flags.get() & flag::HUGE_FILE != 0 {
-                return units * u64::from(self.facts.block_size);
-            }
-        }
-        units * 512
     }
 
     fn target(&self, entry: &Entry) -> Result<Box<[u8]>> {
@@ -269,19 +227,20 @@ impl Reader {
     }
 }
 
-fn check_crc(raw: &RawInode, from: u32) -> Result<()> {
-    let core = &raw.core;
-    let low_at = offset_of!(InodeCore, checksum_low);
-    let high_at = offset_of!(InodeCore, checksum_high);
-    let start = crc_without(from, &raw.bytes[..OLD_SIZE], low_at, 2);
-    let has_high = raw.bytes.len() > OLD_SIZE && core.extra_size.get() >= 4;
-    let (is, said) = if has_high {
-        let is = crc_without(start, &raw.bytes[OLD_SIZE..], high_at - OLD_SIZE, 2);
-        let high = u32::from(core.checksum_high.get());
-        (is, u32::from(core.checksum_low.get()) | high << 16)
+fn check_sum(raw: &InodeRecord, bytes: &[u8], seed: u32) -> Result<()> {
+    let low_at = offset_of!(InodeRecord, checksum);
+    let high_at = offset_of!(InodeRecord, checksum_high);
+    let (old, new) = bytes.split_at(OLD_INODE_BYTES);
+    let start = sum_without(seed, old, low_at, 2);
+    let low = u32::from(raw.checksum.get());
+    let (is, said) = if !new.is_empty() && raw.extra_size.get() >= 4 {
+        let high = u32::from(raw.checksum_high.get());
+        (
+            sum_without(start, new, high_at - OLD_INODE_BYTES, 2),
+            low | high << 16,
+        )
     } else {
-        let is = crc(start, &raw.bytes[OLD_SIZE..]);
-        (is & 0xffff, core.checksum_low.get().into())
+        (checksum::extend(start, new) & 0xffff, low)
     };
     ensure!(is == said, "its checksum is wrong");
     Ok(())

@@ -55,6 +55,29 @@ pub(super) fn debugfs(image: &Path, request: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// What `debugfs` answers to each of these requests.
+pub(super) fn debugfs_all(
+    image: &Path,
+    requests: impl Iterator<Item = String>,
+) -> Option<Vec<String>> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let requests: Vec<String> = requests.collect();
+    std::fs::write(file.path(), requests.join("\n")).unwrap();
+    let output = run(
+        "debugfs",
+        &["-f", &file.path().display().to_string()],
+        image,
+    )?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // It says each request before it answers.
+    let answers = said.split("debugfs: ").skip(1);
+    Some(
+        answers
+            .map(|said| said.split_once('\n').unwrap().1.trim_end().to_owned())
+            .collect(),
+    )
+}
+
 /// A field of `dumpe2fs -h`.
 pub(super) fn fields(image: &Path) -> Option<Vec<(String, String)>> {
     let output = run("dumpe2fs", &["-h"], image)?;

@@ -1,4 +1,4 @@
-//! Faults made on purpose, each in an otherwise sound file system: the check must find every one.
+//! Faults made on purpose, each in an otherwise sound file system: whoever reads all of it is told.
 //!
 //! Offsets are written here once more, from the format's description, so that a wrong offset in the
 //! reader shows. No damaged image is ever mounted.
@@ -10,7 +10,7 @@ use std::process::Command;
 
 use super::mounted::{Mount, may_mount, populate, run};
 use super::{LIMITS, open};
-use crate::format::ext4::reader::{Entry, Follow, Reader};
+use crate::format::ext4::reader::{Entry, Follow, Kind, Reader};
 use crate::referee::have;
 use crate::tree::Content;
 
@@ -40,53 +40,12 @@ impl Lab {
         self.file.write_all_at(bytes, position).expect("write");
     }
 
-    fn superblock_at(&mut self, position: u64, change: impl FnOnce(&mut [u8])) {
-        let mut bytes = self.get(position, BLOCK);
+    fn superblock(&mut self, change: impl FnOnce(&mut [u8])) {
+        let mut bytes = self.get(SUPERBLOCK, BLOCK);
         change(&mut bytes);
         let sum = checksum(u32::MAX, &bytes[..1020]);
         bytes[1020..].copy_from_slice(&sum.to_le_bytes());
-        self.put(position, &bytes);
-    }
-
-    fn superblock(&mut self, change: impl FnOnce(&mut [u8])) {
-        self.superblock_at(SUPERBLOCK, change);
-    }
-
-    fn descriptor(&mut self, group: u32, change: impl FnOnce(&mut [u8])) {
-        let position = DESCRIPTORS + u64::from(group) * 64;
-        let mut bytes = self.get(position, 64);
-        change(&mut bytes);
-        bytes[30..32].fill(0);
-        let sum = checksum(checksum(self.seed, &group.to_le_bytes()), &bytes);
-        bytes[30..32].copy_from_slice(&sum.to_le_bytes()[..2]);
-        self.put(position, &bytes);
-    }
-
-    /// Changes the bitmap of blocks (0) or inodes (1) of a group.
-    fn bitmap(&mut self, group: u32, which: usize, change: impl FnOnce(&mut [u8])) {
-        let descriptor = self.get(DESCRIPTORS + u64::from(group) * 64, 64);
-        let block = number(&descriptor, which * 4, 4);
-        let mut bytes = self.get(block * BLOCK as u64, BLOCK);
-        change(&mut bytes);
-        self.put(block * BLOCK as u64, &bytes);
-        let superblock = self.get(SUPERBLOCK, BLOCK);
-        let count = number(&superblock, [0x20, 0x28][which], 4) / 8;
-        let len = usize::try_from(count).expect("small");
-        let sum = checksum(self.seed, &bytes[..len]).to_le_bytes();
-        self.descriptor(group, |b| {
-            b[0x18 + which * 2..0x1a + which * 2].copy_from_slice(&sum[..2]);
-            b[0x38 + which * 2..0x3a + which * 2].copy_from_slice(&sum[2..]);
-        });
-    }
-
-    /// A group with a bitmap of blocks, some of which are free.
-    fn last_used_group(&self) -> u32 {
-        (0..self.reader.facts().groups)
-            .rfind(|number| {
-                let group = self.reader.group(*number).expect("group");
-                group.flags & 2 == 0 && group.free_blocks > 100
-            })
-            .expect("a group with free blocks")
+        self.put(SUPERBLOCK, &bytes);
     }
 
     fn entry(&self, path: &str) -> Entry {
@@ -95,9 +54,9 @@ impl Lab {
     }
 
     fn inode_position(&self, number: u32) -> u64 {
-        let per_group = self.reader.superblock.group_inodes.get();
-        let group = self.reader.group((number - 1) / per_group).expect("group");
-        group.inode_table * BLOCK as u64 + u64::from((number - 1) % per_group) * INODE as u64
+        let per_group = self.reader.superblock.inodes_per_group.get();
+        let table = self.reader.inode_table((number - 1) / per_group);
+        table.expect("group") * BLOCK as u64 + u64::from((number - 1) % per_group) * INODE as u64
     }
 
     fn inode_seed(&self, number: u32) -> u32 {
@@ -106,7 +65,8 @@ impl Lab {
         checksum(seed, &bytes[0x64..0x68])
     }
 
-    fn inode_numbered(&mut self, number: u32, change: impl FnOnce(&mut [u8])) {
+    fn inode(&mut self, path: &str, change: impl FnOnce(&mut [u8])) {
+        let number = self.entry(path).number;
         let position = self.inode_position(number);
         let mut bytes = self.get(position, INODE);
         change(&mut bytes);
@@ -116,10 +76,6 @@ impl Lab {
         bytes[0x7c..0x7e].copy_from_slice(&sum[..2]);
         bytes[0x82..0x84].copy_from_slice(&sum[2..]);
         self.put(position, &bytes);
-    }
-
-    fn inode(&mut self, path: &str, change: impl FnOnce(&mut [u8])) {
-        self.inode_numbered(self.entry(path).number, change);
     }
 
     /// Changes a block of an inode, and puts its checksum at `tail`.
@@ -147,22 +103,6 @@ impl Lab {
         let entry = self.entry(path);
         let map = self.reader.map(&entry).expect("map");
         self.block(entry.number, map.tree[1], 12 + 84 * 12, change);
-    }
-
-    fn attributes(&mut self, path: &str, change: impl FnOnce(&mut [u8])) {
-        let block = self.entry(path).attr_block;
-        let mut bytes = self.get(block * BLOCK as u64, BLOCK);
-        change(&mut bytes);
-        bytes[16..20].fill(0);
-        let sum = checksum(checksum(self.seed, &block.to_le_bytes()), &bytes);
-        bytes[16..20].copy_from_slice(&sum.to_le_bytes());
-        self.put(block * BLOCK as u64, &bytes);
-    }
-
-    fn journal(&self) -> u64 {
-        let entry = self.reader.by_number(8).expect("journal");
-        let map = self.reader.map(&entry).expect("map");
-        map.position(0, BLOCK as u64).expect("block")
     }
 
     fn restore(&mut self) {
@@ -209,7 +149,7 @@ fn flip(lab: &mut Lab, position: u64) {
     lab.put(position, &[byte]);
 }
 
-fn header_faults() -> Vec<Fault> {
+fn faults() -> Vec<Fault> {
     vec![
         fault(
             "superblock checksum",
@@ -222,135 +162,17 @@ fn header_faults() -> Vec<Fault> {
         fault("unknown feature", "is not read", |lab| {
             lab.superblock(|b| b[0x62] |= 0x80)
         }),
-        fault("not clean", "not unmounted cleanly", |lab| {
-            lab.superblock(|b| b[0x3a] = 0)
-        }),
-        fault("has errors", "not unmounted cleanly", |lab| {
-            lab.superblock(|b| b[0x3a] = 3)
-        }),
-        fault("orphans", "deleted inodes", |lab| {
-            lab.superblock(|b| b[0xe8] = 20)
-        }),
-        fault("free blocks", "free blocks, the groups", |lab| {
-            lab.superblock(|b| add(b, 0xc, 4, 1))
-        }),
-        fault("free inodes", "free inodes, the groups", |lab| {
-            lab.superblock(|b| add(b, 0x10, 4, 1))
-        }),
         fault("inodes", "do not make", |lab| {
             lab.superblock(|b| add(b, 0, 4, 8))
-        }),
-        fault(
-            "copy of the superblock missing",
-            "copy of the ext4 superblock in group 1",
-            |lab| lab.put(8193 * 1024, &[0; BLOCK]),
-        ),
-        fault(
-            "copy of the superblock differs",
-            "copy of the ext4 superblock in group 3",
-            |lab| lab.superblock_at((3 * 8192 + 1) * 1024, |b| b[0x68] ^= 1),
-        ),
-        fault(
-            "copy of another group",
-            "copy of the ext4 superblock in group 3",
-            |lab| lab.superblock_at((3 * 8192 + 1) * 1024, |b| b[0x5a] ^= 1),
-        ),
-        fault("copied descriptors differ", "descriptor of group", |lab| {
-            flip(lab, 8194 * 1024 + 64)
         }),
         fault(
             "descriptor checksum",
             "descriptor of ext4 group 1: its checksum",
             |lab| flip(lab, DESCRIPTORS + 64 + 12),
         ),
-        fault("group's free blocks", "free blocks, but has", |lab| {
-            lab.descriptor(0, |b| add(b, 12, 2, 1))
-        }),
-        fault("group's free inodes", "free inodes, but has", |lab| {
-            lab.descriptor(0, |b| add(b, 14, 2, 1))
-        }),
-        fault("group's directories", "directories, but has", |lab| {
-            lab.descriptor(0, |b| add(b, 16, 2, 1))
-        }),
-        fault("group's unused inodes", "says it never was", |lab| {
-            lab.descriptor(0, |b| {
-                let count = number(b, 14, 2);
-                b[28..30].copy_from_slice(&u16::try_from(count + 1).expect("small").to_le_bytes());
-            })
-        }),
-        fault(
-            "group's inode table",
-            "descriptor of group 1 differs",
-            |lab| lab.descriptor(1, |b| add(b, 8, 4, 1)),
-        ),
-        fault(
-            "block bitmap checksum",
-            "block bitmap of ext4 group 0: its checksum",
-            |lab| {
-                let at = number(&lab.get(DESCRIPTORS, 4), 0, 4) * 1024;
-                flip(lab, at + 1000);
-            },
-        ),
-        fault(
-            "inode bitmap checksum",
-            "inode bitmap of ext4 group 0: its checksum",
-            |lab| {
-                let at = number(&lab.get(DESCRIPTORS + 4, 4), 0, 4) * 1024;
-                flip(lab, at);
-            },
-        ),
-        fault("used block marked free", "but it is used", |lab| {
-            lab.bitmap(0, 0, |b| b[0] &= !1)
-        }),
-        fault("free block marked used", "belongs to nothing", |lab| {
-            let group = lab.last_used_group();
-            lab.bitmap(group, 0, |b| {
-                let at = b.iter().position(|byte| *byte != 0xff).expect("free");
-                b[at] = 0xff;
-            });
-        }),
-        fault("used inode marked free", "not in use|not used", |lab| {
-            lab.bitmap(0, 1, |b| b[1] &= !8)
-        }),
-        fault("inode bitmap's end", "behind its end", |lab| {
-            lab.bitmap(0, 1, |b| b[BLOCK - 1] = 0x7f)
-        }),
-        fault("journal with changes", "changes to replay", |lab| {
-            let at = lab.journal();
-            lab.put(at + 28, &[0, 0, 0, 1]);
-        }),
-        fault("journal's length", "in an inode of", |lab| {
-            let at = lab.journal();
-            flip(lab, at + 19);
-        }),
-        fault("journal's magic", "does not start as a journal", |lab| {
-            let at = lab.journal();
-            flip(lab, at);
-        }),
-        fault("journal's error", "given up", |lab| {
-            let at = lab.journal();
-            lab.put(at + 32, &[0, 0, 0, 5]);
-        }),
-    ]
-}
-
-fn inode_faults() -> Vec<Fault> {
-    vec![
         fault("inode checksum", "its checksum is wrong", |lab| {
             let at = lab.inode_position(lab.entry("d2").number);
             flip(lab, at + 9);
-        }),
-        fault("links of a file", "links, but has", |lab| {
-            lab.inode("contents/1", |b| add(b, 0x1a, 2, 1))
-        }),
-        fault("links of a directory", "links, but has", |lab| {
-            lab.inode("d90", |b| add(b, 0x1a, 2, 1))
-        }),
-        fault("blocks of a file", "bytes in blocks, but", |lab| {
-            lab.inode("contents/70000", |b| add(b, 0x1c, 4, 2))
-        }),
-        fault("size of a file", "behind its end", |lab| {
-            lab.inode("contents/70000", |b| add(b, 4, 4, -5000))
         }),
         fault("size of a directory", "can't have|is a hole", |lab| {
             lab.inode("d2", |b| add(b, 4, 4, 1024))
@@ -358,13 +180,8 @@ fn inode_faults() -> Vec<Fault> {
         fault("deleted but named", "not used", |lab| {
             lab.inode("contents/1", |b| b[0x14] = 1)
         }),
-        fault("file type in the mode", "has file type", |lab| {
+        fault("file type in the mode", "but it is of type", |lab| {
             lab.inode("specials/pipe", |b| b[1] = 0xc0 | b[1] & 0xf)
-        }),
-        fault("blocks of two files", "belongs to", |lab| {
-            let at = lab.inode_position(lab.entry("contents/512").number);
-            let map = lab.get(at + 0x28, 60);
-            lab.inode("contents/511", |b| b[0x28..0x64].copy_from_slice(&map));
         }),
         fault("extent beyond the end", "do not lie", |lab| {
             lab.inode("contents/511", |b| b[0x28 + 12 + 10] = 0x7f)
@@ -401,22 +218,18 @@ fn inode_faults() -> Vec<Fault> {
         fault("names' tail", "does not end with a checksum", |lab| {
             lab.names("d2", 0, |b| b[BLOCK - 8] = 13)
         }),
-        fault("file type of a name", "file type", |lab| {
+        fault("file type of a name", "but it is of type", |lab| {
             lab.names("d2", 0, |b| b[24 + 7] = 2)
         }),
         fault("length of a name", "bytes", |lab| {
             lab.names("d2", 0, |b| b[24 + 4] += 1)
         }),
-        fault("name of an unused inode", "not in use or damaged", |lab| {
-            let last = lab.reader.facts().inodes;
+        fault("name of an unused inode", "is not used", |lab| {
+            let last = lab.reader.superblock.inodes.get();
             lab.names("d2", 0, |b| b[24..28].copy_from_slice(&last.to_le_bytes()));
         }),
         fault("dot", "\".\" is not itself", |lab| {
             lab.names("d2", 0, |b| add(b, 0, 4, 1))
-        }),
-        fault("dot dot", "is not where its name is", |lab| {
-            let other = lab.entry("d90").number;
-            lab.names("d2", 0, |b| b[12..16].copy_from_slice(&other.to_le_bytes()));
         }),
         fault("name with a slash", "can't be a name", |lab| {
             lab.names("d2", 0, |b| b[32] = b'/')
@@ -426,38 +239,40 @@ fn inode_faults() -> Vec<Fault> {
             // In the first entry: with a level between, the root need not have another.
             flip(lab, at + 37);
         }),
-        fault("attributes' checksum", "wrong checksum", |lab| {
-            let at = lab.entry("attributes/v300").attr_block * 1024;
-            flip(lab, at + 900);
-        }),
-        fault("attributes' references", "inodes, but 1 have it", |lab| {
-            lab.attributes("attributes/v300", |b| b[4] = 2)
-        }),
-        fault("attribute's hash", "the hash of", |lab| {
-            lab.attributes("attributes/v300", |b| b[32 + 12] ^= 1)
-        }),
-        fault("attribute's value", "cut short", |lab| {
-            lab.attributes("attributes/v300", |b| b[32 + 3] = 4)
-        }),
-        fault("attribute's prefix", "no prefix", |lab| {
-            lab.attributes("attributes/v300", |b| b[33] = 9)
-        }),
     ]
 }
 
-/// What the check, or already opening, says.
+/// What opening says, or each thing that can be read.
 fn findings(path: &Path) -> Vec<String> {
     let file = File::open(path).expect("open");
     let len = file.metadata().expect("stat").len();
-    match Reader::open(Content::range(std::sync::Arc::new(file), 0, len)) {
-        Ok(reader) => reader.check().expect("checking"),
-        Err(error) => vec![format!("{error:#}")],
+    let reader = match Reader::open(Content::range(std::sync::Arc::new(file), 0, len)) {
+        Ok(reader) => reader,
+        Err(error) => return vec![format!("{error:#}")],
+    };
+    let mut open = vec![reader.root().expect("root")];
+    let mut found = Vec::new();
+    while let Some(entry) = open.pop() {
+        let read = match entry.kind {
+            Kind::Directory => reader.read_dir(&entry).map(|names| {
+                for name in names {
+                    match reader.entry_of(&name) {
+                        Ok(entry) => open.push(entry),
+                        Err(error) => found.push(format!("{error:#}")),
+                    }
+                }
+            }),
+            Kind::File { .. } => reader.extents(&entry).map(|_| ()),
+            _ => Ok(()),
+        };
+        found.extend(read.err().map(|error| format!("{error:#}")));
     }
+    found
 }
 
 #[test]
 fn every_fault_is_found() {
-    if !may_mount() || !have("mke2fs") || !have("e2fsck") {
+    if !may_mount() || !have("mke2fs") {
         return;
     }
     let folder = tempfile::tempdir().expect("a directory");
@@ -496,14 +311,8 @@ fn every_fault_is_found() {
     };
     lab.seed = u32::try_from(number(&lab.get(SUPERBLOCK + 0x270, 4), 0, 4)).expect("four bytes");
     assert_eq!(findings(&lab.path), [""; 0]);
-    let sound = |lab: &Lab| {
-        let output = Command::new("e2fsck").arg("-fn").arg(&lab.path).output();
-        output.expect("e2fsck starts").status.success()
-    };
-    assert!(sound(&lab), "e2fsck takes the sound image for damaged");
-    let with_e2fsck = std::env::var_os("REPAIR_TOO").is_some();
     let (mut missed, mut total) = (Vec::new(), 0);
-    for (name, expected, make) in header_faults().into_iter().chain(inode_faults()) {
+    for (name, expected, make) in faults() {
         total += 1;
         make(&mut lab);
         let found = findings(&lab.path);
@@ -513,9 +322,6 @@ fn every_fault_is_found() {
         {
             let first = found.get(..5).unwrap_or(&found);
             missed.push(format!("{name}: {expected:?} is not in {first:#?}"));
-        }
-        if with_e2fsck && sound(&lab) {
-            println!("e2fsck -fn does not see: {name}");
         }
         lab.restore();
     }
