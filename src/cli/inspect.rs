@@ -241,7 +241,7 @@ fn disk_facts(installed: &Installed, facts: &mut Value) {
             })
         })
         .collect();
-    let (boot, root) = (installed.boot.facts(), installed.root.facts());
+    let (boot, root) = (installed.boot.facts(), installed.root.tree.facts());
     facts["boot"] = json!({
         "label": String::from_utf8_lossy(&boot.label),
         "uuid": Uuid::from_bytes(boot.uuid).to_string(),
@@ -258,9 +258,9 @@ fn disk_facts(installed: &Installed, facts: &mut Value) {
 }
 
 fn root_facts(root: &LiveRoot) -> Result<Value> {
-    let facts = root.reader.facts();
+    let facts = root.reader().facts();
     let mut names = 0u64;
-    root.reader.walk(|_, _| {
+    root.reader().walk(|_, _| {
         names += 1;
         Ok(())
     })?;

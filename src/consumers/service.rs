@@ -74,7 +74,7 @@ impl Iso {
             return Ok(Vec::new());
         };
         let objections = match root_of(&rootfs)? {
-            Root::Squashfs(root) if root.exists("usr/bin/nmstatectl")? => Vec::new(),
+            Root::Squashfs(root) if root.system.exists("usr/bin/nmstatectl")? => Vec::new(),
             Root::Squashfs(_) => {
                 let missing = refused(
                     NMSTATE,

@@ -8,9 +8,10 @@ use std::io::Read;
 
 use anyhow::{Context, Result, ensure};
 
-use super::files::{Files, follow};
+use super::files::Files;
 use super::modules::module_name;
 use crate::format::cpio::{Limits, Member, Segment, read_initramfs};
+use crate::tree::{Follow, Step, walk};
 
 /// Largest file whose content is kept.
 const KEPT_FILE_MAX_BYTES: u64 = 64 << 20;
@@ -124,11 +125,30 @@ impl Initramfs {
             })
     }
 
+    /// The path that is reached by following every symbolic link on `path`; whether anything is there
+    /// is not asked. None if there are too many links.
     fn follow(&self, path: &str) -> Option<String> {
-        follow(path, |path| match self.nodes.get(path) {
-            Some(Node::Symlink(target)) => Some(target.as_str()),
-            _ => None,
+        let step = |path: String| Step {
+            is_directory: true,
+            target: match self.nodes.get(&path) {
+                Some(Node::Symlink(target)) => Some(target.as_bytes().into()),
+                _ => None,
+            },
+            entry: path,
+        };
+        let root = Step {
+            target: None,
+            ..step(String::new())
+        };
+        walk(root, path.as_bytes(), Follow::Last, |at, name| {
+            let name = std::str::from_utf8(name)?;
+            Ok(Some(step(match &**at {
+                "" => name.to_owned(),
+                _ => format!("{at}/{name}"),
+            })))
         })
+        .ok()
+        .flatten()
     }
 
     /// What a path leads to.

@@ -11,11 +11,10 @@ use super::live;
 use super::live_root::ORIGIN_LIMIT;
 use super::medium::{Medium, System, live_arguments, pxe_parts};
 use super::place::Found;
-use crate::format::squashfs;
-use crate::format::{ext4, iso9660, xfs};
+use crate::format::iso9660;
 use crate::kernel::Initramfs;
 use crate::record::{self, Record};
-use crate::tree::Content;
+use crate::tree::{Content, Follow, Look};
 
 /// Where a system keeps what it was made of, on its physical root (osbuild
 /// `stages/org.osbuild.ostree.aleph`).
@@ -87,25 +86,15 @@ impl Medium {
     /// The image that the system was made of, as it remembers it.
     pub fn made_of(&self) -> Result<MadeOf> {
         let bytes = match &self.system {
-            System::Live(live) => {
-                let reader = &live.root.reader;
-                match reader.lookup(ALEPH, squashfs::Follow::Last)? {
-                    Some(entry) if matches!(entry.kind, squashfs::Kind::File { .. }) => {
-                        Some(reader.to_vec(&entry, ORIGIN_LIMIT)?)
-                    }
-                    _ => None,
-                }
-            }
+            System::Live(live) => live
+                .root
+                .reader()
+                .read_file(ALEPH, Follow::Last, ORIGIN_LIMIT),
             System::Installed(installed) => {
-                let reader = &installed.root;
-                match reader.lookup(ALEPH, xfs::reader::Follow::Last)? {
-                    Some(entry) if matches!(entry.kind, xfs::reader::Kind::File { .. }) => {
-                        Some(reader.to_vec(&entry, ORIGIN_LIMIT)?)
-                    }
-                    _ => None,
-                }
+                let tree = &installed.root.tree;
+                tree.read_file(ALEPH, Follow::Last, ORIGIN_LIMIT)
             }
-        };
+        }?;
         // Systems from before containers tell of a commit alone, each in its own way.
         let aleph = bytes.and_then(|bytes| serde_json::from_slice::<Aleph>(&bytes).ok());
         let image = aleph.and_then(|aleph| aleph.container_image);
@@ -127,7 +116,7 @@ impl Medium {
             },
             System::Installed(installed) => {
                 let boot = &installed.boot;
-                let found = boot.lookup(INSTALLED_CONFIG, ext4::reader::Follow::Last)?;
+                let found = boot.lookup(INSTALLED_CONFIG, Follow::Last)?;
                 let config = found.map(|entry| boot.to_vec(&entry, AREA_MAX_BYTES));
                 let bytes = config.transpose()?.map(|config| config.len() as u64);
                 Ok(Ignition {

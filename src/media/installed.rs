@@ -7,16 +7,11 @@ use anyhow::{Context, Result, ensure};
 use super::live_root::ORIGIN_LIMIT;
 use crate::failure::Failure;
 use crate::format::gpt::Table;
-use crate::format::xfs::reader::{Entry, Follow, Kind, Name};
 use crate::format::{ext4, xfs};
-use crate::kernel::Files;
-use crate::tree::Content;
+use crate::tree::{Content, Follow, Kind, Look, Rooted};
 
 /// Boot entries larger than this are none.
 const ENTRY_LIMIT: u64 = 64 << 10;
-
-/// Largest file that is read whole out of a root: module indexes, modules.
-const FILE_LIMIT: u64 = 256 << 20;
 
 /// Largest kernel, and largest initramfs.
 const BOOT_FILE_LIMIT: u64 = 1 << 30;
@@ -28,8 +23,8 @@ pub struct Installed {
     pub table: Table,
     /// The file system of `/boot`.
     pub boot: ext4::reader::Reader,
-    /// The physical root's file system.
-    pub root: xfs::reader::Reader,
+    /// The running system's `/`, which is the deployment's directory on the physical root.
+    pub root: Rooted<xfs::reader::Reader>,
     /// The boot entry that starts first: its keys and values.
     pub entry: BTreeMap<String, String>,
     /// The deployment's path on the physical root.
@@ -38,8 +33,6 @@ pub struct Installed {
     pub kernel: Content,
     /// The initramfs that the entry names.
     pub initrd: Content,
-    /// The deployment's directory: the running system's `/`.
-    top: Entry,
 }
 
 impl Installed {
@@ -77,27 +70,19 @@ impl Installed {
             deployment: format!("ostree/{}", target.trim_start_matches("../")),
             table,
             boot,
-            root,
+            root: Rooted::new(root, top),
             entry,
             kernel,
             initrd,
-            top,
         })
-    }
-
-    fn lookup(&self, path: &str) -> Result<Option<Entry>> {
-        self.root.lookup_below(&self.top, path, Follow::Last)
     }
 
     /// The file beside the deployment whose name goes on like this.
     pub(super) fn beside(&self, ending: &str) -> Result<Option<Vec<u8>>> {
         let path = format!("{}{ending}", self.deployment);
-        match self.root.lookup(&path, Follow::NotLast)? {
-            Some(entry) if matches!(entry.kind, Kind::File { .. }) => {
-                self.root.to_vec(&entry, ORIGIN_LIMIT).map(Some)
-            }
-            _ => Ok(None),
-        }
+        self.root
+            .tree
+            .read_file(path, Follow::NotLast, ORIGIN_LIMIT)
     }
 }
 
@@ -119,8 +104,6 @@ fn partition(disk: &Content, table: &Table, name: &str) -> Result<Content> {
 
 /// GRUB shows entries in descending order of their names and starts the first.
 fn first_entry(boot: &ext4::reader::Reader) -> Result<BTreeMap<String, String>> {
-    use crate::format::ext4::reader::{Follow, Kind};
-
     const DIRECTORY: &str = "loader/entries";
     let directory = boot
         .lookup(DIRECTORY, Follow::Last)?
@@ -145,8 +128,6 @@ fn boot_file(
     entry: &BTreeMap<String, String>,
     key: &str,
 ) -> Result<Content> {
-    use crate::format::ext4::reader::Follow;
-
     let path = entry
         .get(key)
         .with_context(|| format!("the boot entry names no {key}"))?;
@@ -159,35 +140,6 @@ fn boot_file(
     let bytes = boot.to_vec(&file, BOOT_FILE_LIMIT)?;
     ensure!(!bytes.is_empty(), "the boot entry's {key} {path} is empty");
     Ok(Content::bytes(bytes))
-}
-
-impl Files for Installed {
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        match self.lookup(path)? {
-            Some(entry) if matches!(entry.kind, Kind::File { .. }) => self
-                .root
-                .to_vec(&entry, FILE_LIMIT)
-                .map(Some)
-                .with_context(|| format!("reading {path}")),
-            _ => Ok(None),
-        }
-    }
-
-    fn exists(&self, path: &str) -> Result<bool> {
-        Ok(self.lookup(path)?.is_some())
-    }
-
-    fn list(&self, directory: &str) -> Result<Vec<String>> {
-        let Some(entry) = self.lookup(directory)? else {
-            return Ok(Vec::new());
-        };
-        if entry.kind != Kind::Directory {
-            return Ok(Vec::new());
-        }
-        let text = |name: Name| String::from_utf8(name.name.into_vec()).ok();
-        let names = self.root.read_dir(&entry)?;
-        Ok(names.into_iter().filter_map(text).collect())
-    }
 }
 
 #[cfg(test)]

@@ -179,8 +179,8 @@ impl Medium {
     /// The root file system, as the running system sees it.
     pub fn root(&self) -> &dyn Files {
         match &self.system {
-            System::Live(live) => &live.root,
-            System::Installed(installed) => &**installed,
+            System::Live(live) => &live.root.system,
+            System::Installed(installed) => &installed.root,
         }
     }
 
@@ -203,6 +203,7 @@ impl Medium {
         match &self.system {
             System::Live(live) => live
                 .root
+                .system
                 .content(&format!("usr/lib/modules/{release}/initramfs.img")),
             System::Installed(_) => Ok(None),
         }
@@ -246,7 +247,7 @@ impl Medium {
             System::Live(live) => Root::Live {
                 // A minimal ISO is not mounted: what its kernel needs of it, the boot loader has read.
                 iso: live.iso.is_some() && live.fetched.is_none(),
-                compression: Some(live.root.reader.facts().compressor.name()),
+                compression: Some(live.root.reader().facts().compressor.name()),
             },
             System::Installed(_) => Root::Disk {
                 composefs: sysroot::mounts_composefs(initramfs)?,

@@ -6,8 +6,11 @@
 //! read through [`Content`]. Names and symlink targets are bytes, as in the kernel.
 
 mod content;
+mod look;
 
 pub use content::{Content, ContentReader, ReadAt, Store};
+pub use look::{Circle, Follow, Kind, Look, Rooted};
+pub(crate) use look::{Step, walk};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -21,7 +21,7 @@ mod directory;
 mod extents;
 mod file;
 mod inode;
-mod lookup;
+mod look;
 #[cfg(test)]
 mod tests;
 
@@ -30,15 +30,13 @@ use zerocopy::FromBytes;
 
 pub use self::directory::Name;
 pub use self::extents::Extent;
-pub use self::file::FileReader;
-pub use self::inode::{Entry, Kind};
+pub use self::inode::Entry;
 use super::checksum;
 use super::format::{
-    CHECKSUMS, CLUSTERS, FILE_TYPES, INCOMPATIBLE_NAMES, NEEDS_RECOVERY, ROOT_INODE, STORED_SEED,
-    SUPER_MAGIC, SUPER_OFFSET, SuperBlock, WIDE,
+    CHECKSUMS, CLUSTERS, FILE_TYPES, INCOMPATIBLE_NAMES, NEEDS_RECOVERY, STORED_SEED, SUPER_MAGIC,
+    SUPER_OFFSET, SuperBlock, WIDE,
 };
-pub use crate::format::paths::Follow;
-use crate::tree::Content;
+use crate::tree::{Content, Kind, Look};
 
 /// Groups in a file system; more than fit any image that a bake makes.
 const GROUPS_MAX: u64 = 1 << 22;
@@ -97,11 +95,6 @@ impl Reader {
     /// What the superblock says.
     pub fn facts(&self) -> &Facts {
         &self.facts
-    }
-
-    /// The root directory.
-    pub fn root(&self) -> Result<Entry> {
-        self.by_number(ROOT_INODE)
     }
 
     fn incompat(&self, bit: u32) -> bool {

@@ -16,7 +16,8 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::reader::{Entry, Kind, Reader};
+use super::reader::{Entry, Reader};
+use crate::tree::Kind;
 
 /// Writes the dump of an image to `out`.
 pub fn describe(reader: &Reader, out: &mut impl Write) -> Result<()> {
@@ -78,7 +79,7 @@ fn letter(kind: &Kind) -> char {
 /// Length, or device number.
 fn measure(kind: &Kind) -> String {
     match kind {
-        Kind::File { len, .. } => len.to_string(),
+        Kind::File { len } => len.to_string(),
         Kind::Symlink(target) => target.len().to_string(),
         Kind::CharDevice(major, minor) | Kind::BlockDevice(major, minor) => {
             format!("{major},{minor}")

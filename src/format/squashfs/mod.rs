@@ -16,5 +16,5 @@ mod tests;
 
 pub use compress::{Compressor, CompressorError};
 pub use describe::describe;
-pub use reader::{Entry, Facts, FileReader, Follow, Kind, Name, ReadDir, Reader};
+pub use reader::{Entry, Facts, FileReader, Name, ReadDir, Reader};
 pub use writer::{Options, Written, write};

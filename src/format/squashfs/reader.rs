@@ -14,7 +14,7 @@ mod blocks;
 mod directory;
 mod file;
 mod inode;
-mod lookup;
+mod look;
 mod walk;
 mod xattrs;
 
@@ -27,14 +27,13 @@ use zerocopy::little_endian::U64;
 use self::blocks::{Blocks, Cursor};
 pub use self::directory::{Name, ReadDir};
 pub use self::file::FileReader;
-pub use self::inode::{Entry, Kind};
+pub use self::inode::Entry;
 use super::compress::{Compressor, Decoder};
 use super::format::{
     BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, GzipOptions, MAGIC, METADATA_SIZE, NO_TABLE, Place, Superblock,
     VERSION, ZstdOptions, flag,
 };
-pub use crate::format::paths::Follow;
-use crate::tree::Content;
+use crate::tree::{Content, Kind, Look};
 
 /// An open image. Can be used from several threads, which then take turns at decompressing.
 #[derive(Debug)]
@@ -103,13 +102,6 @@ impl Reader {
     /// What the superblock says.
     pub fn facts(&self) -> &Facts {
         &self.facts
-    }
-
-    /// The root directory.
-    pub fn root(&self) -> Result<Entry> {
-        let place =
-            Place::unpack(self.superblock.root).context("the squashfs root inode lies nowhere")?;
-        self.inode(place)
     }
 
     /// The inode with this number, for images that are exportable.

@@ -20,9 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Result;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Compressor, Kind, Options, Reader, Written, write};
+use super::{Compressor, Options, Reader, Written, write};
 use crate::referee::have;
-use crate::tree::{Content, Node, Tree, Xattrs};
+use crate::tree::{Content, Kind, Node, Tree, Xattrs};
 
 /// Settings that the tables are run with.
 const COMPRESSORS: [Compressor; 4] = [

@@ -23,7 +23,7 @@ mod extents;
 mod file;
 mod hashes;
 mod inode;
-mod lookup;
+mod look;
 #[cfg(test)]
 mod tests;
 
@@ -34,10 +34,8 @@ use self::blocks::crc_fits;
 pub use self::directory::Name;
 use self::disk::{Superblock, feature};
 pub use self::extents::Extent;
-pub use self::file::FileReader;
-pub use self::inode::{Entry, Kind};
-pub use crate::format::paths::Follow;
-use crate::tree::Content;
+pub use self::inode::Entry;
+use crate::tree::{Content, Kind, Look};
 
 /// An open file system.
 #[derive(Clone, Debug)]
@@ -123,11 +121,6 @@ impl Reader {
     /// What the superblock says.
     pub fn facts(&self) -> &Facts {
         &self.facts
-    }
-
-    /// The root directory.
-    pub fn root(&self) -> Result<Entry> {
-        self.by_number(self.superblock.root.get())
     }
 
     /// Whether a feature is on that readers must know.

@@ -6,12 +6,13 @@ use zerocopy::little_endian::U32;
 use super::Reader;
 use super::blocks::record;
 use super::extents::Map;
-use super::inode::{Entry, Kind};
+use super::inode::Entry;
 use crate::format::ext4::checksum::extend;
 use crate::format::ext4::format::{
     EntryHead, EntryTail, FLAG_INDEX, HashCounts, HashEntry, HashRoot, KIND_CHECKSUM,
 };
-use crate::tree::NAME_MAX;
+use crate::format::file_type::file_type;
+use crate::tree::{Kind, NAME_MAX};
 
 /// Blocks of one directory, for a hundred million names: what a crafted image can cost.
 const BLOCKS_MAX: u64 = 1 << 20;
@@ -44,24 +45,14 @@ impl Reader {
     pub fn entry_of(&self, name: &Name) -> Result<Entry> {
         let entry = self.by_number(name.number)?;
         ensure!(
-            entry.kind.file_type() == name.file_type,
+            file_type(&entry.kind) == name.file_type,
             "the ext4 directory takes {} for inode {} of type {}, but it is of type {}",
             name.name.escape_ascii(),
             name.number,
             name.file_type,
-            entry.kind.file_type()
+            file_type(&entry.kind)
         );
         Ok(entry)
-    }
-
-    /// The inode called `name` in a directory.
-    pub(super) fn child(&self, directory: &Entry, name: &[u8]) -> Result<Option<Entry>> {
-        let names = self.read_dir(directory)?;
-        names
-            .binary_search_by(|found| (*found.name).cmp(name))
-            .ok()
-            .map(|index| self.entry_of(&names[index]))
-            .transpose()
     }
 
     /// Names but "." and "..", verified as far as it goes without other inodes.

@@ -12,6 +12,7 @@ use crate::format::ext4::format::{
     BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, FIFO, FLAG_EXTENTS, FLAG_IMMUTABLE, InodeRecord,
     MAP_BYTES, OLD_INODE_BYTES, REGULAR, SOCKET, SYMLINK, TYPE_MASK,
 };
+use crate::tree::Kind;
 
 /// Longest target that lies in the inode.
 const INLINE_TARGET_MAX: u64 = MAP_BYTES as u64 - 1;
@@ -46,43 +47,6 @@ pub struct Entry {
     pub(super) inline: bool,
     /// What checksums of its blocks start from.
     pub(super) seed: Option<u32>,
-}
-
-/// Kind of an inode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File {
-        /// Bytes in it.
-        len: u64,
-    },
-    /// A symbolic link and its target.
-    Symlink(Box<[u8]>),
-    /// A character device: major, minor.
-    CharDevice(u32, u32),
-    /// A block device: major, minor.
-    BlockDevice(u32, u32),
-    /// A named pipe.
-    Fifo,
-    /// A socket.
-    Socket,
-}
-
-impl Kind {
-    /// The number that directories have for it.
-    pub(super) fn file_type(&self) -> u8 {
-        match self {
-            Self::File { .. } => 1,
-            Self::Directory => 2,
-            Self::CharDevice(..) => 3,
-            Self::BlockDevice(..) => 4,
-            Self::Fifo => 5,
-            Self::Socket => 6,
-            Self::Symlink(_) => 7,
-        }
-    }
 }
 
 impl Reader {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::referees::{check, debugfs_all};
 use super::trees::{file, varied};
 use super::{MIB, image, options};
-use crate::format::ext4::reader::{Follow, Kind, Reader};
+use crate::format::ext4::reader::Reader;
 use crate::format::ext4::{Layout, Options};
-use crate::tree::{Content, Meta, Node, Tree};
+use crate::tree::{Content, Follow, Kind, Look, Meta, Node, Tree};
 
 /// Nothing for `e2fsck` to say, and every inode as in the tree.
 pub(super) fn agree(image: &Path, options: &Options, tree: &Tree) {

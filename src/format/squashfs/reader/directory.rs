@@ -47,19 +47,19 @@ impl Reader {
     pub fn entry(&self, name: &Name) -> Result<Entry> {
         let entry = self.inode(name.place)?;
         ensure!(
-            entry.number == name.number && entry.kind.basic() == name.kind,
+            entry.number == name.number && entry.basic() == name.kind,
             "the squashfs listing takes {} for inode {} of kind {}, but it is {} of kind {}",
             name.name.escape_ascii(),
             name.number,
             name.kind,
             entry.number,
-            entry.kind.basic()
+            entry.basic()
         );
         Ok(entry)
     }
 
     /// The inode called `name` in a directory; through the index, if it has one.
-    pub(super) fn child(&self, directory: &Entry, name: &[u8]) -> Result<Option<Entry>> {
+    pub(super) fn child_of(&self, directory: &Entry, name: &[u8]) -> Result<Option<Entry>> {
         let Detail::Directory {
             listing,
             size,

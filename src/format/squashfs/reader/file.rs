@@ -8,8 +8,9 @@ use zerocopy::little_endian::U32;
 
 use super::Reader;
 use super::blocks::Cursor;
-use super::inode::{Detail, Entry, Kind};
+use super::inode::{Detail, Entry};
 use crate::format::squashfs::format::{DATA_RAW, Fragment, NONE};
+use crate::tree::Kind;
 
 /// Reads a file from start to end.
 #[derive(Debug)]
@@ -35,12 +36,13 @@ impl Reader {
     /// A reader of a file's contents.
     pub fn read(&self, file: &Entry) -> Result<FileReader<'_>> {
         let (
-            Kind::File { len, .. },
+            Kind::File { len },
             Detail::File {
                 start,
                 fragment,
                 offset,
                 words,
+                ..
             },
         ) = (&file.kind, &file.detail)
         else {

@@ -9,6 +9,7 @@ use crate::format::squashfs::format::{
     BasicDirectory, BasicFile, Device, ExtendedDirectory, ExtendedFile, InodeHeader, LISTING_EXTRA,
     METADATA_SIZE, NONE, Place, Symlink, TARGET_MAX, kind,
 };
+use crate::tree::Kind;
 
 /// An inode.
 #[derive(Clone, Debug)]
@@ -32,30 +33,6 @@ pub struct Entry {
     pub(super) detail: Detail,
 }
 
-/// Kind of an inode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File {
-        /// Bytes in it.
-        len: u64,
-        /// Bytes in blocks that are not stored because they are zeros, at most `len - 1`.
-        hole_bytes: u64,
-    },
-    /// A symbolic link and its target.
-    Symlink(Box<[u8]>),
-    /// A character device: major, minor.
-    CharDevice(u32, u32),
-    /// A block device: major, minor.
-    BlockDevice(u32, u32),
-    /// A named pipe.
-    Fifo,
-    /// A socket.
-    Socket,
-}
-
 /// Where an inode's names or contents are.
 #[derive(Clone, Debug)]
 pub(super) enum Detail {
@@ -68,6 +45,7 @@ pub(super) enum Detail {
         index: Cursor,
     },
     File {
+        hole_bytes: u64,
         /// Position of the first block in the image.
         start: u64,
         /// Index, or [`NONE`].
@@ -79,17 +57,25 @@ pub(super) enum Detail {
     Other,
 }
 
-impl Kind {
-    /// The number that listings have for it.
+impl Entry {
+    /// Bytes of a file in blocks that are not stored because they are zeros, at most one less than it has.
+    pub fn hole_bytes(&self) -> u64 {
+        match self.detail {
+            Detail::File { hole_bytes, .. } => hole_bytes,
+            _ => 0,
+        }
+    }
+
+    /// The number that listings have for its kind.
     pub(super) fn basic(&self) -> u16 {
-        match self {
-            Self::Directory => kind::DIRECTORY,
-            Self::File { .. } => kind::FILE,
-            Self::Symlink(_) => kind::SYMLINK,
-            Self::BlockDevice(..) => kind::BLOCK_DEVICE,
-            Self::CharDevice(..) => kind::CHAR_DEVICE,
-            Self::Fifo => kind::FIFO,
-            Self::Socket => kind::SOCKET,
+        match self.kind {
+            Kind::Directory => kind::DIRECTORY,
+            Kind::File { .. } => kind::FILE,
+            Kind::Symlink(_) => kind::SYMLINK,
+            Kind::BlockDevice(..) => kind::BLOCK_DEVICE,
+            Kind::CharDevice(..) => kind::CHAR_DEVICE,
+            Kind::Fifo => kind::FIFO,
+            Kind::Socket => kind::SOCKET,
         }
     }
 }
@@ -226,13 +212,11 @@ impl Reader {
             "it has a fragment, but no bytes for it"
         );
         Ok(Body {
-            kind: Kind::File {
-                len,
-                hole_bytes: record.hole_bytes.get(),
-            },
+            kind: Kind::File { len },
             links: record.links.get(),
             xattrs: record.xattrs.get(),
             detail: Detail::File {
+                hole_bytes: record.hole_bytes.get(),
                 start: record.start.get(),
                 fragment: record.fragment.get(),
                 offset: record.offset.get(),

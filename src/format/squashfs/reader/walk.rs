@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::Reader;
 use super::directory::ReadDir;
-use super::inode::{Entry, Kind};
+use super::inode::Entry;
+use crate::tree::{Kind, Look};
 
 /// Directories inside one another. A path of this many one-byte names is as long as the kernel's
 /// `PATH_MAX` allows.

@@ -8,8 +8,8 @@ use super::cases::{CASES, file, meta, next, noise, text};
 use super::{COMPRESSORS, Image, options, seen_by_reader};
 use crate::format::squashfs::format::{InodeHeader, Superblock};
 use crate::format::squashfs::writer::write_checked;
-use crate::format::squashfs::{Compressor, Follow, Reader, describe};
-use crate::tree::{Content, Meta, Node, Tree, Xattrs};
+use crate::format::squashfs::{Compressor, Reader, describe};
+use crate::tree::{Content, Follow, Look, Meta, Node, Tree, Xattrs};
 
 /// Something of everything, small.
 fn tree() -> Tree {

@@ -7,8 +7,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::cases::{CASES, deep, directory_of, file, meta, noise, text, xattr_sizes};
 use super::{COMPRESSORS, Image, all_options, assert_same, options, seen_by_reader, seen_in_tree};
-use crate::format::squashfs::{Compressor, Follow, Kind, Options, describe};
-use crate::tree::{Meta, Node, Tree, Xattrs};
+use crate::format::squashfs::{Compressor, Options, describe};
+use crate::tree::{Follow, Kind, Look, Meta, Node, Tree, Xattrs};
 
 #[test]
 fn every_case_comes_back() {

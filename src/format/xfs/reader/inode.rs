@@ -8,6 +8,7 @@ use zerocopy::big_endian::U32;
 use super::Reader;
 use super::blocks::{crc_fits, record};
 use super::disk::{InodeCore, NULL32, RemoteHeader, feature, flag, fork, mode};
+use crate::tree::Kind;
 
 /// Longest symlink target.
 const TARGET_MAX: u64 = crate::tree::SYMLINK_TARGET_MAX as u64;
@@ -50,43 +51,6 @@ pub struct Entry {
     pub(super) reflink: bool,
     pub(super) data: Fork,
     pub(super) attrs: Option<Fork>,
-}
-
-/// Kind of an inode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File {
-        /// Bytes in it.
-        len: u64,
-    },
-    /// A symbolic link and its target.
-    Symlink(Box<[u8]>),
-    /// A character device: major, minor.
-    CharDevice(u32, u32),
-    /// A block device: major, minor.
-    BlockDevice(u32, u32),
-    /// A named pipe.
-    Fifo,
-    /// A socket.
-    Socket,
-}
-
-impl Kind {
-    /// The number that directories have for it.
-    pub(super) fn file_type(&self) -> u8 {
-        match self {
-            Self::File { .. } => 1,
-            Self::Directory => 2,
-            Self::CharDevice(..) => 3,
-            Self::BlockDevice(..) => 4,
-            Self::Fifo => 5,
-            Self::Socket => 6,
-            Self::Symlink(_) => 7,
-        }
-    }
 }
 
 /// Contents, names or attributes of an inode: here, or where they are.

@@ -11,9 +11,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use self::mounted::{Limits, Mount, Seen, contents_from, look, may_mount, populate, run};
-use super::{Follow, Kind, Reader};
+use super::Reader;
 use crate::referee::have;
-use crate::tree::Content;
+use crate::tree::{Content, Follow, Kind, Look};
 
 const LIMITS: Limits = Limits {
     target: 1023,

@@ -8,8 +8,8 @@ use super::cases;
 use super::seen::{assert_same, by_reader, in_tree};
 use super::{Image, Options, all_options};
 use crate::format::xfs::Layout;
-use crate::format::xfs::reader::{Follow, Reader};
-use crate::tree::{Content, Tree};
+use crate::format::xfs::reader::Reader;
+use crate::tree::{Content, Follow, Look, Tree};
 
 /// Checks that the reader finds no fault, and what the tree holds.
 #[track_caller]

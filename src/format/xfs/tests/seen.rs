@@ -10,8 +10,8 @@ use rustix::fs::{IFlags, Mode, OFlags};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::format::xfs::reader::{Kind, Reader};
-use crate::tree::{Node, Tree, Xattrs};
+use crate::format::xfs::reader::Reader;
+use crate::tree::{Kind, Look, Node, Tree, Xattrs};
 
 /// What two file systems are compared by: for every path everything that can be seen of it.
 pub(super) type Seen = BTreeMap<Vec<u8>, Facets>;

@@ -10,9 +10,9 @@ use std::process::Command;
 
 use super::mounted::{Mount, may_mount, populate, run};
 use super::{LIMITS, open};
-use crate::format::ext4::reader::{Entry, Follow, Kind, Reader};
+use crate::format::ext4::reader::{Entry, Reader};
 use crate::referee::have;
-use crate::tree::Content;
+use crate::tree::{Content, Follow, Kind, Look};
 
 const BLOCK: usize = 1024;
 const SUPERBLOCK: u64 = 1024;

@@ -9,9 +9,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use super::mounted::run;
-use crate::format::ext4::reader::{Entry, Kind, Reader};
+use crate::format::ext4::reader::{Entry, Reader};
 use crate::referee::have;
-use crate::tree::Content;
+use crate::tree::{Content, Follow, Kind, Look};
 
 /// Bytes taken of any one file, which may claim to be of any size.
 const TAKEN: u64 = 1 << 20;
@@ -102,7 +102,7 @@ fn use_all(file: &Arc<File>, len: usize) -> usize {
     let Ok(reader) = Reader::open(content) else {
         return 0;
     };
-    let _ = reader.lookup("a/b/../../c", super::Follow::Last);
+    let _ = reader.lookup("a/b/../../c", Follow::Last);
     let mut open: Vec<Entry> = reader.root().into_iter().collect();
     let mut seen = 0;
     while let Some(entry) = open.pop() {

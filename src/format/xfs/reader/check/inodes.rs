@@ -4,9 +4,11 @@ use anyhow::{Context, Result, ensure};
 
 use super::Check;
 use super::space::What;
+use crate::format::file_type::file_type;
 use crate::format::xfs::reader::disk::{Chunk, NULL32, feature, flag};
 use crate::format::xfs::reader::extents::Map;
-use crate::format::xfs::reader::inode::{Entry, Kind, RawInode};
+use crate::format::xfs::reader::inode::{Entry, RawInode};
+use crate::tree::Kind;
 
 /// What the names are compared with.
 pub(super) struct Inode {
@@ -76,7 +78,7 @@ impl Check<'_> {
         self.inodes.insert(
             number,
             Inode {
-                file_type: entry.kind.file_type(),
+                file_type: file_type(&entry.kind),
                 links: entry.links,
                 found: 0,
                 named_in: None,
@@ -139,7 +141,7 @@ impl Check<'_> {
         let directories: Vec<u64> = self
             .inodes
             .iter()
-            .filter(|(_, inode)| inode.file_type == Kind::Directory.file_type())
+            .filter(|(_, inode)| inode.file_type == file_type(&Kind::Directory))
             .map(|(number, _)| *number)
             .collect();
         for number in directories {
@@ -192,7 +194,7 @@ impl Check<'_> {
                     )
                 });
             inode.found = inode.found.saturating_add(1);
-            if inode.file_type == Kind::Directory.file_type() {
+            if inode.file_type == file_type(&Kind::Directory) {
                 directories += 1;
                 let before = inode.named_in.replace(number);
                 self.faults.add_unless(before.is_none(), || {
@@ -225,7 +227,7 @@ impl Check<'_> {
                     inode.links, inode.found
                 )
             });
-            let directory = inode.file_type == Kind::Directory.file_type();
+            let directory = inode.file_type == file_type(&Kind::Directory);
             if directory && *number != root {
                 faults.add_unless(
                     inode.parent.is_none() || inode.parent == inode.named_in,

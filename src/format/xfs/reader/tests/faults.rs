@@ -10,9 +10,9 @@ use std::process::Command;
 
 use super::mounted::{Mount, may_mount, populate, run};
 use super::{LIMITS, open};
-use crate::format::xfs::reader::{Entry, Follow, Reader};
+use crate::format::xfs::reader::{Entry, Reader};
 use crate::referee::have;
-use crate::tree::Content;
+use crate::tree::{Content, Follow, Look};
 
 /// Where checksums are.
 const SUPERBLOCK: usize = 224;

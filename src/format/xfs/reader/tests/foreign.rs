@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use super::faults::checksum;
 use super::mounted::run;
-use crate::format::xfs::reader::{Entry, Kind, Reader};
+use crate::format::xfs::reader::{Entry, Reader};
 use crate::referee::have;
-use crate::tree::Content;
+use crate::tree::{Content, Follow, Kind, Look};
 
 /// Bytes taken of any one file, which may claim to be of any size.
 const TAKEN: u64 = 1 << 20;
@@ -141,7 +141,7 @@ fn use_all(file: &Arc<File>, len: usize) -> usize {
     let Ok(reader) = Reader::open(content) else {
         return 0;
     };
-    let _ = reader.lookup("a/b/../../c", super::Follow::Last);
+    let _ = reader.lookup("a/b/../../c", Follow::Last);
     let _ = reader.check();
     let mut open: Vec<Entry> = reader.root().into_iter().collect();
     let mut seen = 0;
