@@ -8,7 +8,8 @@
 //!      │          │      │         └────► selinux
 //!      │          │      └──────► tree ◄── format
 //!      ├──────────┴─► stages ─► kernel, containerfile
-//!      └─► consumers ─► media
+//!      ├─► consumers ─► media
+//!      └─► verify ─► media, ostree, format
 //! ```
 //!
 //! `image` reads and verifies layers, `ostree` merges them into one tree with labels and checksums,
@@ -19,7 +20,7 @@
 //! one more layer. `hosts` reads what machines there are; `media` makes media for each of them, and
 //! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs, and
 //! `openshift` prepares what the installer and the cluster are told. `consumers` tells whether the
-//! programs that take a medium would take one. `cache` keeps compressed blocks for the
+//! programs that take a medium would take one, and `verify` whether one is as it was made. `cache` keeps compressed blocks for the
 //! next bake, and `record` is what one leaves for all who go on from it: `bake.json`. `url` knows which URLs
 //! machines can fetch from while they boot, `certificate` until when certificates are valid, `paragraph`
 //! breaks lines for people, and `foreign` shows them and boot loaders what others wrote.
@@ -53,3 +54,4 @@ pub mod staging;
 pub mod sysroot;
 pub mod tree;
 pub mod url;
+pub mod verify;

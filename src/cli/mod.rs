@@ -26,6 +26,7 @@ mod size;
 mod table;
 mod terminal;
 mod values;
+mod verify;
 
 use std::error::Error;
 use std::fs::File;
@@ -111,6 +112,7 @@ enum Command {
     Check(check::CheckArgs),
     Layer(Box<layer::LayerArgs>),
     Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
     Prepare(Box<prepare::PrepareArgs>),
     Hosts(hosts::HostsArgs),
     Serve(serve::ServeArgs),
@@ -157,6 +159,7 @@ impl Command {
             Self::Check(args) => args.run(terminal),
             Self::Layer(args) => args.run(terminal),
             Self::Inspect(args) => args.run(terminal),
+            Self::Verify(args) => args.run(terminal),
             Self::Prepare(args) => args.run(terminal),
             Self::Hosts(args) => args.run(terminal),
             Self::Serve(args) => args.run(terminal),

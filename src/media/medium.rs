@@ -2,6 +2,7 @@
 //! told by `opened`.
 
 use std::fs::{self, File};
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -406,9 +407,20 @@ fn open_pxe([kernel, initrd, rootfs]: &[PathBuf; 3]) -> Result<System> {
 
 /// The whole of a file.
 pub(super) fn whole(path: &Path) -> Result<Content> {
-    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    let length = file.metadata()?.len();
+    let reading = || format!("opening {}", path.display());
+    let mut file = File::open(path).with_context(reading)?;
+    // Of a device, the metadata tells no length.
+    let length = file.seek(SeekFrom::End(0)).with_context(reading)?;
     Ok(Content::range(Arc::new(file), 0, length))
+}
+
+/// The disk at `path`: the file or device itself, or what is in a qcow2 image.
+pub fn disk_of(path: &Path) -> Result<Content> {
+    let content = whole(path)?;
+    match qcow2::Reader::probe(&content) {
+        true => Ok(qcow2::Reader::open(content)?.into_content()),
+        false => Ok(content),
+    }
 }
 
 /// Names in a directory that are text, sorted.

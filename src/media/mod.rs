@@ -40,7 +40,7 @@ pub use identity::{Beside, Ignition, MadeOf};
 pub use installed::Installed;
 pub use iso::IGNITION_AREA_BYTES;
 pub use live_root::LiveRoot;
-pub use medium::{Live, Medium, System};
+pub use medium::{Live, Medium, System, disk_of};
 pub use names::{Format, Wanted, check_prefix};
 pub use place::{Found, Place, Rootless, unmatched};
 pub use plan::{DESCRIPTIONS, Plan, Request};

@@ -64,6 +64,12 @@ impl Checksum {
     }
 }
 
+impl From<[u8; 32]> for Checksum {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -118,7 +124,8 @@ impl Kind {
         }
     }
 
-    pub(super) fn from_extension(extension: &str) -> Option<Self> {
+    /// The kind that such objects have.
+    pub fn from_extension(extension: &str) -> Option<Self> {
         [
             Self::Commit,
             Self::CommitMeta,
@@ -168,10 +175,11 @@ pub enum Object {
 
 /// Computes a file's checksum while its content passes by.
 #[derive(Debug)]
-pub(super) struct FileHash(Sha256);
+pub struct FileHash(Sha256);
 
 impl FileHash {
-    pub(super) fn regular(meta: &Meta) -> Self {
+    /// Of a regular file; its content follows.
+    pub fn regular(meta: &Meta) -> Self {
         Self::new(meta, REGULAR, "")
     }
 
@@ -192,17 +200,19 @@ impl FileHash {
         Self(hash)
     }
 
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// The next bytes of the content.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    pub(super) fn finish(self) -> Checksum {
+    /// The checksum.
+    pub fn finish(self) -> Checksum {
         Checksum(self.0.finalize().into())
     }
 }
 
 /// Checksum of a symlink; its target must be UTF-8 without NUL.
-pub(super) fn symlink_checksum(meta: &Meta, target: &[u8]) -> Result<Checksum> {
+pub fn symlink_checksum(meta: &Meta, target: &[u8]) -> Result<Checksum> {
     let target = std::str::from_utf8(target).context("the symlink's target is not UTF-8")?;
     ensure!(!target.contains('\0'), "the symlink's target contains NUL");
     Ok(FileHash::new(meta, SYMLINK, target).finish())

@@ -11,7 +11,7 @@
 //! and the same files give the same bytes.
 //!
 //! Left out on purpose: times, because nobody reads them on an ESP and FAT's have no time zone (every
-//! entry says 1980-01-01); owners and modes, which FAT doesn't have; reading.
+//! entry says 1980-01-01); owners and modes, which FAT doesn't have.
 //!
 //! Layout: Microsoft, "FAT: General Overview of On-Disk Format", 1.03. Checked by: `fsck.fat -n`,
 //! `mtools`, OVMF.
@@ -20,10 +20,12 @@ mod format;
 mod geometry;
 mod names;
 mod plan;
+mod reader;
 mod window;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+pub use reader::Reader;
 pub use writer::{Volume, roomy_bytes};

@@ -24,43 +24,104 @@ impl Table {
             if disk.read_at(sector_size.bytes(), &mut header).is_ok()
                 && header.starts_with(SIGNATURE)
             {
-                return parse(disk, sector_size, &header).map(Some);
+                return parse(disk, sector_size).map(Some);
             }
         }
         Ok(None)
     }
 }
 
-fn parse(disk: &Content, sector_size: SectorSize, header: &[u8; HEADER]) -> Result<Table> {
-    let length = u32_at(header, 12);
-    ensure!(
-        (HEADER as u32..=512).contains(&length),
-        "the partition table's header claims {length} bytes"
-    );
-    let mut whole = vec![0; length as usize];
-    disk.read_at(sector_size.bytes(), &mut whole)
-        .context("reading the partition table's header")?;
-    whole[16..20].fill(0);
-    ensure!(
-        crc32fast::hash(&whole) == u32_at(header, 16),
-        "the partition table's header has a wrong checksum"
-    );
-    let (count, size) = (u32_at(header, 80), u32_at(header, 84));
-    if count > ENTRIES_MAX || !ENTRY_BYTES.contains(&size) {
-        bail!("the partition table claims {count} entries of {size} bytes");
+/// One of the two copies of a table: its header and its entries, both with the right checksums.
+struct Copy {
+    header: Vec<u8>,
+    entries: Vec<u8>,
+    entry_bytes: usize,
+}
+
+impl Copy {
+    /// Reads the copy whose header is in sector `lba`.
+    fn read(disk: &Content, sector_size: SectorSize, lba: u64) -> Result<Self> {
+        let position = lba
+            .checked_mul(sector_size.bytes())
+            .context("the partition table's header has no place on any disk")?;
+        let mut start = [0; HEADER];
+        disk.read_at(position, &mut start)
+            .context("reading the partition table's header")?;
+        ensure!(
+            start.starts_with(SIGNATURE),
+            "there is no partition table's header in sector {lba}"
+        );
+        let length = u32_at(&start, 12);
+        ensure!(
+            (HEADER as u32..=512).contains(&length),
+            "the partition table's header claims {length} bytes"
+        );
+        let mut header = vec![0; length as usize];
+        disk.read_at(position, &mut header)
+            .context("reading the partition table's header")?;
+        header[16..20].fill(0);
+        ensure!(
+            crc32fast::hash(&header) == u32_at(&start, 16),
+            "the partition table's header has a wrong checksum"
+        );
+        let (count, size) = (u32_at(&header, 80), u32_at(&header, 84));
+        if count > ENTRIES_MAX || !ENTRY_BYTES.contains(&size) {
+            bail!("the partition table claims {count} entries of {size} bytes");
+        }
+        let place = u64_at(&header, 72)
+            .checked_mul(sector_size.bytes())
+            .context("the partition table's entries have no place on any disk")?;
+        let mut entries = vec![0; count as usize * size as usize];
+        disk.read_at(place, &mut entries)
+            .context("reading the partition table's entries")?;
+        ensure!(
+            crc32fast::hash(&entries) == u32_at(&header, 88),
+            "the partition table's entries have a wrong checksum"
+        );
+        Ok(Self {
+            header,
+            entries,
+            entry_bytes: size as usize,
+        })
     }
-    let place = u64_at(header, 72)
-        .checked_mul(sector_size.bytes())
-        .context("the partition table's entries lie nowhere")?;
-    let mut entries = vec![0; count as usize * size as usize];
-    disk.read_at(place, &mut entries)
-        .context("reading the partition table's entries")?;
-    ensure!(
-        crc32fast::hash(&entries) == u32_at(header, 88),
-        "the partition table's entries have a wrong checksum"
-    );
+
+    /// Sectors of this header and of the other one.
+    fn lbas(&self) -> (u64, u64) {
+        (u64_at(&self.header, 24), u64_at(&self.header, 32))
+    }
+}
+
+impl Table {
+    /// Compares the backup of a disk's table with the table. What follows the backup is not looked at: a disk may
+    /// be larger than the image that was written to it.
+    ///
+    /// # Errors
+    /// A copy that is damaged, or not like the other one.
+    pub fn compare_backup(&self, disk: &Content) -> Result<()> {
+        let primary = Copy::read(disk, self.sector_size, 1)?;
+        let (own, other) = primary.lbas();
+        let backup = Copy::read(disk, self.sector_size, other)
+            .context("reading the backup of the partition table")?;
+        ensure!(
+            own == 1 && backup.lbas() == (other, own),
+            "the partition table and its backup do not lie where they say of each other"
+        );
+        ensure!(
+            primary.entries == backup.entries && primary.header[56..72] == backup.header[56..72],
+            "the partition table and its backup are not the same"
+        );
+        Ok(())
+    }
+}
+
+fn parse(disk: &Content, sector_size: SectorSize) -> Result<Table> {
+    let Copy {
+        header,
+        entries,
+        entry_bytes: size,
+    } = Copy::read(disk, sector_size, 1)?;
     let partitions: Vec<Partition> = entries
-        .chunks_exact(size as usize)
+        .chunks_exact(size)
         .zip(1..)
         .filter(|(entry, _)| entry[..16] != [0; 16])
         .map(|(entry, number)| Partition {
@@ -88,7 +149,7 @@ fn parse(disk: &Content, sector_size: SectorSize, header: &[u8; HEADER]) -> Resu
         );
     }
     Ok(Table {
-        disk_guid: guid(header, 56),
+        disk_guid: guid(&header, 56),
         disk_bytes: disk.len(),
         sector_size,
         partitions,

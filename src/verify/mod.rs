@@ -1,0 +1,124 @@
+//! Whether media are as they were made: byte for byte where checksums lie beside them, and part by part where
+//! the formats have checksums of their own.
+//!
+//! ```text
+//! sums      files against bake.json or sha256sum.txt; a stick against the ISO that was written to it
+//! parts     what a medium consists of, each judged by what is in it
+//!  ├ objects   every object of the ostree repository against its name
+//!  └ osmet     disk images that a live system rebuilds, against the checksum that is in them
+//! ```
+//!
+//! Nothing is mounted, and nothing is written. What no checksum covers, and is not looked at for another reason,
+//! is told: files of `/etc` and `/var` on disks, the composefs image, what is between the parts.
+
+mod objects;
+mod osmet;
+mod parts;
+mod sums;
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::failure::sentence;
+use crate::media::{Medium, Place};
+use crate::progress::Progress;
+
+use sums::Sums;
+
+/// What is to be verified.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// A medium, a device that one was written to, or a directory of media.
+    pub path: &'a Path,
+    /// The root file system that a minimal ISO fetches.
+    pub rootfs: Option<&'a Path>,
+    /// A `bake.json` or `sha256sum.txt` elsewhere than beside the media.
+    pub sums: Option<&'a Path>,
+    /// Threads to work with.
+    pub threads: NonZeroUsize,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The medium's name.
+    pub medium: String,
+    /// What of it.
+    pub name: &'static str,
+    /// What it was compared with, or how much there was; or what is wrong.
+    pub told: Result<String, String>,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Verified {
+    /// In the order of looking; the last one is the one that is damaged, if one is.
+    pub parts: Vec<Part>,
+    /// What was not looked at, each in a sentence.
+    pub notes: Vec<String>,
+}
+
+impl Verified {
+    /// Whether nothing is damaged.
+    pub fn is_sound(&self) -> bool {
+        self.parts.iter().all(|part| part.told.is_ok())
+    }
+
+    /// Notes what came of a look. False if something is damaged.
+    fn note(&mut self, medium: &str, name: &'static str, looked: Result<String>) -> bool {
+        let told = looked.map_err(|error| sentence(&*error));
+        let is_sound = told.is_ok();
+        self.parts.push(Part {
+            medium: medium.to_owned(),
+            name,
+            told,
+        });
+        is_sound
+    }
+}
+
+/// Looks at everything up to the first thing that is damaged.
+///
+/// # Errors
+/// What is not there, can't be read at all, or is not a medium.
+pub fn verify(request: &Request<'_>, progress: &dyn Progress) -> Result<Verified> {
+    let mut verified = Verified::default();
+    let sums = Sums::find(request.path, request.sums)?;
+    let has_sums = match &sums {
+        Some(sums) => sums.compare(request.path, &mut verified, progress)?,
+        None => false,
+    };
+    if !verified.is_sound() {
+        return Ok(verified);
+    }
+    if !has_sums {
+        verified.notes.push(
+            "no bake.json and no sha256sum.txt tells what the bytes have to be: what no checksum in the media covers \
+             was not compared"
+                .to_owned(),
+        );
+    }
+    let place = match Place::open(request.path, request.rootfs) {
+        Ok(place) => place,
+        // A directory may have nothing but packed disk images, which were compared.
+        Err(error) if has_sums && request.path.is_dir() => {
+            verified.notes.push(sentence(&*error));
+            return Ok(verified);
+        }
+        Err(error) if Medium::is_medium(request.path) && !request.path.is_dir() => {
+            let name = sums::name_of(request.path);
+            verified.note(&name, "medium", Err(error));
+            return Ok(verified);
+        }
+        Err(error) => return Err(error),
+    };
+    verified.notes.extend(place.notes.iter().cloned());
+    for found in &place.media {
+        if !parts::look(found, request.threads, progress, &mut verified) {
+            break;
+        }
+    }
+    Ok(verified)
+}
