@@ -52,7 +52,7 @@ impl Pieces {
     }
 
     /// All of them; more than `limit` bytes is an error.
-    pub(super) fn to_vec(self, limit: u64) -> Result<Vec<u8>> {
+    pub(super) fn into_vec(self, limit: u64) -> Result<Vec<u8>> {
         ensure!(
             self.len <= limit,
             "{} has {} bytes, where at most {limit} are taken",

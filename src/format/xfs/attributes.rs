@@ -8,60 +8,30 @@
 use std::borrow::Cow;
 
 use anyhow::{Context, Result, bail, ensure};
-use zerocopy::big_endian::{U16, U32, U64};
+use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::acl;
 use super::crc::seal;
+use super::format::{
+    ATTRIBUTE_LOCAL, ATTRIBUTE_SECURITY, ATTRIBUTE_TRUSTED, AttributeEntry, AttributeLeaf,
+    FreeRegion, HashedHeader, MAGIC_ATTRIBUTE_LEAF, REMOTE_CRC, RemoteHeader,
+};
 use super::geometry::BLOCK_LEN;
-use super::hashed::{Fork, HashedHeader, Put, fill, linked, name_hash, node_levels, put_nodes};
+use super::hashed::{Fork, Put, fill, linked, name_hash, node_levels, put_nodes};
 use crate::tree::{XATTR_VALUE_MAX, Xattrs};
 
 /// Header of a leaf.
 #[derive(Clone, Copy, Debug, FromZeros, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct LeafHeader {
-    hashed: HashedHeader,    // 0x00
-    count: U16,              // 0x38
-    used_bytes: U16,         // 0x3a  of names and values
-    first_used: U16,         // 0x3c
-    holes: u8,               // 0x3e  free space that the map below leaves out
-    spare: u8,               // 0x3f
-    free_map: [[U16; 2]; 3], // 0x40  offset, bytes
-    spare2: U32,             // 0x4c
+    hashed: HashedHeader,
+    leaf: AttributeLeaf,
 }
 const _: () = assert!(size_of::<LeafHeader>() == 0x50);
 
-/// Entry of a leaf; names and values are packed from its end.
-#[derive(Clone, Copy, Debug, FromZeros, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct LeafEntry {
-    hash: U32,   // 0x0
-    offset: U16, // 0x4
-    flags: u8,   // 0x6
-    spare: u8,   // 0x7
-}
-const _: () = assert!(size_of::<LeafEntry>() == 8);
-
-/// Header of a block of a value outside its leaf.
-#[derive(Clone, Copy, Debug, FromZeros, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct ValueHeader {
-    magic: [u8; 4], // 0x00  "XARM"
-    offset: U32,    // 0x04  within the value
-    bytes: U32,     // 0x08
-    crc: U32,       // 0x0c
-    uuid: [u8; 16], // 0x10
-    owner: U64,     // 0x20
-    daddr: U64,     // 0x28
-    lsn: U64,       // 0x30
-}
-const _: () = assert!(size_of::<ValueHeader>() == 0x38);
-const VALUE_CRC: usize = 0x0c;
-
-const MAGIC_LEAF: u16 = 0x3bee;
 /// Bytes of a value in each of its blocks.
-const VALUE_BLOCK_BYTES: usize = BLOCK_LEN - size_of::<ValueHeader>();
+const VALUE_BLOCK_BYTES: usize = BLOCK_LEN - size_of::<RemoteHeader>();
 /// Longest name without its namespace: its length has one byte.
 const MAX_NAME_BYTES: usize = 255;
 /// Largest value in the short form: its length has one byte.
@@ -69,18 +39,11 @@ const MAX_SHORT_VALUE_BYTES: usize = 255;
 /// From this size on, a name with its value is too large for a leaf: three quarters of it.
 const MIN_REMOTE_BYTES: usize = BLOCK_LEN / 4 * 3;
 
-/// The value is in the leaf.
-const FLAG_LOCAL: u8 = 1;
-/// Namespace `trusted`.
-const FLAG_ROOT: u8 = 2;
-/// Namespace `security`.
-const FLAG_SECURE: u8 = 4;
-
 /// Namespaces by the prefix that names have outside.
 const NAMESPACES: [(&[u8], u8); 3] = [
     (b"user.", 0),
-    (b"trusted.", FLAG_ROOT),
-    (b"security.", FLAG_SECURE),
+    (b"trusted.", ATTRIBUTE_TRUSTED),
+    (b"security.", ATTRIBUTE_SECURITY),
 ];
 
 /// An attribute as it is stored.
@@ -122,7 +85,7 @@ fn convert<'a>(name: &'a [u8], value: &'a [u8]) -> Result<Attribute<'a>> {
     );
     if let Some(stored) = acl::stored_name(name) {
         return Ok(Attribute {
-            namespace: FLAG_ROOT,
+            namespace: ATTRIBUTE_TRUSTED,
             name: stored,
             value: acl::to_disk(value)?.into(),
         });
@@ -213,7 +176,7 @@ impl<'a> Blocks<'a> {
         let mut ends = Vec::new();
         let mut used = size_of::<LeafHeader>();
         for (index, (_, attribute)) in sorted.iter().enumerate() {
-            let len = size_of::<LeafEntry>() + attribute.leaf_len();
+            let len = size_of::<AttributeEntry>() + attribute.leaf_len();
             if used + len > BLOCK_LEN {
                 ends.push(index);
                 used = size_of::<LeafHeader>();
@@ -244,7 +207,7 @@ impl<'a> Blocks<'a> {
         let mut start = 0;
         for (index, end) in self.ends.iter().enumerate() {
             let mut header = LeafHeader::new_zeroed();
-            header.hashed = linked(MAGIC_LEAF, first as u32, index, self.ends.len());
+            header.hashed = linked(MAGIC_ATTRIBUTE_LEAF, first as u32, index, self.ends.len());
             let mut bytes = leaf(header, &self.sorted[start..*end], values_at);
             fork.put_hashed((first + index) as u64, &mut bytes, put)?;
             for (_, attribute) in &self.sorted[start..*end] {
@@ -280,12 +243,12 @@ fn leaf(
             place[9..9 + attribute.name.len()].copy_from_slice(attribute.name);
             values_at += attribute.value_blocks();
         } else {
-            flags |= FLAG_LOCAL;
+            flags |= ATTRIBUTE_LOCAL;
             place[..2].copy_from_slice(&(attribute.value.len() as u16).to_be_bytes());
             place[2] = name_len;
             fill(&mut place[3..], attribute.name, &attribute.value);
         }
-        entries.push(LeafEntry {
+        entries.push(AttributeEntry {
             hash: (*hash).into(),
             offset: U16::new(end as u16),
             flags,
@@ -293,13 +256,13 @@ fn leaf(
         });
     }
     let entries_end = size_of::<LeafHeader>() + entries.as_bytes().len();
-    header.count = U16::new(entries.len() as u16);
-    header.used_bytes = U16::new((BLOCK_LEN - end) as u16);
-    header.first_used = U16::new(end as u16);
-    header.free_map[0] = [
-        U16::new(entries_end as u16),
-        U16::new((end - entries_end) as u16),
-    ];
+    header.leaf.count = U16::new(entries.len() as u16);
+    header.leaf.used_bytes = U16::new((BLOCK_LEN - end) as u16);
+    header.leaf.first_used = U16::new(end as u16);
+    header.leaf.free_map[0] = FreeRegion {
+        offset: U16::new(entries_end as u16),
+        bytes: U16::new((end - entries_end) as u16),
+    };
     fill(&mut bytes, header.as_bytes(), entries.as_bytes());
     bytes
 }
@@ -307,7 +270,7 @@ fn leaf(
 fn put_value(value: &[u8], at: usize, fork: &Fork<'_>, put: &mut Put<'_>) -> Result<()> {
     for (index, part) in value.chunks(VALUE_BLOCK_BYTES).enumerate() {
         let block = fork.locate((at + index) as u64);
-        let mut header = ValueHeader::new_zeroed();
+        let mut header = RemoteHeader::new_zeroed();
         header.magic = *b"XARM";
         header.offset = U32::new((index * VALUE_BLOCK_BYTES) as u32);
         header.bytes = U32::new(part.len() as u32);
@@ -316,7 +279,7 @@ fn put_value(value: &[u8], at: usize, fork: &Fork<'_>, put: &mut Put<'_>) -> Res
         header.daddr = block.daddr().into();
         let mut bytes = vec![0; BLOCK_LEN];
         fill(&mut bytes, header.as_bytes(), part);
-        seal(&mut bytes, VALUE_CRC);
+        seal(&mut bytes, REMOTE_CRC);
         put(block, &bytes)?;
     }
     Ok(())

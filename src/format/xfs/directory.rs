@@ -10,28 +10,25 @@
 //! Entries are in the order of names, packed without gaps.
 
 use anyhow::Result;
-use zerocopy::big_endian::{U16, U32, U64};
+use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::crc::seal;
+use super::format::{
+    BestFree, FreeIndex, FreeRegion, HashEntry, HashedHeader, MAGIC_FREE_INDEX, MAGIC_LEAF,
+    MAGIC_LEAF_BELOW_NODE, MAGIC_NAMES, MAGIC_NAMES_ALONE, NAMES_CRC, NamesHeader,
+};
 use super::geometry::BLOCK_LEN;
 use super::hashed::{
-    Fork, HashEntry, HashedHeader, NODE_ENTRIES, NodeHeader, Put, fill, linked, name_hash,
-    node_levels, parts, put_nodes,
+    Fork, NODE_ENTRIES, NodeHeader, Put, fill, linked, name_hash, node_levels, parts, put_nodes,
 };
 
 /// Header of a block with entries.
 #[derive(Clone, Copy, Debug, FromZeros, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct DataHeader {
-    magic: [u8; 4],      // 0x00
-    crc: U32,            // 0x04
-    daddr: U64,          // 0x08
-    lsn: U64,            // 0x10
-    uuid: [u8; 16],      // 0x18
-    owner: U64,          // 0x28
-    best: [[U16; 2]; 3], // 0x30  largest free regions: offset, bytes
-    spare: U32,          // 0x3c
+    names: NamesHeader,
+    best: BestFree,
 }
 const _: () = assert!(size_of::<DataHeader>() == 0x40);
 
@@ -39,25 +36,11 @@ const _: () = assert!(size_of::<DataHeader>() == 0x40);
 #[derive(Clone, Copy, Debug, FromZeros, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct FreeHeader {
-    magic: [u8; 4], // 0x00
-    crc: U32,       // 0x04
-    daddr: U64,     // 0x08
-    lsn: U64,       // 0x10
-    uuid: [u8; 16], // 0x18
-    owner: U64,     // 0x28
-    first: U32,     // 0x30  block of entries that the first value is of
-    valid: U32,     // 0x34
-    used: U32,      // 0x38
-    spare: U32,     // 0x3c
+    names: NamesHeader,
+    index: FreeIndex,
 }
 const _: () = assert!(size_of::<FreeHeader>() == 0x40);
 
-const DATA_CRC: usize = 0x04;
-const MAGIC_BLOCK: [u8; 4] = *b"XDB3";
-const MAGIC_DATA: [u8; 4] = *b"XDD3";
-const MAGIC_FREE: [u8; 4] = *b"XDF3";
-const MAGIC_LEAF: u16 = 0x3df1;
-const MAGIC_LEAF_BELOW_NODE: u16 = 0x3dff;
 /// First block of the fork with hashes: at 32 GiB.
 const LEAF_AT: u32 = 1 << 23;
 /// First block of the fork with the free index: at 64 GiB.
@@ -265,20 +248,23 @@ impl Blocks {
     ) -> Result<()> {
         let block = fork.locate(index as u64);
         let mut header = DataHeader::new_zeroed();
-        header.magic = MAGIC_DATA;
-        header.daddr = block.daddr().into();
-        header.uuid = fork.uuid;
-        header.owner = fork.owner.into();
+        header.names.magic = MAGIC_NAMES;
+        header.names.daddr = block.daddr().into();
+        header.names.uuid = fork.uuid;
+        header.names.owner = fork.owner.into();
         let (used, free) = (self.used[index], self.free(index));
         if free > 0 {
-            header.best[0] = [used.into(), free.into()];
+            header.best.regions[0] = FreeRegion {
+                offset: used.into(),
+                bytes: free.into(),
+            };
             let region = &mut bytes[used.into()..][..free.into()];
             region[..2].copy_from_slice(&FREE_TAG.to_be_bytes());
             region[2..4].copy_from_slice(&free.to_be_bytes());
             region[usize::from(free) - 2..].copy_from_slice(&used.to_be_bytes());
         }
         if self.form == Form::Block {
-            header.magic = MAGIC_BLOCK;
+            header.names.magic = MAGIC_NAMES_ALONE;
             let hashes = on_disk(&self.hashes);
             let start = usize::from(used + free);
             bytes[start..][..hashes.as_bytes().len()].copy_from_slice(hashes.as_bytes());
@@ -286,7 +272,7 @@ impl Blocks {
             bytes[BLOCK_LEN - 8..].copy_from_slice(counts.as_bytes());
         }
         bytes[..HEADER_LEN].copy_from_slice(header.as_bytes());
-        seal(bytes, DATA_CRC);
+        seal(bytes, NAMES_CRC);
         put(block, bytes)
     }
 
@@ -310,17 +296,17 @@ impl Blocks {
             let at = u64::from(FREE_AT) + index as u64;
             let block = fork.locate(at);
             let mut header = FreeHeader::new_zeroed();
-            header.magic = MAGIC_FREE;
-            header.daddr = block.daddr().into();
-            header.uuid = fork.uuid;
-            header.owner = fork.owner.into();
-            header.first = U32::new((index * FREE_VALUES) as u32);
+            header.names.magic = MAGIC_FREE_INDEX;
+            header.names.daddr = block.daddr().into();
+            header.names.uuid = fork.uuid;
+            header.names.owner = fork.owner.into();
+            header.index.first = U32::new((index * FREE_VALUES) as u32);
             // A block without free space counts as used: its value is 0, not "none".
-            header.valid = U32::new(values.len() as u32);
-            header.used = header.valid;
+            header.index.valid = U32::new(values.len() as u32);
+            header.index.used = header.index.valid;
             let mut bytes = vec![0; BLOCK_LEN];
             fill(&mut bytes, header.as_bytes(), values.as_bytes());
-            seal(&mut bytes, DATA_CRC);
+            seal(&mut bytes, NAMES_CRC);
             put(block, &bytes)?;
         }
         Ok(())
@@ -350,7 +336,7 @@ fn on_disk(hashes: &[(u32, u32)]) -> Vec<HashEntry> {
 fn leaf(hashed: HashedHeader, hashes: &[(u32, u32)]) -> Vec<u8> {
     let mut header = NodeHeader::new_zeroed();
     header.hashed = hashed;
-    header.count = U16::new(hashes.len() as u16);
+    header.counts.count = U16::new(hashes.len() as u16);
     let mut bytes = vec![0; BLOCK_LEN];
     fill(&mut bytes, header.as_bytes(), on_disk(hashes).as_bytes());
     bytes

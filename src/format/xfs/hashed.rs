@@ -4,51 +4,22 @@
 //! A tree of these lies in one fork: the root first, lower nodes behind it, then the leaves.
 
 use anyhow::Result;
-use zerocopy::big_endian::{U16, U32, U64};
+use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::crc::seal;
+use super::format::{HASHED_CRC, HashCounts, HashEntry, HashedHeader, MAGIC_NODE};
 use super::geometry::{BLOCK_LEN, Block};
-
-/// Header of every block sorted by hash.
-#[derive(Clone, Copy, Debug, FromZeros, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub(super) struct HashedHeader {
-    pub(super) next: U32,      // 0x00  block of the fork; 0 = none
-    pub(super) previous: U32,  // 0x04
-    pub(super) magic: U16,     // 0x08
-    pub(super) spare: U16,     // 0x0a
-    pub(super) crc: U32,       // 0x0c
-    pub(super) daddr: U64,     // 0x10
-    pub(super) lsn: U64,       // 0x18
-    pub(super) uuid: [u8; 16], // 0x20
-    pub(super) owner: U64,     // 0x30
-}
-const _: () = assert!(size_of::<HashedHeader>() == 0x38);
-const HASHED_CRC: usize = 0x0c;
 
 /// Header of a node, and of a directory's leaves.
 #[derive(Clone, Copy, Debug, FromZeros, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(super) struct NodeHeader {
-    pub(super) hashed: HashedHeader, // 0x00
-    pub(super) count: U16,           // 0x38
-    pub(super) level: U16,           // 0x3a  1 above leaves
-    pub(super) spare: U32,           // 0x3c
+    pub(super) hashed: HashedHeader,
+    pub(super) counts: HashCounts,
 }
 const _: () = assert!(size_of::<NodeHeader>() == 0x40);
 
-/// Entry of a node: the last hash below a child, and the child's block in the fork. In a directory's
-/// leaf: a name's hash and where its entry is.
-#[derive(Clone, Copy, Debug, FromZeros, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
-#[repr(C)]
-pub(super) struct HashEntry {
-    pub(super) hash: U32,
-    pub(super) address: U32,
-}
-const _: () = assert!(size_of::<HashEntry>() == 8);
-
-const MAGIC_NODE: u16 = 0x3ebe;
 /// Entries of a node, and of a directory's leaf below nodes.
 pub(super) const NODE_ENTRIES: usize =
     (BLOCK_LEN - size_of::<NodeHeader>()) / size_of::<HashEntry>();
@@ -165,8 +136,8 @@ pub(super) fn put_nodes(
             let mut bytes = vec![0; BLOCK_LEN];
             let mut header = NodeHeader::new_zeroed();
             header.hashed = linked(MAGIC_NODE, at, node, *count);
-            header.count = U16::new(entries.len() as u16);
-            header.level = U16::new(index as u16 + 1);
+            header.counts.count = U16::new(entries.len() as u16);
+            header.counts.level_or_stale = U16::new(index as u16 + 1);
             fill(&mut bytes, header.as_bytes(), entries.as_bytes());
             fork.put_hashed(u64::from(at) + node as u64, &mut bytes, put)?;
         }

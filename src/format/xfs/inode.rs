@@ -5,20 +5,12 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::crc::seal;
 use super::format::{
-    FLAG_IMMUTABLE, FLAG_NEW_BITMAP, FLAG2_BIG_TIME, FORMAT_DEVICE, FORMAT_EXTENTS, FORMAT_LOCAL,
-    FORMAT_TREE, INODE_CRC, InodeCore, NULL, timestamp,
+    BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, FIFO, FLAG_IMMUTABLE, FLAG_NEW_BITMAP, FLAG2_BIG_TIME,
+    FORMAT_DEVICE, FORMAT_EXTENTS, FORMAT_LOCAL, FORMAT_TREE, INODE_CRC, InodeCore, NULL, REGULAR,
+    SOCKET, SYMLINK, timestamp,
 };
 use super::geometry::INODE_LEN;
 use crate::tree::{Inode, Node};
-
-/// `mode` of each type of file.
-const REGULAR: u16 = 0o100_000;
-const DIRECTORY: u16 = 0o040_000;
-const SYMLINK: u16 = 0o120_000;
-const CHAR_DEVICE: u16 = 0o020_000;
-const BLOCK_DEVICE: u16 = 0o060_000;
-const FIFO: u16 = 0o010_000;
-const SOCKET: u16 = 0o140_000;
 
 /// A fork as the inode has it.
 #[derive(Debug)]

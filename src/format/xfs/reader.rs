@@ -5,20 +5,19 @@
 //! itself), so a damaged one is an error and never a wrong answer. [`Reader::check`] adds what no
 //! single object shows: space and inode maps against real use, link counts, counters, the log.
 //!
-//! It judges what our writer makes, so it shares no records and no code with it. Images are taken
-//! for foreign: positions, lengths and counts are checked where they are used.
+//! Records are those of the writer. Images are taken for foreign: positions, lengths and counts are
+//! checked where they are used.
 //!
 //! Left out on purpose: version 4, directory blocks larger than a file system block, real-time
 //! devices, external logs, replaying a log (a dirty one is a fault of the check). The reverse map
 //! and the numbers in the reference count tree are not compared with real use.
 //!
-//! Source of truth: `fs/xfs/libxfs/xfs_format.h` and the verifiers beside it, Linux 6.18.
+//! Source of truth: the verifiers of `fs/xfs/libxfs`, Linux 6.18. Layout: [`super::format`].
 
 mod attrs;
 mod blocks;
 mod check;
 mod directory;
-mod disk;
 mod extents;
 mod file;
 mod hashes;
@@ -32,9 +31,11 @@ use zerocopy::FromBytes;
 
 use self::blocks::crc_fits;
 pub use self::directory::Name;
-use self::disk::{Superblock, feature};
 pub use self::extents::Extent;
 pub use self::inode::Entry;
+use crate::format::xfs::format::{
+    INCOMPATIBLE_NAMES, METADATA_UUID, READ_ONLY_COMPATIBLE_NAMES, Superblock, VERSION_MASK,
+};
 use crate::tree::{Content, Kind, Look};
 
 /// An open file system.
@@ -93,7 +94,7 @@ impl Reader {
             .ok()
             .context("the buffer has the superblock's size")?;
         check_superblock(&superblock, content.len())?;
-        let mut sector = vec![0; usize::from(superblock.sector_size.get())];
+        let mut sector = vec![0; usize::from(superblock.sector_bytes.get())];
         content
             .read_at(0, &mut sector)
             .context("reading the xfs superblock")?;
@@ -125,7 +126,7 @@ impl Reader {
 
     /// Whether a feature is on that readers must know.
     fn incompat(&self, bit: u32) -> bool {
-        self.superblock.incompat.get() & bit != 0
+        self.superblock.incompatible.get() & bit != 0
     }
 
     /// Reads bytes of the image; the one way to it.
@@ -151,30 +152,30 @@ fn check_superblock(superblock: &Superblock, len: u64) -> Result<()> {
     );
     let version = superblock.version.get();
     ensure!(
-        version & feature::VERSION_MASK == 5,
+        version & VERSION_MASK == 5,
         "the file system is xfs version {}; only 5 is read",
-        version & feature::VERSION_MASK
+        version & VERSION_MASK
     );
     check_features(superblock)?;
     for (name, value, log, least, most) in [
         (
             "block",
-            superblock.block_size.get(),
-            superblock.block_log,
+            superblock.block_bytes.get(),
+            superblock.block_bits,
             1024,
             65536,
         ),
         (
             "sector",
-            superblock.sector_size.get().into(),
-            superblock.sector_log,
+            superblock.sector_bytes.get().into(),
+            superblock.sector_bits,
             512,
             32768,
         ),
         (
             "inode",
-            superblock.inode_size.get().into(),
-            superblock.inode_log,
+            superblock.inode_bytes.get().into(),
+            superblock.inode_bits,
             512,
             2048,
         ),
@@ -186,30 +187,30 @@ fn check_superblock(superblock: &Superblock, len: u64) -> Result<()> {
             "the xfs {name} size {value} (2^{log}) is not a power of two from {least} to {most}"
         );
     }
-    let block = superblock.block_size.get();
-    let inodes = block / u32::from(superblock.inode_size.get());
+    let block = superblock.block_bytes.get();
+    let inodes = block / u32::from(superblock.inode_bytes.get());
     ensure!(
-        u32::from(superblock.sector_size.get()) <= block
+        u32::from(superblock.sector_bytes.get()) <= block
             && inodes == u32::from(superblock.inodes_per_block.get())
-            && inodes.ilog2() == u32::from(superblock.inodes_per_block_log),
+            && inodes.ilog2() == u32::from(superblock.inodes_per_block_bits),
         "the xfs sector, inode and block sizes do not fit one another"
     );
     ensure!(
-        superblock.dir_block_log == 0,
+        superblock.directory_block_bits == 0,
         "the xfs directory blocks are larger than file system blocks, which is not read"
     );
     check_groups(superblock, len)
 }
 
 fn check_features(superblock: &Superblock) -> Result<()> {
-    let incompat = superblock.incompat.get();
+    let incompat = superblock.incompatible.get();
     for bit in 0..u32::BITS {
         if incompat & 1 << bit == 0 {
             continue;
         }
         match usize::try_from(bit)
             .ok()
-            .and_then(|bit| feature::INCOMPAT.get(bit))
+            .and_then(|bit| INCOMPATIBLE_NAMES.get(bit))
         {
             Some((_, true)) => {}
             Some((name, false)) => bail!("the xfs feature {name} is not read"),
@@ -224,7 +225,7 @@ fn check_features(superblock: &Superblock) -> Result<()> {
 }
 
 fn check_groups(superblock: &Superblock, len: u64) -> Result<()> {
-    let (groups, blocks) = (superblock.ag_count.get(), superblock.ag_blocks.get());
+    let (groups, blocks) = (superblock.groups.get(), superblock.group_blocks.get());
     let total = superblock.blocks.get();
     // At least one block in the last group, and none beyond it.
     ensure!(
@@ -235,11 +236,11 @@ fn check_groups(superblock: &Superblock, len: u64) -> Result<()> {
         "{groups} xfs allocation groups of {blocks} blocks do not make {total} blocks"
     );
     ensure!(
-        blocks.next_power_of_two().ilog2() == u32::from(superblock.ag_block_log),
+        blocks.next_power_of_two().ilog2() == u32::from(superblock.group_bits),
         "the xfs allocation groups have {blocks} blocks, which 2^{} does not suit",
-        superblock.ag_block_log
+        superblock.group_bits
     );
-    let bytes = total.checked_mul(superblock.block_size.get().into());
+    let bytes = total.checked_mul(superblock.block_bytes.get().into());
     ensure!(
         bytes.is_some_and(|bytes| bytes <= len && i64::try_from(bytes).is_ok()),
         "the xfs file system is cut short: {len} bytes of {total} blocks are there"
@@ -256,30 +257,30 @@ fn facts(superblock: &Superblock) -> Facts {
         .iter()
         .position(|byte| *byte == 0)
         .unwrap_or(label.len());
-    let block_size = superblock.block_size.get();
+    let block_size = superblock.block_bytes.get();
     let on = |bits: u32, bit: usize| bits >> bit & 1 != 0;
-    let ro_compat = superblock.ro_compat.get();
-    let incompat = superblock.incompat.get();
+    let ro_compat = superblock.read_only_compatible.get();
+    let incompat = superblock.incompatible.get();
     Facts {
         label: label[..label_len].to_vec(),
         uuid: superblock.uuid,
-        metadata_uuid: if incompat & feature::META_UUID != 0 {
-            superblock.meta_uuid
+        metadata_uuid: if incompat & METADATA_UUID != 0 {
+            superblock.metadata_uuid
         } else {
             superblock.uuid
         },
         bytes: superblock.blocks.get() * u64::from(block_size),
         block_size,
-        sector_size: superblock.sector_size.get().into(),
-        groups: superblock.ag_count.get(),
-        group_blocks: superblock.ag_blocks.get(),
-        features: (0..feature::INCOMPAT.len())
+        sector_size: superblock.sector_bytes.get().into(),
+        groups: superblock.groups.get(),
+        group_blocks: superblock.group_blocks.get(),
+        features: (0..INCOMPATIBLE_NAMES.len())
             .filter(|bit| on(incompat, *bit))
-            .map(|bit| feature::INCOMPAT[bit].0)
+            .map(|bit| INCOMPATIBLE_NAMES[bit].0)
             .chain(
-                (0..feature::RO_COMPAT.len())
+                (0..READ_ONLY_COMPATIBLE_NAMES.len())
                     .filter(|bit| on(ro_compat, *bit))
-                    .map(|bit| feature::RO_COMPAT[bit]),
+                    .map(|bit| READ_ONLY_COMPATIBLE_NAMES[bit]),
             )
             .collect(),
         free_bytes: superblock

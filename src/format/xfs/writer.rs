@@ -13,7 +13,7 @@ use super::census;
 use super::crc::seal;
 use super::directory::{self, Entry, FileType};
 use super::extents;
-use super::format::{SYMLINK_CRC, SymlinkHeader};
+use super::format::{REMOTE_CRC, RemoteHeader};
 use super::geometry::{BLOCK, BLOCK_LEN, Block, CHUNK_INODES, INODE_LEN, INODES_PER_BLOCK};
 use super::group::Group;
 use super::hashed::{Fork, Purpose, Run, fill};
@@ -283,7 +283,7 @@ impl InodeWriter<'_> {
 
     fn write_target(&mut self, target: &[u8], fork: &Fork<'_>) -> Result<()> {
         let block = fork.locate(0);
-        let mut header = SymlinkHeader::new_zeroed();
+        let mut header = RemoteHeader::new_zeroed();
         header.magic = *b"XSLM";
         // At most 1023.
         header.bytes = (target.len() as u32).into();
@@ -292,7 +292,7 @@ impl InodeWriter<'_> {
         header.daddr = block.daddr().into();
         let mut bytes = vec![0; BLOCK_LEN];
         fill(&mut bytes, header.as_bytes(), target);
-        seal(&mut bytes, SYMLINK_CRC);
+        seal(&mut bytes, REMOTE_CRC);
         self.blocks.put(block.offset(), &bytes)
     }
 }

@@ -15,7 +15,7 @@ impl Reader {
 
     /// All of a file, for small ones; more than `limit` bytes is an error.
     pub fn to_vec(&self, file: &Entry, limit: u64) -> Result<Vec<u8>> {
-        self.pieces(file)?.to_vec(limit)
+        self.pieces(file)?.into_vec(limit)
     }
 
     /// The runs of a file's contents in the image: offset in the file, position in the image, and

@@ -5,22 +5,22 @@ use zerocopy::big_endian::{U16, U32};
 
 use super::Reader;
 use super::blocks::record;
-use super::disk::{
-    AttrEntry, AttrLeaf, AttrLocal, AttrRemote, AttrShort, AttrShortEntry, HashHeader,
-    RemoteHeader, attr, fork,
-};
 use super::extents::Map;
-use super::hashes::hash;
 use super::inode::Entry;
+use crate::format::xfs::format::{
+    ATTRIBUTE_LOCAL, ATTRIBUTE_PARENT, ATTRIBUTE_SECURITY, ATTRIBUTE_TRUSTED, AttributeEntry,
+    AttributeLeaf, FORMAT_LOCAL, HashedHeader, LocalAttribute, MAGIC_ATTRIBUTE_LEAF,
+    RemoteAttribute, RemoteHeader, ShortAttribute, ShortAttributes,
+};
+use crate::format::xfs::hashed::name_hash;
 use crate::tree::Xattrs;
 
-const LEAF_MAGIC: u16 = 0x3bee;
 /// Bytes of all names and values of one inode, far above what any file system gives away: what a
 /// crafted image can cost.
 const SET_MAX: usize = 16 << 20;
 /// Longest value that Linux takes (`XATTR_SIZE_MAX`).
 const VALUE_MAX: usize = 65536;
-const LEAF_START: usize = size_of::<HashHeader>() + size_of::<AttrLeaf>();
+const LEAF_START: usize = size_of::<HashedHeader>() + size_of::<AttributeLeaf>();
 const ALIGN: usize = 4;
 /// Version of access control lists in the form that programs see.
 const ACL_VERSION: u32 = 2;
@@ -51,11 +51,11 @@ impl Reader {
             return Ok(Xattrs::new());
         };
         let mut set = Set::default();
-        if fork.format == fork::LOCAL {
+        if fork.format == FORMAT_LOCAL {
             short(&fork.bytes, &mut set)?;
         } else if fork.extents > 0 {
             let map = self.map(entry.number, fork)?;
-            let leaves = self.leaves(entry.number, &map, 0, LEAF_MAGIC, |bytes| {
+            let leaves = self.leaves(entry.number, &map, 0, MAGIC_ATTRIBUTE_LEAF, |bytes| {
                 self.leaf(entry.number, &map, bytes, &mut set)
             })?;
             let mapped: u64 = map.extents.iter().map(|extent| extent.count).sum();
@@ -75,16 +75,17 @@ impl Reader {
 
     /// Takes a leaf's attributes, and returns its last hash.
     fn leaf(&self, owner: u64, map: &Map, bytes: &[u8], set: &mut Set) -> Result<Option<u32>> {
-        let header: AttrLeaf = record(bytes, size_of::<HashHeader>())?;
+        let header: AttributeLeaf = record(bytes, size_of::<HashedHeader>())?;
         let count = usize::from(header.count.get());
-        let table_end = LEAF_START + count * size_of::<AttrEntry>();
+        let table_end = LEAF_START + count * size_of::<AttributeEntry>();
         ensure!(
             table_end <= bytes.len(),
             "a leaf has {count} attributes, more than fit"
         );
         let mut used = Vec::with_capacity(count);
         for index in 0..count {
-            let entry: AttrEntry = record(bytes, LEAF_START + index * size_of::<AttrEntry>())?;
+            let entry: AttributeEntry =
+                record(bytes, LEAF_START + index * size_of::<AttributeEntry>())?;
             let start = usize::from(entry.offset.get());
             let len = self.attribute(owner, map, bytes, &entry, set)?;
             used.push((start, len));
@@ -99,21 +100,21 @@ impl Reader {
         owner: u64,
         map: &Map,
         bytes: &[u8],
-        entry: &AttrEntry,
+        entry: &AttributeEntry,
         set: &mut Set,
     ) -> Result<usize> {
         let at = usize::from(entry.offset.get());
-        let local = entry.flags & attr::LOCAL != 0;
+        let local = entry.flags & ATTRIBUTE_LOCAL != 0;
         let (name_at, name_len, value_len, block);
         if local {
-            let head: AttrLocal = record(bytes, at)?;
-            name_at = at + size_of::<AttrLocal>();
+            let head: LocalAttribute = record(bytes, at)?;
+            name_at = at + size_of::<LocalAttribute>();
             name_len = usize::from(head.name_len);
             value_len = usize::from(head.value_len.get());
             block = None;
         } else {
-            let head: AttrRemote = record(bytes, at)?;
-            name_at = at + size_of::<AttrRemote>();
+            let head: RemoteAttribute = record(bytes, at)?;
+            name_at = at + size_of::<RemoteAttribute>();
             name_len = usize::from(head.name_len);
             value_len = usize::try_from(head.value_len.get())?;
             block = Some(u64::from(head.block.get()));
@@ -121,10 +122,10 @@ impl Reader {
         let name = bytes
             .get(name_at..name_at + name_len)
             .context("a name is cut short")?;
-        let hashed = hash(name);
+        let hashed = name_hash(name);
         // Parent pointers hash their values as well, and are no attributes that anybody sees.
         ensure!(
-            hashed == entry.hash.get() || entry.flags & attr::PARENT != 0,
+            hashed == entry.hash.get() || entry.flags & ATTRIBUTE_PARENT != 0,
             "{} has hash {hashed:#x}, but is listed with {:#x}",
             name.escape_ascii(),
             entry.hash.get()
@@ -142,7 +143,7 @@ impl Reader {
                 let value = bytes
                     .get(value_at..value_at + value_len)
                     .context("a value is cut short")?;
-                set.take(entry.flags & !attr::LOCAL, name, value)?;
+                set.take(entry.flags & !ATTRIBUTE_LOCAL, name, value)?;
                 Ok((value_at + value_len - at).next_multiple_of(ALIGN))
             }
             Some(block) => {
@@ -152,7 +153,7 @@ impl Reader {
                 set.remote += blocks;
                 set.take(entry.flags, name, &value)?;
                 // The kernel counts two bytes of padding in the fixed part.
-                Ok((size_of::<AttrRemote>() + 2 + name_len).next_multiple_of(ALIGN))
+                Ok((size_of::<RemoteAttribute>() + 2 + name_len).next_multiple_of(ALIGN))
             }
         }
     }
@@ -189,13 +190,13 @@ impl Set {
         ensure!(self.bytes <= SET_MAX, "they have more than {SET_MAX} bytes");
         let prefix: &[u8] = match flags {
             0 => b"user.",
-            attr::TRUSTED => match name {
+            ATTRIBUTE_TRUSTED => match name {
                 b"SGI_ACL_FILE" => return self.take_acl(b"system.posix_acl_access", value),
                 b"SGI_ACL_DEFAULT" => return self.take_acl(b"system.posix_acl_default", value),
                 _ => b"trusted.",
             },
-            attr::SECURITY => b"security.",
-            attr::PARENT => return Ok(()),
+            ATTRIBUTE_SECURITY => b"security.",
+            ATTRIBUTE_PARENT => return Ok(()),
             other => bail!("{} has the flags {other:#x}", name.escape_ascii()),
         };
         ensure!(
@@ -237,15 +238,15 @@ impl Set {
 
 /// Attributes in the inode.
 fn short(bytes: &[u8], set: &mut Set) -> Result<()> {
-    let header: AttrShort = record(bytes, 0)?;
+    let header: ShortAttributes = record(bytes, 0)?;
     let total = usize::from(header.total.get());
     let bytes = bytes
         .get(..total)
         .with_context(|| format!("their {total} bytes do not fit the inode"))?;
-    let mut at = size_of::<AttrShort>();
+    let mut at = size_of::<ShortAttributes>();
     for _ in 0..header.count {
-        let entry: AttrShortEntry = record(bytes, at)?;
-        let name_at = at + size_of::<AttrShortEntry>();
+        let entry: ShortAttribute = record(bytes, at)?;
+        let name_at = at + size_of::<ShortAttribute>();
         let value_at = name_at + usize::from(entry.name_len);
         let end = value_at + usize::from(entry.value_len);
         let (Some(name), Some(value)) = (bytes.get(name_at..value_at), bytes.get(value_at..end))
@@ -261,7 +262,7 @@ fn short(bytes: &[u8], set: &mut Set) -> Result<()> {
 
 /// Checks what a leaf says of its space against what its attributes use.
 fn check_space(
-    header: &AttrLeaf,
+    header: &AttributeLeaf,
     size: usize,
     table_end: usize,
     mut used: Vec<(usize, usize)>,
@@ -292,10 +293,10 @@ fn check_space(
         "a leaf's first attribute is at {first}, before {said}"
     );
     let mut free = Vec::new();
-    for region in &header.free {
+    for region in &header.free_map {
         let (start, len) = (
             usize::from(region.offset.get()),
-            usize::from(region.len.get()),
+            usize::from(region.bytes.get()),
         );
         if len == 0 {
             continue;

@@ -1,10 +1,14 @@
 //! Blocks: where they are, and what their headers must say.
 
+use std::mem::offset_of;
+
 use anyhow::{Context, Result, ensure};
 use zerocopy::FromBytes;
 
 use super::Reader;
-use super::disk::Header;
+use crate::format::xfs::format::{
+    GroupTreeHeader, HashedHeader, MapTreeHeader, NamesHeader, RemoteHeader,
+};
 
 /// Units of block positions in headers.
 const POSITION_UNIT: u64 = 512;
@@ -14,34 +18,8 @@ pub(super) fn crc_fits(bytes: &[u8], field: usize, found: u32) -> bool {
     let (Some(before), Some(after)) = (bytes.get(..field), bytes.get(field + 4..)) else {
         return false;
     };
-    let crc = go_on(go_on(go_on(u32::MAX, before), &[0; 4]), after);
-    !crc == found
-}
-
-/// Remainders of single bytes in CRC-32C, whose polynomial is written here with its lowest power in
-/// the highest bit.
-const REMAINDERS: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        // Below 256.
-        let mut rest = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            rest = rest >> 1 ^ if rest & 1 != 0 { 0x82f6_3b78 } else { 0 };
-            bit += 1;
-        }
-        table[byte] = rest;
-        byte += 1;
-    }
-    table
-};
-
-/// Goes on with a CRC-32C; what starts and ends it is inverted.
-fn go_on(from: u32, bytes: &[u8]) -> u32 {
-    bytes.iter().fold(from, |crc, byte| {
-        crc >> 8 ^ REMAINDERS[usize::from(crc.to_le_bytes()[0] ^ byte)]
-    })
+    let crc = crc32c::crc32c_append(crc32c::crc32c(before), &[0; 4]);
+    crc32c::crc32c_append(crc, after) == found
 }
 
 /// The record at `offset` of `bytes`.
@@ -52,6 +30,45 @@ pub(super) fn record<T: FromBytes>(bytes: &[u8], offset: usize) -> Result<T> {
         .map(|(record, _)| record)
         .with_context(|| format!("a record at {offset} of {} bytes is cut short", bytes.len()))
 }
+
+/// What a checksummed block says of itself.
+pub(super) struct Stamp {
+    pub(super) crc: u32,
+    /// Own position in units of 512 bytes.
+    pub(super) position: u64,
+    pub(super) lsn: u64,
+    pub(super) uuid: [u8; 16],
+    pub(super) owner: u64,
+}
+
+/// Header of a checksummed block.
+pub(super) trait Header: FromBytes {
+    const CRC: usize;
+    fn stamp(&self) -> Stamp;
+}
+
+macro_rules! stamped {
+    ($header:ty, $owner:ident) => {
+        impl Header for $header {
+            const CRC: usize = offset_of!($header, crc);
+            fn stamp(&self) -> Stamp {
+                Stamp {
+                    crc: self.crc.get(),
+                    position: self.daddr.get(),
+                    lsn: self.lsn.get(),
+                    uuid: self.uuid,
+                    owner: self.$owner.get().into(),
+                }
+            }
+        }
+    };
+}
+
+stamped!(GroupTreeHeader, group);
+stamped!(MapTreeHeader, owner);
+stamped!(NamesHeader, owner);
+stamped!(HashedHeader, owner);
+stamped!(RemoteHeader, owner);
 
 impl Reader {
     /// Blocks of allocation group `group`.
@@ -73,7 +90,7 @@ impl Reader {
 
     /// Group and block in it of a block number; `count` blocks from there must be in the group.
     pub(super) fn split_block(&self, number: u64, count: u64) -> Result<(u32, u64)> {
-        let log = u32::from(self.superblock.ag_block_log);
+        let log = u32::from(self.superblock.group_bits);
         let block = number & ((1 << log) - 1);
         let group = u32::try_from(number >> log)
             .ok()

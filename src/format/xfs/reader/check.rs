@@ -12,8 +12,11 @@ use anyhow::{Result, bail, ensure};
 use self::inodes::Inode;
 use self::space::{Use, What};
 use super::Reader;
-use super::disk::{NULL32, Superblock, feature};
 use crate::format::faults::Faults;
+use crate::format::xfs::format::{
+    FREE_INODE_TREE, METADATA_UUID, NULL, REFERENCES, REVERSE_MAP, SPARSE_INODES, Superblock,
+    TREE_BLOCKS, VERSION_ATTRIBUTES, VERSION_SECTORS,
+};
 
 /// Runs of blocks and inodes that a check keeps in memory, a hundred times those of a system's disk:
 /// what a crafted image can cost.
@@ -42,9 +45,9 @@ impl Reader {
     /// Checks all of the file system, and returns every fault as one sentence; none if it is
     /// sound. Fails where it can't be checked.
     pub fn check(&self) -> Result<Vec<String>> {
-        let unknown = self.superblock.ro_compat.get()
-            & !(feature::RO_FINOBT | feature::RO_REFLINK | feature::RO_INOBTCOUNT);
-        if unknown & feature::RO_RMAPBT != 0 {
+        let unknown = self.superblock.read_only_compatible.get()
+            & !(FREE_INODE_TREE | REFERENCES | TREE_BLOCKS);
+        if unknown & REVERSE_MAP != 0 {
             bail!("an xfs file system with the feature rmapbt can't be checked");
         }
         ensure!(
@@ -52,7 +55,7 @@ impl Reader {
             "an xfs file system with the read-only compatible features {unknown:#x} can't be checked"
         );
         ensure!(
-            self.incompat(feature::SPARSE_INODES),
+            self.incompat(SPARSE_INODES),
             "an xfs file system without the feature sparse-inodes can't be checked"
         );
         let mut faults = Faults::default();
@@ -101,7 +104,7 @@ impl Check<'_> {
                 format!("the xfs superblock counts {said} {what}, the groups have {is}")
             });
         }
-        let attributes = superblock.version.get() & feature::VERSION_ATTR != 0;
+        let attributes = superblock.version.get() & VERSION_ATTRIBUTES != 0;
         let has = self.inodes.values().any(|inode| inode.attributes);
         self.faults.add_unless(attributes || !has, || {
             "the xfs superblock's version lacks the bit for attributes, which inodes have"
@@ -112,21 +115,21 @@ impl Check<'_> {
 
     fn superblock(&mut self) {
         let superblock = &self.reader.superblock;
-        let log_sector = superblock.version.get() & feature::VERSION_SECTOR != 0;
-        let sector = (superblock.sector_log, superblock.sector_size.get());
-        let root = superblock.root.get();
-        let uuid_moved = self.reader.incompat(feature::META_UUID);
+        let log_sector = superblock.version.get() & VERSION_SECTORS != 0;
+        let sector = (superblock.sector_bits, superblock.sector_bytes.get());
+        let root = superblock.root_inode.get();
+        let uuid_moved = self.reader.incompat(METADATA_UUID);
         let rules = [
             (
                 superblock.features2.get() == superblock.features2_again.get(),
                 "has two different sets of features",
             ),
             (
-                superblock.compat.get() == 0,
+                superblock.compatible.get() == 0,
                 "has unknown compatible features",
             ),
             (
-                superblock.log_incompat.get() == 0,
+                superblock.log_incompatible.get() == 0,
                 "has features of the log, which must be empty",
             ),
             (superblock.in_progress == 0, "was not finished"),
@@ -135,7 +138,7 @@ impl Check<'_> {
                 "has a wrong share of inodes",
             ),
             (
-                uuid_moved || superblock.meta_uuid == [0; 16],
+                uuid_moved || superblock.metadata_uuid == [0; 16],
                 "has a UUID for metadata, but not the feature for it",
             ),
             (
@@ -143,19 +146,21 @@ impl Check<'_> {
                 "has a wrong version for its sector size",
             ),
             (
-                (superblock.log_sector_log, superblock.log_sector_size.get())
-                    == if log_sector { sector } else { (0, 0) },
+                (
+                    superblock.log_sector_bits,
+                    superblock.log_sector_bytes.get(),
+                ) == if log_sector { sector } else { (0, 0) },
                 "has a log sector size of its own",
             ),
             (
-                root.checked_add(1) == Some(superblock.rt_bitmap.get())
-                    && root.checked_add(2) == Some(superblock.rt_summary.get()),
+                root.checked_add(1) == Some(superblock.bitmap_inode.get())
+                    && root.checked_add(2) == Some(superblock.summary_inode.get()),
                 "does not have the real-time inodes behind the root",
             ),
             (
-                superblock.rt_blocks.get() == 0
-                    && superblock.rt_extents.get() == 0
-                    && superblock.free_rt_extents.get() == 0,
+                superblock.realtime[0].get() == 0
+                    && superblock.realtime[1].get() == 0
+                    && superblock.free_realtime.get() == 0,
                 "has a real-time device",
             ),
         ];
@@ -173,21 +178,25 @@ impl Check<'_> {
         let first = &self.reader.superblock;
         let shape = |s: &Superblock| {
             (
-                (s.block_size.get(), s.blocks.get(), s.log_start.get()),
-                (s.ag_blocks.get(), s.ag_count.get(), s.log_blocks.get()),
-                s.version.get() & !feature::VERSION_ATTR,
-                (s.sector_size.get(), s.inode_size.get(), s.ag_block_log),
-                (s.features2.get(), s.ro_compat.get(), s.incompat.get()),
-                (s.uuid, s.meta_uuid, s.label),
-                (s.inode_align.get(), s.sparse_align.get()),
+                (s.block_bytes.get(), s.blocks.get(), s.log_start.get()),
+                (s.group_blocks.get(), s.groups.get(), s.log_blocks.get()),
+                s.version.get() & !VERSION_ATTRIBUTES,
+                (s.sector_bytes.get(), s.inode_bytes.get(), s.group_bits),
+                (
+                    s.features2.get(),
+                    s.read_only_compatible.get(),
+                    s.incompatible.get(),
+                ),
+                (s.uuid, s.metadata_uuid, s.label),
+                (s.inode_alignment.get(), s.sparse_alignment.get()),
             )
         };
         self.faults.add_unless(shape(copy) == shape(first), || {
             format!("the copy of the xfs superblock in group {group} differs from the first")
         });
-        let root = copy.root.get();
+        let root = copy.root_inode.get();
         self.faults.add_unless(
-            root == first.root.get() || root == u64::MAX || root == 0,
+            root == first.root_inode.get() || root == u64::MAX || root == 0,
             || format!("the copy of the xfs superblock in group {group} has root inode {root}"),
         );
     }
@@ -218,5 +227,5 @@ impl Check<'_> {
 
 /// A group-relative block number that may be missing.
 fn known(number: u32) -> Option<u32> {
-    (number != NULL32).then_some(number)
+    (number != NULL).then_some(number)
 }

@@ -7,11 +7,15 @@ use zerocopy::big_endian::{U16, U32, U64};
 
 use super::Reader;
 use super::blocks::record;
-use super::disk::{BestFree, FreeIndex, HashCounts, HashEntry, HashHeader, NamesHeader, fork};
 use super::extents::Map;
-use super::hashes::{ENTRIES, hash};
+use super::hashes::ENTRIES;
 use super::inode::Entry;
 use crate::format::file_type::file_type;
+use crate::format::xfs::format::{
+    BestFree, FORMAT_LOCAL, FreeIndex, HashCounts, HashEntry, HashedHeader, MAGIC_FREE_INDEX,
+    MAGIC_LEAF, MAGIC_LEAF_BELOW_NODE, MAGIC_NAMES, MAGIC_NAMES_ALONE, NamesHeader,
+};
+use crate::format::xfs::hashed::name_hash;
 use crate::tree::{Kind, NAME_MAX};
 
 /// Blocks of names in one directory, for a hundred million names: what a crafted image can cost.
@@ -19,8 +23,6 @@ const NAME_BLOCKS_MAX: u64 = 1 << 20;
 /// Bytes at which hashes, and the index of free space, start in the directory's own numbering.
 const HASHES_START: u64 = 32 << 30;
 const FREE_START: u64 = 64 << 30;
-const LEAF_MAGIC: u16 = 0x3df1;
-const LEAF_OF_NODE_MAGIC: u16 = 0x3dff;
 /// "No free space known": the block of names does not exist.
 const NO_BLOCK: u16 = u16::MAX;
 const FREE_TAG: u16 = u16::MAX;
@@ -89,7 +91,7 @@ impl Reader {
     fn parse(&self, directory: &Entry) -> Result<Listing> {
         ensure!(directory.kind == Kind::Directory, "it is not a directory");
         let mut listing = match directory.data.format {
-            fork::LOCAL => short(directory, self.block_size()?)?,
+            FORMAT_LOCAL => short(directory, self.block_size()?)?,
             _ => self.blocks_of_names(directory)?,
         };
         listing.names.sort_by(|a, b| a.name.cmp(&b.name));
@@ -130,7 +132,12 @@ impl Reader {
             };
             let (header, bytes) = self.block::<NamesHeader>(position, directory.number)?;
             ensure!(
-                header.magic == if single { *b"XDB3" } else { *b"XDD3" },
+                header.magic
+                    == if single {
+                        MAGIC_NAMES_ALONE
+                    } else {
+                        MAGIC_NAMES
+                    },
                 "the block at {position} is not one of names"
             );
             let end = if single { tail(&bytes)? } else { bytes.len() };
@@ -167,10 +174,10 @@ impl Reader {
         let mut hashes = Hashes::default();
         let (header, bytes) = self.hash_block(directory.number, map, root)?;
         let mut used = found.longest.len() as u64;
-        if header.magic.get() == LEAF_MAGIC {
+        if header.magic.get() == MAGIC_LEAF {
             used += 1;
             ensure!(
-                header.forward.get() == 0 && header.back.get() == 0,
+                header.next.get() == 0 && header.previous.get() == 0,
                 "its only leaf has neighbours"
             );
             let bests: U32 = record(&bytes, bytes.len() - 4)?;
@@ -185,9 +192,13 @@ impl Reader {
             hashes.leaf(&bytes[..start])?;
             compare_free(&bytes[start..], 0, bests, found)?;
         } else {
-            let leaves = self.leaves(directory.number, map, root, LEAF_OF_NODE_MAGIC, |bytes| {
-                hashes.leaf(bytes)
-            })?;
+            let leaves = self.leaves(
+                directory.number,
+                map,
+                root,
+                MAGIC_LEAF_BELOW_NODE,
+                |bytes| hashes.leaf(bytes),
+            )?;
             used += leaves.len() as u64;
             used += self.free_index(directory.number, map, blocks, found)?;
         }
@@ -221,7 +232,7 @@ impl Reader {
             let (header, bytes) = self.block::<NamesHeader>(position, owner)?;
             let free: FreeIndex = record(&bytes, size_of::<NamesHeader>())?;
             ensure!(
-                header.magic == *b"XDF3" && u64::from(free.first.get()) == first,
+                header.magic == MAGIC_FREE_INDEX && u64::from(free.first.get()) == first,
                 "the block at {position} is not block {index} of its free index"
             );
             let valid = usize::try_from(free.valid.get())?;
@@ -275,7 +286,7 @@ impl Hashes {
 
     /// Takes a leaf, which ends where something else starts.
     fn leaf(&mut self, bytes: &[u8]) -> Result<Option<u32>> {
-        let counts: HashCounts = record(bytes, size_of::<HashHeader>())?;
+        let counts: HashCounts = record(bytes, size_of::<HashedHeader>())?;
         let len = usize::from(counts.count.get()) * size_of::<HashEntry>();
         let before = self.stale;
         let entries = bytes
@@ -283,9 +294,9 @@ impl Hashes {
             .with_context(|| format!("a leaf has {} hashes", counts.count.get()))?;
         self.take(entries)?;
         ensure!(
-            self.stale - before == u64::from(counts.stale_or_level.get()),
+            self.stale - before == u64::from(counts.level_or_stale.get()),
             "it does not have {} stale hashes",
-            counts.stale_or_level.get()
+            counts.level_or_stale.get()
         );
         Ok((len > 0).then_some(self.last))
     }
@@ -390,7 +401,9 @@ fn name_in_block(bytes: &[u8], at: usize, block: u32, found: &mut Found) -> Resu
     );
     let address =
         (u64::from(block) * (bytes.len().next_power_of_two() as u64) + at as u64) / ALIGN as u64;
-    found.hashes.insert(u32::try_from(address)?, hash(name));
+    found
+        .hashes
+        .insert(u32::try_from(address)?, name_hash(name));
     let first = match (block, at) {
         (0, NAMES_START) => Some((&b"."[..], &mut found.dot)),
         (0, at) if at == NAMES_START + 16 => Some((&b".."[..], &mut found.dot_dot)),
@@ -415,7 +428,7 @@ fn name_in_block(bytes: &[u8], at: usize, block: u32, found: &mut Found) -> Resu
 fn check_best(best: &BestFree, free: &mut [(u16, u16)]) -> Result<()> {
     free.sort_by(|a, b| b.cmp(a));
     for (index, region) in best.regions.iter().enumerate() {
-        let said = (region.len.get(), region.offset.get());
+        let said = (region.bytes.get(), region.offset.get());
         let fits = match free.get(index) {
             // Of regions equally long, any may be listed.
             Some((len, _)) => said.0 == *len && free.contains(&said),

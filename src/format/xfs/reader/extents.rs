@@ -5,8 +5,8 @@ use zerocopy::big_endian::{U16, U64};
 
 use super::Reader;
 use super::blocks::record;
-use super::disk::{LongHeader, fork};
 use super::inode::Fork;
+use crate::format::xfs::format::{FORMAT_EXTENTS, FORMAT_TREE, MapTreeHeader};
 
 /// Extents of one fork, fifty times those of the most scattered file seen: what a crafted image can
 /// cost.
@@ -19,7 +19,7 @@ const COUNT_BITS: u32 = 21;
 const OFFSET_BITS: u32 = 54;
 /// Bytes of an extent record, and of a key with its pointer.
 const RECORD_SIZE: usize = 16;
-const LONG_HEADER_SIZE: usize = size_of::<LongHeader>();
+const LONG_HEADER_SIZE: usize = size_of::<MapTreeHeader>();
 const NO_BLOCK: u64 = u64::MAX;
 
 /// A run of a fork's blocks.
@@ -62,7 +62,7 @@ impl Reader {
         let mut map = Map::default();
         let bytes: &[u8] = &fork.bytes;
         match fork.format {
-            fork::EXTENTS => {
+            FORMAT_EXTENTS => {
                 let count = usize::try_from(fork.extents)?;
                 ensure!(
                     count <= bytes.len() / RECORD_SIZE,
@@ -71,7 +71,7 @@ impl Reader {
                 );
                 self.take_extents(bytes, 0, count, &mut map)?;
             }
-            fork::BTREE => self.tree(owner, fork, &mut map)?,
+            FORMAT_TREE => self.tree(owner, fork, &mut map)?,
             _ => return Ok(map),
         }
         ensure!(
@@ -124,8 +124,8 @@ impl Reader {
                 "its extent tree has more than {EXTENTS_MAX} blocks"
             );
             map.tree.push(position);
-            let (header, bytes) = self.block::<LongHeader>(position, owner)?;
-            let count = usize::from(header.count.get());
+            let (header, bytes) = self.block::<MapTreeHeader>(position, owner)?;
+            let count = usize::from(header.records.get());
             ensure!(
                 header.magic == *b"BMA3" && header.level.get() == level,
                 "the block at {position} is not level {level} of an extent tree"

@@ -4,22 +4,15 @@ use anyhow::{Context, Result, ensure};
 
 use super::Reader;
 use super::blocks::record;
-use super::disk::{HashCounts, HashEntry, HashHeader};
 use super::extents::Map;
+use crate::format::xfs::format::{HashCounts, HashEntry, HashedHeader, MAGIC_NODE};
 
-const NODE_MAGIC: u16 = 0x3ebe;
 /// Levels above the leaves; the kernel takes at most 5 with them.
 const LEVELS_MAX: u16 = 5;
 /// Where entries start in nodes and in leaves of directories.
-pub(super) const ENTRIES: usize = size_of::<HashHeader>() + size_of::<HashCounts>();
+pub(super) const ENTRIES: usize = size_of::<HashedHeader>() + size_of::<HashCounts>();
 /// Blocks of one tree, for a hundred million names: what a crafted image can cost.
 const BLOCKS_MAX: usize = 1 << 18;
-
-/// The hash that names are sorted by.
-pub(super) fn hash(name: &[u8]) -> u32 {
-    name.iter()
-        .fold(0u32, |hash, byte| hash.rotate_left(7) ^ u32::from(*byte))
-}
 
 /// A block of a tree, and the last hash in it as the block above says.
 #[derive(Clone, Copy)]
@@ -41,9 +34,9 @@ impl Reader {
     ) -> Result<Vec<u32>> {
         let (header, bytes) = self.hash_block(owner, map, root)?;
         let mut level = 0;
-        if header.magic.get() == NODE_MAGIC {
-            level = record::<HashCounts>(&bytes, size_of::<HashHeader>())?
-                .stale_or_level
+        if header.magic.get() == MAGIC_NODE {
+            level = record::<HashCounts>(&bytes, size_of::<HashedHeader>())?
+                .level_or_stale
                 .get();
             ensure!(
                 (1..LEVELS_MAX).contains(&level),
@@ -95,7 +88,7 @@ impl Reader {
         map: &Map,
         blocks: &[Child],
         index: usize,
-        parse: impl FnOnce(&HashHeader, &[u8]) -> Result<Option<u32>>,
+        parse: impl FnOnce(&HashedHeader, &[u8]) -> Result<Option<u32>>,
     ) -> Result<Option<u32>> {
         let (header, bytes) = self.hash_block(owner, map, blocks[index].block)?;
         let neighbour = |index: Option<usize>| {
@@ -104,8 +97,8 @@ impl Reader {
                 .map_or(0, |child| child.block)
         };
         ensure!(
-            header.back.get() == neighbour(index.checked_sub(1))
-                && header.forward.get() == neighbour(index.checked_add(1)),
+            header.previous.get() == neighbour(index.checked_sub(1))
+                && header.next.get() == neighbour(index.checked_add(1)),
             "it is not linked with its neighbours"
         );
         parse(&header, &bytes)
@@ -117,22 +110,22 @@ impl Reader {
         owner: u64,
         map: &Map,
         block: u32,
-    ) -> Result<(HashHeader, Vec<u8>)> {
+    ) -> Result<(HashedHeader, Vec<u8>)> {
         let position = map
             .position(block.into(), self.facts.block_size.into())
             .with_context(|| format!("block {block:#x} of its hashes is in a hole"))?;
-        self.block::<HashHeader>(position, owner)
+        self.block::<HashedHeader>(position, owner)
     }
 }
 
 /// Children of a node.
-fn node(header: &HashHeader, bytes: &[u8], level: u16) -> Result<Vec<Child>> {
-    let counts: HashCounts = record(bytes, size_of::<HashHeader>())?;
+fn node(header: &HashedHeader, bytes: &[u8], level: u16) -> Result<Vec<Child>> {
+    let counts: HashCounts = record(bytes, size_of::<HashedHeader>())?;
     let count = usize::from(counts.count.get());
     let room = (bytes.len() - ENTRIES) / size_of::<HashEntry>();
     ensure!(
-        header.magic.get() == NODE_MAGIC
-            && counts.stale_or_level.get() == level
+        header.magic.get() == MAGIC_NODE
+            && counts.level_or_stale.get() == level
             && (1..=room).contains(&count),
         "it is not a node of level {level} with 1 to {room} children"
     );

@@ -7,7 +7,11 @@ use zerocopy::big_endian::U32;
 
 use super::Reader;
 use super::blocks::{crc_fits, record};
-use super::disk::{InodeCore, NULL32, RemoteHeader, feature, flag, fork, mode};
+use crate::format::xfs::format::{
+    BIG_TIME, BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, FIFO, FLAG_IMMUTABLE, FLAG_REALTIME,
+    FLAG2_BIG_TIME, FLAG2_MANY_EXTENTS, FLAG2_SHARED, FORMAT_DEVICE, FORMAT_EXTENTS, FORMAT_LOCAL,
+    FORMAT_TREE, InodeCore, MANY_EXTENTS, NULL, REGULAR, RemoteHeader, SOCKET, SYMLINK, TYPE_MASK,
+};
 use crate::tree::Kind;
 
 /// Longest symlink target.
@@ -77,9 +81,9 @@ impl Reader {
 
     /// Reads an inode and verifies what used and unused ones have in common.
     pub(super) fn raw_inode(&self, number: u64) -> Result<RawInode> {
-        let log = u32::from(self.superblock.inodes_per_block_log);
+        let log = u32::from(self.superblock.inodes_per_block_bits);
         let position = self.block_position(number >> log)?;
-        let size = u64::from(self.superblock.inode_size.get());
+        let size = u64::from(self.superblock.inode_bytes.get());
         let mut bytes = vec![0; usize::try_from(size)?];
         self.read_at(position + (number & ((1 << log) - 1)) * size, &mut bytes)?;
         let core: InodeCore = record(&bytes, 0)?;
@@ -107,22 +111,19 @@ impl Reader {
     /// A used inode.
     pub(super) fn entry(&self, number: u64, raw: &RawInode) -> Result<Entry> {
         let core = &raw.core;
-        let type_bits = core.mode.get() & mode::MASK;
+        let type_bits = core.mode.get() & TYPE_MASK;
         ensure!(core.mode.get() != 0, "it is not used");
         ensure!(
-            core.next_unlinked.get() == NULL32,
+            core.next_unlinked.get() == NULL,
             "it is in a list of unlinked inodes"
         );
         ensure!(
-            core.flags.get() & flag::REALTIME == 0,
+            core.flags.get() & FLAG_REALTIME == 0,
             "its contents are on a real-time device, which is not read"
         );
-        let device = matches!(
-            type_bits,
-            mode::CHAR_DEVICE | mode::BLOCK_DEVICE | mode::FIFO | mode::SOCKET
-        );
+        let device = matches!(type_bits, CHAR_DEVICE | BLOCK_DEVICE | FIFO | SOCKET);
         let (data, attrs) = self.forks(raw, device)?;
-        let size = core.size.get();
+        let size = core.bytes.get();
         let (mtime, mtime_nanoseconds) = self.time(core)?;
         let mut entry = Entry {
             number,
@@ -133,35 +134,35 @@ impl Reader {
             mtime,
             mtime_nanoseconds,
             links: core.links.get(),
-            immutable: core.flags.get() & flag::IMMUTABLE != 0,
+            immutable: core.flags.get() & FLAG_IMMUTABLE != 0,
             size,
             blocks: core.blocks.get(),
-            reflink: core.flags2.get() & flag::REFLINK != 0,
+            reflink: core.flags2.get() & FLAG2_SHARED != 0,
             data,
             attrs,
         };
         entry.kind = match type_bits {
-            mode::DIRECTORY => Kind::Directory,
-            mode::FILE => {
+            DIRECTORY => Kind::Directory,
+            REGULAR => {
                 ensure!(
-                    i64::try_from(size).is_ok() && entry.data.format != fork::LOCAL,
+                    i64::try_from(size).is_ok() && entry.data.format != FORMAT_LOCAL,
                     "it can't be a file of {size} bytes with data format {}",
                     entry.data.format
                 );
                 Kind::File { len: size }
             }
-            mode::SYMLINK => Kind::Symlink(self.target(&entry)?),
-            mode::CHAR_DEVICE | mode::BLOCK_DEVICE => {
+            SYMLINK => Kind::Symlink(self.target(&entry)?),
+            CHAR_DEVICE | BLOCK_DEVICE => {
                 let device: U32 = record(&entry.data.bytes, 0)?;
                 let (major, minor) = (device.get() >> 18, device.get() & 0x3_ffff);
-                if type_bits == mode::CHAR_DEVICE {
+                if type_bits == CHAR_DEVICE {
                     Kind::CharDevice(major, minor)
                 } else {
                     Kind::BlockDevice(major, minor)
                 }
             }
-            mode::FIFO => Kind::Fifo,
-            mode::SOCKET => Kind::Socket,
+            FIFO => Kind::Fifo,
+            SOCKET => Kind::Socket,
             other => bail!("there is no file type {other:#o}"),
         };
         ensure!(
@@ -174,9 +175,9 @@ impl Reader {
     fn forks(&self, raw: &RawInode, device: bool) -> Result<(Fork, Option<Fork>)> {
         let core = &raw.core;
         let literal = &raw.bytes[size_of::<InodeCore>()..];
-        let many = core.flags2.get() & flag::NREXT64 != 0;
+        let many = core.flags2.get() & FLAG2_MANY_EXTENTS != 0;
         ensure!(
-            !many || self.incompat(feature::NREXT64),
+            !many || self.incompat(MANY_EXTENTS),
             "it counts extents in a way that the file system does not have"
         );
         let (extents, attr_extents) = if many {
@@ -186,7 +187,10 @@ impl Reader {
                 core.many_extents.get() == 0,
                 "bytes that should be zero are not"
             );
-            (core.extents.get().into(), core.attr_extents.get().into())
+            (
+                core.extents.get().into(),
+                core.attribute_extents.get().into(),
+            )
         };
         let split = usize::from(core.fork_offset) * 8;
         let fits = match (core.fork_offset, device) {
@@ -208,43 +212,43 @@ impl Reader {
             }
         );
         ensure!(
-            device == (core.format == fork::DEVICE) && core.format <= fork::BTREE,
+            device == (core.data_format == FORMAT_DEVICE) && core.data_format <= FORMAT_TREE,
             "its data format can't be {}",
-            core.format
+            core.data_format
         );
         let (data, attrs) = if split == 0 {
             ensure!(
-                core.attr_format == fork::EXTENTS && attr_extents == 0,
+                core.attribute_format == FORMAT_EXTENTS && attr_extents == 0,
                 "it has no attribute fork, but one of format {} with {attr_extents} extents",
-                core.attr_format
+                core.attribute_format
             );
             (literal, None)
         } else {
             ensure!(
-                (fork::LOCAL..=fork::BTREE).contains(&core.attr_format),
+                (FORMAT_LOCAL..=FORMAT_TREE).contains(&core.attribute_format),
                 "its attribute format can't be {}",
-                core.attr_format
+                core.attribute_format
             );
             let (data, attrs) = literal.split_at(split);
             (data, Some(attrs))
         };
         ensure!(
-            extents == 0 || core.format > fork::LOCAL,
+            extents == 0 || core.data_format > FORMAT_LOCAL,
             "it has {extents} extents, but data format {}",
-            core.format
+            core.data_format
         );
         ensure!(
-            attr_extents == 0 || core.attr_format > fork::LOCAL,
+            attr_extents == 0 || core.attribute_format > FORMAT_LOCAL,
             "it has {attr_extents} extents of attributes, but attribute format {}",
-            core.attr_format
+            core.attribute_format
         );
         let attrs = attrs.map(|bytes| Fork {
-            format: core.attr_format,
+            format: core.attribute_format,
             extents: attr_extents.into(),
             bytes: bytes.into(),
         });
         let data = Fork {
-            format: core.format,
+            format: core.data_format,
             extents,
             bytes: data.into(),
         };
@@ -252,10 +256,10 @@ impl Reader {
     }
 
     fn time(&self, core: &InodeCore) -> Result<(i64, u32)> {
-        let stored = core.mtime.get();
-        let big = core.flags2.get() & flag::BIGTIME != 0;
+        let stored = core.modified.get();
+        let big = core.flags2.get() & FLAG2_BIG_TIME != 0;
         ensure!(
-            !big || self.incompat(feature::BIGTIME),
+            !big || self.incompat(BIG_TIME),
             "it has big timestamps, which the file system does not have"
         );
         if big {
@@ -281,7 +285,7 @@ impl Reader {
         );
         let len = usize::try_from(entry.size)?;
         let mut target = Vec::with_capacity(len);
-        if entry.data.format == fork::LOCAL {
+        if entry.data.format == FORMAT_LOCAL {
             let inside = entry.data.bytes.get(..len);
             target.extend_from_slice(inside.context("its target does not fit the inode")?);
         } else {

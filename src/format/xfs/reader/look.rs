@@ -12,7 +12,7 @@ impl Look for Reader {
     const NAME: &'static str = "an xfs file system";
 
     fn root(&self) -> Result<Entry> {
-        self.by_number(self.superblock.root.get())
+        self.by_number(self.superblock.root_inode.get())
     }
 
     fn child(&self, directory: &Entry, name: &[u8]) -> Result<Option<Entry>> {

@@ -8,11 +8,12 @@ use zerocopy::big_endian::U32;
 
 use super::space::What;
 use super::{Check, known};
-use crate::format::xfs::reader::blocks::{crc_fits, record};
-use crate::format::xfs::reader::disk::{
-    Chunk, FreeExtent, FreeHeader, InodeHeader, ListHeader, NULL32, Shared, ShortHeader,
-    Superblock, feature,
+use crate::format::xfs::format::{
+    ChunkRecord, FREE_INODE_TREE, FreeListHeader, FreeRecord, FreeSpaceHeader, GroupTreeHeader,
+    InodeHeader, MAGIC_BY_PLACE, MAGIC_BY_SIZE, MAGIC_FREE_INODES, MAGIC_INODES, MAGIC_REFERENCES,
+    NULL, REFERENCES, SharedRecord, Superblock, TREE_BLOCKS,
 };
+use crate::format::xfs::reader::blocks::{crc_fits, record};
 
 /// Levels of a tree; the kernel takes at most 5 in groups as large as they get.
 const LEVELS_MAX: u32 = 9;
@@ -78,8 +79,8 @@ impl Check<'_> {
     }
 
     fn free_space(&mut self, group: u32, bytes: &[u8], list: &[u8]) -> Result<()> {
-        let header: FreeHeader = record(bytes, 0)?;
-        let crc = (offset_of!(FreeHeader, crc), header.crc.get());
+        let header: FreeSpaceHeader = record(bytes, 0)?;
+        let crc = (offset_of!(FreeSpaceHeader, crc), header.crc.get());
         self.header(
             "free space header",
             group,
@@ -89,30 +90,30 @@ impl Check<'_> {
             header.lsn.get(),
         )?;
         ensure!(
-            header.magic == *b"XAGF" && header.version.get() == 1 && header.number.get() == group,
+            header.magic == *b"XAGF" && header.version.get() == 1 && header.group.get() == group,
             "its header is not that of group {group}"
         );
         let len = self.reader.group_len(group);
         ensure!(
-            u64::from(header.length.get()) == len,
+            u64::from(header.blocks.get()) == len,
             "its header has {} blocks instead of {len}",
-            header.length.get()
+            header.blocks.get()
         );
-        let starts: Records<FreeExtent> = self.tree(
+        let starts: Records<FreeRecord> = self.tree(
             group,
             &Tree {
                 name: "tree of free space by start",
-                magic: *b"AB3B",
+                magic: MAGIC_BY_PLACE,
                 root: header.roots[0].get(),
                 levels: header.levels[0].get(),
                 key: 8,
             },
         )?;
-        let lengths: Records<FreeExtent> = self.tree(
+        let lengths: Records<FreeRecord> = self.tree(
             group,
             &Tree {
                 name: "tree of free space by length",
-                magic: *b"AB3C",
+                magic: MAGIC_BY_SIZE,
                 root: header.roots[1].get(),
                 levels: header.levels[1].get(),
                 key: 8,
@@ -121,7 +122,7 @@ impl Check<'_> {
         self.free_list(group, &header, list)?;
         self.shared(group, &header)?;
         let free = self.free_extents(group, &starts.records, &lengths.records)?;
-        let longest = starts.records.iter().map(|one| one.count.get()).max();
+        let longest = starts.records.iter().map(|one| one.blocks.get()).max();
         let btree_blocks = (starts.blocks - 1) + (lengths.blocks - 1);
         for (what, said, is) in [
             ("free blocks", u64::from(header.free_blocks.get()), free),
@@ -132,7 +133,7 @@ impl Check<'_> {
             ),
             (
                 "blocks of trees of free space",
-                header.btree_blocks.get().into(),
+                header.tree_blocks.get().into(),
                 btree_blocks.into(),
             ),
         ] {
@@ -148,13 +149,13 @@ impl Check<'_> {
     fn free_extents(
         &mut self,
         group: u32,
-        starts: &[FreeExtent],
-        lengths: &[FreeExtent],
+        starts: &[FreeRecord],
+        lengths: &[FreeRecord],
     ) -> Result<u64> {
         let mut sum = 0;
         let mut end = None;
         for one in starts {
-            let (start, count) = (u64::from(one.start.get()), u64::from(one.count.get()));
+            let (start, count) = (u64::from(one.start.get()), u64::from(one.blocks.get()));
             ensure!(
                 count > 0
                     && end.is_none_or(|end| start > end)
@@ -166,7 +167,7 @@ impl Check<'_> {
             end = Some(start + count);
         }
         let mut sorted = starts.to_vec();
-        sorted.sort_by_key(|one| (one.count.get(), one.start.get()));
+        sorted.sort_by_key(|one| (one.blocks.get(), one.start.get()));
         ensure!(
             sorted == lengths,
             "its trees of free space by start and by length differ"
@@ -175,15 +176,15 @@ impl Check<'_> {
     }
 
     /// The blocks kept for trees of free space to grow.
-    fn free_list(&mut self, group: u32, header: &FreeHeader, bytes: &[u8]) -> Result<()> {
-        let list: ListHeader = record(bytes, 0)?;
-        let crc = (offset_of!(ListHeader, crc), list.crc.get());
+    fn free_list(&mut self, group: u32, header: &FreeSpaceHeader, bytes: &[u8]) -> Result<()> {
+        let list: FreeListHeader = record(bytes, 0)?;
+        let crc = (offset_of!(FreeListHeader, crc), list.crc.get());
         self.header("free list", group, bytes, crc, &list.uuid, list.lsn.get())?;
         ensure!(
-            list.magic == *b"XAFL" && list.number.get() == group,
+            list.magic == *b"XAFL" && list.group.get() == group,
             "its free list is not that of group {group}"
         );
-        let slots = u32::try_from((bytes.len() - size_of::<ListHeader>()) / 4)?;
+        let slots = u32::try_from((bytes.len() - size_of::<FreeListHeader>()) / 4)?;
         let (first, last) = (header.list_first.get(), header.list_last.get());
         let count = header.list_count.get();
         ensure!(
@@ -195,7 +196,7 @@ impl Check<'_> {
         );
         for index in 0..count {
             let slot = usize::try_from((first + index) % slots)?;
-            let block: U32 = record(bytes, size_of::<ListHeader>() + slot * 4)?;
+            let block: U32 = record(bytes, size_of::<FreeListHeader>() + slot * 4)?;
             ensure!(
                 u64::from(block.get()) < self.reader.group_len(group),
                 "its free list has block {}",
@@ -206,31 +207,31 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn shared(&mut self, group: u32, header: &FreeHeader) -> Result<()> {
-        if self.reader.superblock.ro_compat.get() & feature::RO_REFLINK == 0 {
+    fn shared(&mut self, group: u32, header: &FreeSpaceHeader) -> Result<()> {
+        if self.reader.superblock.read_only_compatible.get() & REFERENCES == 0 {
             return Ok(());
         }
-        let shared: Records<Shared> = self.tree(
+        let shared: Records<SharedRecord> = self.tree(
             group,
             &Tree {
                 name: "tree of reference counts",
-                magic: *b"R3FC",
-                root: header.refcount_root.get(),
-                levels: header.refcount_level.get(),
+                magic: MAGIC_REFERENCES,
+                root: header.reference_root.get(),
+                levels: header.reference_levels.get(),
                 key: 4,
             },
         )?;
         self.faults
-            .add_unless(shared.blocks == header.refcount_blocks.get(), || {
+            .add_unless(shared.blocks == header.reference_blocks.get(), || {
                 format!(
                     "xfs group {group} counts {} blocks of the tree of reference counts, but there are {}",
-                    header.refcount_blocks.get(),
+                    header.reference_blocks.get(),
                     shared.blocks
                 )
             });
         for one in &shared.records {
             let start = one.start.get() & !STAGING;
-            let count = u64::from(one.count.get());
+            let count = u64::from(one.blocks.get());
             ensure!(
                 u64::from(start) + count <= self.reader.group_len(group),
                 "its reference counts have {count} blocks at {start}"
@@ -249,7 +250,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn inode_trees(&mut self, group: u32, bytes: &[u8]) -> Result<Vec<Chunk>> {
+    fn inode_trees(&mut self, group: u32, bytes: &[u8]) -> Result<Vec<ChunkRecord>> {
         let header: InodeHeader = record(bytes, 0)?;
         let crc = (offset_of!(InodeHeader, crc), header.crc.get());
         self.header(
@@ -261,47 +262,47 @@ impl Check<'_> {
             header.lsn.get(),
         )?;
         ensure!(
-            header.magic == *b"XAGI" && header.version.get() == 1 && header.number.get() == group,
+            header.magic == *b"XAGI" && header.version.get() == 1 && header.group.get() == group,
             "its header is not that of group {group}"
         );
         let len = self.reader.group_len(group);
         ensure!(
-            u64::from(header.length.get()) == len,
+            u64::from(header.blocks.get()) == len,
             "its header has {} blocks instead of {len}",
-            header.length.get()
+            header.blocks.get()
         );
         ensure!(
-            header.unlinked.iter().all(|bucket| bucket.get() == NULL32),
+            header.unlinked.iter().all(|bucket| bucket.get() == NULL),
             "it has unlinked inodes that are still there"
         );
         ensure!(
             known(header.directory.get()).is_none(),
             "its header has a field set that nothing uses any more"
         );
-        let all: Records<Chunk> = self.tree(
+        let all: Records<ChunkRecord> = self.tree(
             group,
             &Tree {
                 name: "tree of inodes",
-                magic: *b"IAB3",
+                magic: MAGIC_INODES,
                 root: header.root.get(),
-                levels: header.level.get(),
+                levels: header.levels.get(),
                 key: 4,
             },
         )?;
-        let ro_compat = self.reader.superblock.ro_compat.get();
-        let mut blocks = vec![("the tree of inodes", header.inode_blocks.get(), all.blocks)];
-        if ro_compat & feature::RO_FINOBT != 0 {
-            let free: Records<Chunk> = self.tree(
+        let ro_compat = self.reader.superblock.read_only_compatible.get();
+        let mut blocks = vec![("the tree of inodes", header.tree_blocks.get(), all.blocks)];
+        if ro_compat & FREE_INODE_TREE != 0 {
+            let free: Records<ChunkRecord> = self.tree(
                 group,
                 &Tree {
                     name: "tree of free inodes",
-                    magic: *b"FIB3",
+                    magic: MAGIC_FREE_INODES,
                     root: header.free_root.get(),
-                    levels: header.free_level.get(),
+                    levels: header.free_levels.get(),
                     key: 4,
                 },
             )?;
-            let expected = all.records.iter().filter(|chunk| chunk.free > 0);
+            let expected = all.records.iter().filter(|chunk| chunk.free_count > 0);
             self.faults
                 .add_unless(free.records.iter().eq(expected), || {
                     format!(
@@ -314,7 +315,7 @@ impl Check<'_> {
                 free.blocks,
             ));
         }
-        if ro_compat & feature::RO_INOBTCOUNT != 0 {
+        if ro_compat & TREE_BLOCKS != 0 {
             for (name, said, is) in blocks {
                 self.faults.add_unless(said == is, || {
                     format!("xfs group {group} counts {said} blocks of {name}, but there are {is}")
@@ -325,15 +326,15 @@ impl Check<'_> {
         Ok(all.records)
     }
 
-    fn chunks(&mut self, group: u32, header: &InodeHeader, chunks: &[Chunk]) -> Result<()> {
+    fn chunks(&mut self, group: u32, header: &InodeHeader, chunks: &[ChunkRecord]) -> Result<()> {
         let per_block = u32::from(self.reader.superblock.inodes_per_block.get());
-        let align = self.reader.superblock.inode_align.get().max(1);
-        let sparse_align = self.reader.superblock.sparse_align.get().max(1);
+        let align = self.reader.superblock.inode_alignment.get().max(1);
+        let sparse_align = self.reader.superblock.sparse_alignment.get().max(1);
         let (mut count, mut free) = (0u64, 0u64);
         let mut end = 0;
         for chunk in chunks {
             let first = chunk.first.get();
-            let holes = chunk.hole_mask.get();
+            let holes = chunk.holes.get();
             let align = if holes == 0 { align } else { sparse_align };
             ensure!(
                 first.is_multiple_of(per_block * align) && u64::from(first) >= end,
@@ -343,22 +344,19 @@ impl Check<'_> {
             let exist = (0..CHUNK)
                 .filter(|slot| holes >> (slot / PER_HOLE) & 1 == 0)
                 .fold(0u64, |mask, slot| mask | 1 << slot);
-            let (is_count, is_free) = (
-                exist.count_ones(),
-                (exist & chunk.free_mask.get()).count_ones(),
-            );
+            let (is_count, is_free) = (exist.count_ones(), (exist & chunk.free.get()).count_ones());
             ensure!(
-                (u32::from(chunk.count), u32::from(chunk.free)) == (is_count, is_free)
-                    && (exist | chunk.free_mask.get()) == u64::MAX,
+                (u32::from(chunk.count), u32::from(chunk.free_count)) == (is_count, is_free)
+                    && (exist | chunk.free.get()) == u64::MAX,
                 "its inode chunk at {first} counts {} inodes and {} free ones instead of {is_count} and {is_free}",
                 chunk.count,
-                chunk.free
+                chunk.free_count
             );
             count += u64::from(is_count);
             free += u64::from(is_free);
         }
         for (what, said, is) in [
-            ("inodes", header.count.get(), count),
+            ("inodes", header.inodes.get(), count),
             ("free inodes", header.free.get(), free),
         ] {
             self.faults.add_unless(u64::from(said) == is, || {
@@ -429,11 +427,13 @@ impl Check<'_> {
                 );
                 self.take(group, at, 1, What::Tree(tree.name))?;
                 let position = self.reader.group_position(group, at);
-                let (header, bytes) = self.reader.block::<ShortHeader>(position, group.into())?;
+                let (header, bytes) = self
+                    .reader
+                    .block::<GroupTreeHeader>(position, group.into())?;
                 let neighbour = |index: Option<usize>| {
                     index
                         .and_then(|index| blocks.get(index))
-                        .map_or(NULL32, |(block, _)| *block)
+                        .map_or(NULL, |(block, _)| *block)
                 };
                 ensure!(
                     header.magic == tree.magic
@@ -447,9 +447,9 @@ impl Check<'_> {
                 } else {
                     tree.key + 4
                 };
-                let start = size_of::<ShortHeader>();
+                let start = size_of::<GroupTreeHeader>();
                 let room = (bytes.len() - start) / entry;
-                let used = usize::from(header.count.get());
+                let used = usize::from(header.records.get());
                 let least = match (blocks.len(), level) {
                     (1, 0) => 0,
                     (1, _) => 1,

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use super::Check;
 use super::space::What;
 use crate::format::file_type::file_type;
-use crate::format::xfs::reader::disk::{Chunk, NULL32, feature, flag};
+use crate::format::xfs::format::{BIG_TIME, ChunkRecord, FLAG2_BIG_TIME, NULL};
 use crate::format::xfs::reader::extents::Map;
 use crate::format::xfs::reader::inode::{Entry, RawInode};
 use crate::tree::Kind;
@@ -28,13 +28,13 @@ const PER_HOLE: u32 = 4;
 
 impl Check<'_> {
     /// Checks the inodes of a chunk.
-    pub(super) fn chunk(&mut self, group: u32, chunk: &Chunk) -> Result<()> {
+    pub(super) fn chunk(&mut self, group: u32, chunk: &ChunkRecord) -> Result<()> {
         let superblock = &self.reader.superblock;
-        let per_block_log = superblock.inodes_per_block_log;
-        let group_shift = u32::from(superblock.ag_block_log) + u32::from(per_block_log);
+        let per_block_log = superblock.inodes_per_block_bits;
+        let group_shift = u32::from(superblock.group_bits) + u32::from(per_block_log);
         let per_block = 1u32 << per_block_log;
         for slot in 0..SLOTS {
-            if chunk.hole_mask.get() >> (slot / PER_HOLE) & 1 != 0 {
+            if chunk.holes.get() >> (slot / PER_HOLE) & 1 != 0 {
                 continue;
             }
             let in_group = u64::from(chunk.first.get()) + u64::from(slot);
@@ -50,7 +50,7 @@ impl Check<'_> {
                 self.take(group, block, 1, What::Inodes)?;
             }
             let number = u64::from(group) << group_shift | in_group;
-            let free = chunk.free_mask.get() >> slot & 1 != 0;
+            let free = chunk.free.get() >> slot & 1 != 0;
             let result = self
                 .reader
                 .raw_inode(number)
@@ -68,7 +68,7 @@ impl Check<'_> {
                 core.mode.get() == 0
                     && core.links.get() == 0
                     && core.blocks.get() == 0
-                    && core.next_unlinked.get() == NULL32,
+                    && core.next_unlinked.get() == NULL,
                 "it is in use, but its chunk says it is not"
             );
             return Ok(());
@@ -86,9 +86,9 @@ impl Check<'_> {
                 attributes: entry.attrs.is_some(),
             },
         );
-        let big = core.flags2.get() & flag::BIGTIME != 0;
+        let big = core.flags2.get() & FLAG2_BIG_TIME != 0;
         ensure!(
-            big || !self.reader.incompat(feature::BIGTIME),
+            big || !self.reader.incompat(BIG_TIME),
             "it has small timestamps, where the file system has big ones"
         );
         let data = self.reader.map(number, &entry.data)?;
@@ -137,7 +137,7 @@ impl Check<'_> {
     /// Reads all directories, and compares names and links.
     pub(super) fn names(&mut self) {
         let superblock = &self.reader.superblock;
-        let root = superblock.root.get();
+        let root = superblock.root_inode.get();
         let directories: Vec<u64> = self
             .inodes
             .iter()
@@ -150,11 +150,11 @@ impl Check<'_> {
                 .catch(|| format!("checking xfs directory {number}"), result);
         }
         let own: Vec<u64> = [
-            superblock.rt_bitmap.get(),
-            superblock.rt_summary.get(),
-            superblock.user_quota.get(),
-            superblock.group_quota.get(),
-            superblock.project_quota.get(),
+            superblock.bitmap_inode.get(),
+            superblock.summary_inode.get(),
+            superblock.quota_inodes[0].get(),
+            superblock.quota_inodes[1].get(),
+            superblock.project_quota_inode.get(),
         ]
         .into_iter()
         .filter(|number| ![0, u64::MAX].contains(number))
