@@ -215,7 +215,8 @@ fn errors_are_one_sentence_on_standard_error() {
 fn long_help_has_examples_and_what_else_matters() {
     let help = |words: &[&str]| text(&run(program().args(words)));
     for command in [
-        "bake", "check", "layer", "inspect", "prepare", "hosts", "serve", "cluster", "cache", "man",
+        "bake", "check", "layer", "inspect", "verify", "prepare", "hosts", "serve", "cluster",
+        "cache", "man",
     ] {
         let long = help(&[command, "--help"]);
         for heading in [
@@ -262,6 +263,7 @@ fn manual_pages_have_all_sections() {
         "-bake",
         "-check",
         "-inspect",
+        "-verify",
         "-cache",
         "-cache-show",
         "-cache-prune",

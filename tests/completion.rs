@@ -313,6 +313,7 @@ fn options_of_every_command_are_completed_in_every_shell() {
             "check",
             "layer",
             "inspect",
+            "verify",
             "prepare",
             "hosts",
             "serve",

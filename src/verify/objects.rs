@@ -239,3 +239,76 @@ pub(super) fn files<E: Clone>(objects: &[Object<E>]) -> BTreeMap<Checksum, E> {
     let files = files.map(|object| (object.checksum, object.entry.clone()));
     files.collect()
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::format::squashfs::{Options, Reader, write};
+    use crate::progress::Silent;
+    use crate::tree::{Content, Node, Tree};
+
+    /// A squashfs with these files among the objects, by their names.
+    pub(in crate::verify) fn repository(files: &[(String, Node)]) -> Reader {
+        let mut tree = Tree::new(Meta::root(0o755));
+        for (name, node) in files {
+            let (shard, rest) = name.split_at(2);
+            let directory = format!("{OBJECTS}/{shard}");
+            let directory = tree.make_directories(&directory, &Meta::root(0o755));
+            tree.create(directory, rest, Meta::root(0o644), node.clone());
+        }
+        let file = tempfile::tempfile().unwrap();
+        let written = write(&tree, &Options::default(), &file, 0, &|_| ()).unwrap();
+        Reader::open(Content::range(Arc::new(file), 0, written.bytes)).unwrap()
+    }
+
+    /// The name that a file has as an object.
+    pub(in crate::verify) fn name_of(bytes: &[u8]) -> String {
+        let mut hash = FileHash::regular(&Meta::root(0o644));
+        hash.update(bytes);
+        format!("{}.file", hash.finish())
+    }
+
+    fn file(bytes: &[u8]) -> Node {
+        Node::File(Content::bytes(bytes.to_vec()))
+    }
+
+    fn compared(files: &[(String, Node)]) -> Result<String> {
+        let reader = repository(files);
+        let objects = list(&reader)?;
+        compare(&reader, &objects, NonZeroUsize::new(3).unwrap(), &Silent)
+    }
+
+    #[test]
+    fn objects_are_what_their_names_say() {
+        let target = b"../../lib".to_vec();
+        let link = symlink_checksum(&Meta::root(0o644), &target).unwrap();
+        let tree = Checksum::of(b"a dirtree");
+        let files = [
+            (name_of(b"one"), file(b"one")),
+            (name_of(b""), file(b"")),
+            (format!("{link}.file"), Node::Symlink(target.into())),
+            (format!("{tree}.dirtree"), file(b"a dirtree")),
+            // Signatures have the name of their commit.
+            (format!("{tree}.commitmeta"), file(b"signed")),
+        ];
+        assert_eq!(compared(&files).unwrap(), "5 objects, each by its name");
+        for (name, node, told) in [
+            (name_of(b"one"), file(b"two"), "is damaged: its checksum is"),
+            (format!("{tree}.dirtree"), file(b"other"), "is damaged"),
+            (name_of(b"one"), Node::Fifo, "neither a file nor a symlink"),
+            (
+                "ab/cd".replace('/', ""),
+                file(b""),
+                "is not the name of an object",
+            ),
+        ] {
+            let mut files = files.to_vec();
+            files.retain(|(known, _)| *known != name);
+            files.push((name, node));
+            let error = format!("{:#}", compared(&files).unwrap_err());
+            assert!(error.contains(told), "{error}");
+        }
+    }
+}

@@ -171,3 +171,78 @@ fn text(input: &mut impl BufRead) -> Result<()> {
     ensure!(passed == len, "it ends within its head");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::super::objects::tests::{name_of, repository};
+    use super::super::objects::{files, list};
+    use super::*;
+    use crate::progress::Silent;
+    use crate::tree::Node;
+
+    const OBJECT: &[u8] = b"what an object has";
+    /// Where it lies on the disk, and how much of it.
+    const AT: usize = 1000;
+    const LEN: usize = 32;
+
+    fn disk() -> Vec<u8> {
+        let mut disk: Vec<u8> = (0..4096).map(|at| (at / 16) as u8).collect();
+        disk[AT..AT + LEN].fill(0);
+        disk[AT..AT + OBJECT.len() - 3].copy_from_slice(&OBJECT[3..]);
+        disk
+    }
+
+    /// The osmet file of the disk. `mapped` is how much of the object it says is mapped.
+    fn osmet(mapped: u64) -> Vec<u8> {
+        let disk = disk();
+        let mut file = MAGIC.to_vec();
+        file.push(VERSION as u8);
+        for text in ["a program", "", "an os", "x86_64"] {
+            // The second is the size of a sector.
+            file.push(text.len() as u8);
+            file.extend_from_slice(text.as_bytes());
+        }
+        // One partition, in all of the disk, with one mapping.
+        file.extend_from_slice(&[1, 0, 251, 0, 16, 1, 3, 251]);
+        file.extend_from_slice(&(AT as u16).to_le_bytes());
+        file.push(mapped as u8);
+        let checksum = name_of(OBJECT);
+        file.extend_from_slice(&hex::decode(&checksum[..64]).unwrap());
+        file.extend_from_slice(&Sha256::digest(&disk));
+        file.extend_from_slice(&[251, 0, 16]);
+        let mut xz = xz2::write::XzEncoder::new(file, 0);
+        xz.write_all(&disk[..AT]).unwrap();
+        xz.write_all(&disk[AT + LEN..]).unwrap();
+        xz.finish().unwrap()
+    }
+
+    fn compared(osmet: Vec<u8>) -> Result<String> {
+        let object = Node::File(Content::bytes(OBJECT.to_vec()));
+        let reader = repository(&[(name_of(OBJECT), object)]);
+        let files = files(&list(&reader).unwrap());
+        compare(&Content::bytes(osmet), &reader, &files, &Silent)
+    }
+
+    #[test]
+    fn a_disk_is_put_together_of_objects_and_the_rest() {
+        assert_eq!(compared(osmet(LEN as u64)).unwrap(), "0 MiB, put together");
+        assert!(compared(osmet(LEN as u64 - 1)).is_err());
+    }
+
+    #[test]
+    fn damage_is_found_wherever_it_is() {
+        let whole = osmet(LEN as u64);
+        // Texts are not looked at, nor is the size of a sector.
+        let texts = 9..MAGIC.len() + 1 + 10 + 1 + 6 + 7;
+        for at in (0..whole.len()).filter(|at| !texts.contains(at)) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            assert!(compared(damaged).is_err(), "byte {at}");
+        }
+        for len in 0..whole.len() {
+            assert!(compared(whole[..len].to_vec()).is_err(), "{len} bytes");
+        }
+    }
+}

@@ -85,6 +85,16 @@ pub(super) const EXAMPLES: [(&str, &[Example]); 12] = [
         ],
     ),
     (
+        "verify",
+        &[
+            ("What was baked", "coreos-bake verify media"),
+            (
+                "A stick that an ISO was written to",
+                "coreos-bake verify /dev/sdb --sums media/bake.json",
+            ),
+        ],
+    ),
+    (
         "prepare",
         &[
             (
