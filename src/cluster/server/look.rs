@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 use axum::http::StatusCode;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::credentials::{Credentials, credentials};
+use super::super::credentials::{Credentials, credentials, login};
 use super::super::handoff::PinningConfig;
 use super::super::judge::judge;
 use super::super::kinds::Kind;
@@ -95,6 +96,16 @@ impl Server {
     pub async fn credentials(&self, name: &str, place: Option<&PushSpec>) -> Result<Credentials> {
         let secret = self.get(Kind::SECRET, name).await?;
         Ok(credentials(secret.as_ref(), place))
+    }
+
+    /// User and password that a secret of the operator's namespace has for the registry at `host`, as base64 of
+    /// `USER:PASSWORD`.
+    ///
+    /// # Errors
+    /// As [`Server::snapshot`].
+    pub async fn login(&self, secret: &str, host: &str) -> Result<Option<SecretString>> {
+        let secret = self.get(Kind::SECRET, secret).await?;
+        Ok(secret.and_then(|secret| login(&secret, host)))
     }
 
     /// The host under which the cluster's own registry is reached from outside, if there is one.

@@ -5,6 +5,7 @@
 mod access;
 mod change;
 mod look;
+mod tunnel;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,8 +18,8 @@ use axum::http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use k8s_openapi::jiff::{Timestamp, fmt::rfc2822};
-use kube::Client;
 use kube::client::Body;
+use kube::{Client, Config};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +28,8 @@ use tokio::time::{sleep, timeout};
 pub use access::Access;
 pub(super) use change::MANAGER;
 pub use change::{Applied, Changed, Conflict};
+pub use tunnel::{OWN_REGISTRY, Tunnel, is_in_own_registry};
+pub(super) use tunnel::{REGISTRY_AUTHORITIES, REGISTRY_POD};
 
 use super::kinds::Kind;
 use super::rights::Task;
@@ -56,6 +59,7 @@ pub(super) const JSON: &str = "application/json";
 /// The API of a cluster.
 pub struct Server {
     client: Client,
+    config: Config,
     /// What for.
     task: Task,
     /// The pools that it is about, once they are known.
@@ -127,10 +131,11 @@ impl Server {
         let url = config.cluster_url.to_string();
         let url = url.trim_end_matches('/').to_owned();
         let token = config.auth_info.token.clone();
-        let client = Client::try_from(config)
+        let client = Client::try_from(config.clone())
             .with_context(|| format!("preparing to talk to the cluster at {url}"))?;
         Ok(Self {
             client,
+            config,
             task,
             pools: OnceLock::new(),
             url,
@@ -361,8 +366,8 @@ impl Server {
                 "log in again: `oc login`; tokens expire",
             )
             .into(),
-            StatusCode::FORBIDDEN => match self.missing_rights().await {
-                Ok(missing) if !missing.is_empty() => self.without_rights(&missing),
+            StatusCode::FORBIDDEN => match self.missing_rights(self.task).await {
+                Ok(missing) if !missing.is_empty() => self.without_rights(self.task, &missing),
                 _ => self.plain(&refusal),
             },
             StatusCode::NOT_FOUND if is(Kind::LAYERED_CONFIG) || is(Kind::BUILD) => Failure::new(

@@ -10,6 +10,7 @@
 mod api;
 #[path = "../crd/mod.rs"]
 mod crd;
+mod forward;
 mod lab;
 mod play;
 

@@ -23,7 +23,9 @@ use crate::cluster::handoff::{
     Asked, Pause, Plan, WantedPause, built, is_proven, paused, proof, undo, unpaused,
 };
 use crate::cluster::parity::{Wanted, applied, change, is_for};
-use crate::cluster::{Applied, Changed, Kind, Pool, Server, Snapshot, State, is_passing};
+use crate::cluster::{
+    Applied, Changed, Kind, Pool, Server, Snapshot, State, is_in_own_registry, is_passing,
+};
 use crate::failure::{Failure, sentence};
 use crate::foreign::visible;
 use crate::openshift::directory::read_objects;
@@ -97,6 +99,12 @@ impl Handoff<'_> {
                 false => crate::cluster::handoff::plan(snapshot, pool, &self.asked, self.pause),
             };
             let plan = plan.map_err(|error| explained(error, snapshot))?;
+            let place = plan.object["spec"]["renderedImagePushSpec"].as_str();
+            if place.is_some_and(is_in_own_registry) {
+                let task = self.options.task(true);
+                self.runtime
+                    .block_on(self.server.require_rights_for(task))?;
+            }
             let containerfile = plan.containerfile().unwrap_or_default();
             plan::lint(containerfile, &plan.drivers)?;
             self.refuse_secrets(snapshot, &plan)?;
