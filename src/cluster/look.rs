@@ -114,7 +114,8 @@ impl Server {
                 format!("Job {name} in {NAMESPACE} was removed before it answered")
             })?;
             let selector = format!("batch.kubernetes.io/job-name={name}");
-            let (pods, _) = self.list::<Pod>(Kind::POD, Some(&selector), JSON).await?;
+            let pods = self.list::<Pod>(Kind::POD, Some(&selector), JSON);
+            let pods = pods.await?.items;
             if is_over(&job) {
                 let pod = pods.iter().find_map(|pod| pod.metadata.name.as_deref());
                 let log = match pod {

@@ -38,6 +38,8 @@ enum Name {
 pub enum Task {
     /// Look at it.
     Status,
+    /// Look at it until nothing is on its way any more.
+    Watch,
     /// Have an image built again.
     Retry,
     /// Have on-cluster layering build a pool's image.
@@ -71,6 +73,16 @@ const STATUS: [Right; 10] = [
     to("list", Kind::POD),
     to("get", Kind::POD).part("log"),
     to("get", Kind::DEPLOYMENT),
+];
+
+/// What spares a cluster looks while it is waited for. Without it, it is asked more often.
+const WATCH: [Right; 6] = [
+    to("watch", Kind::POOL),
+    to("watch", Kind::LAYERED_CONFIG),
+    to("watch", Kind::BUILD),
+    to("watch", Kind::NODE),
+    to("watch", Kind::JOB),
+    to("watch", Kind::POD),
 ];
 
 /// What has an image built again, besides a look at the cluster.
@@ -221,7 +233,7 @@ impl Right {
 impl Task {
     fn rights(self) -> impl Iterator<Item = &'static Right> {
         let parts: &[&[Right]] = match self {
-            Self::Status => &[&STATUS],
+            Self::Status | Self::Watch => &[&STATUS],
             Self::Retry => &[&STATUS, &RETRY],
             Self::Handoff(looking) => match (looking.own_registry, looking.from_within) {
                 (false, false) => &[&STATUS, &HANDOFF],
@@ -236,10 +248,18 @@ impl Task {
         parts.iter().copied().flatten()
     }
 
+    /// What it can do without.
+    fn welcome(self) -> &'static [Right] {
+        match self {
+            Self::Status | Self::Entitle | Self::SetEntitlement => &[],
+            Self::Watch | Self::Retry | Self::Handoff(_) | Self::Revert => &WATCH,
+        }
+    }
+
     /// The command that does it.
     pub fn command(self) -> &'static str {
         match self {
-            Self::Status => "status",
+            Self::Status | Self::Watch => "status",
             Self::Retry => "retry",
             Self::Handoff(_) => "handoff",
             Self::Revert => "revert",
@@ -252,7 +272,7 @@ impl Task {
         let api = "rbac.authorization.k8s.io/v1";
         let name = format!("coreos-bake-{}", self.command());
         let mut by_namespace: BTreeMap<Option<&str>, Vec<Value>> = BTreeMap::new();
-        for right in self.rights() {
+        for right in self.rights().chain(self.welcome()) {
             let rules = by_namespace.entry(right.kind.namespace).or_default();
             if right.names(pools).is_none_or(|names| !names.is_empty()) {
                 rules.push(right.rule(pools));

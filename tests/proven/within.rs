@@ -116,38 +116,30 @@ fn an_image_that_is_out_of_reach_from_here_is_looked_into_from_within() {
         return;
     };
     let registry = Registry::start(false);
-    for (kind, key) in [
-        ("kubernetes.io/dockerconfigjson", ".dockerconfigjson"),
-        ("kubernetes.io/dockercfg", ".dockercfg"),
-    ] {
-        let image = pushed(&workshop, &registry, "layered", Some(CONTAINERFILE));
-        let lab = lab(&image, None);
-        let all: Value = serde_json::from_str(&auths(&registry.address, USER, PASSWORD)).unwrap();
-        let mut auths = all["auths"].clone();
-        auths["quay.example.com"] = auths[&registry.address].clone();
-        let content = match key {
-            ".dockercfg" => auths,
-            _ => json!({ "auths": auths }),
-        };
-        let mut secret = super::secret("");
-        secret["type"] = json!(kind);
-        secret["data"] = json!({ key: STANDARD.encode(content.to_string()) });
-        lab.cluster.replace(&secret);
-        let (code, said) = with_a_job(&lab, run);
-        assert_eq!(code, Some(0), "{said}");
-        assert!(said.contains("so a Job in the cluster does"), "{said}");
-        let sentence = "built of the Containerfile, with megaraid_sas at each boot";
-        assert!(said.contains(sentence), "{said}");
-        assert_eq!(lab.cluster.scenes_left(), 0);
-        // Nothing of it stays.
-        let changes = lab.changes();
-        let of_jobs: Vec<&str> = changes
-            .iter()
-            .filter(|change| change.contains(" jobs "))
-            .map(|change| change.split(' ').next().unwrap())
-            .collect();
-        assert_eq!(of_jobs, ["PATCH", "DELETE"]);
-    }
+    let image = pushed(&workshop, &registry, "layered", Some(CONTAINERFILE));
+    let lab = lab(&image, None);
+    let all: Value = serde_json::from_str(&auths(&registry.address, USER, PASSWORD)).unwrap();
+    let mut auths = all["auths"].clone();
+    auths["quay.example.com"] = auths[&registry.address].clone();
+    // The older type, which service accounts of builds have; the next test has the newer one.
+    let mut secret = super::secret("");
+    secret["type"] = json!("kubernetes.io/dockercfg");
+    secret["data"] = json!({ ".dockercfg": STANDARD.encode(auths.to_string()) });
+    lab.cluster.replace(&secret);
+    let (code, said) = with_a_job(&lab, run);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("so a Job in the cluster does"), "{said}");
+    let sentence = "built of the Containerfile, with megaraid_sas at each boot";
+    assert!(said.contains(sentence), "{said}");
+    assert_eq!(lab.cluster.scenes_left(), 0);
+    // Nothing of it stays.
+    let changes = lab.changes();
+    let of_jobs: Vec<&str> = changes
+        .iter()
+        .filter(|change| change.contains(" jobs "))
+        .map(|change| change.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(of_jobs, ["PATCH", "DELETE"]);
 }
 
 #[test]

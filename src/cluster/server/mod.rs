@@ -6,6 +6,7 @@ mod access;
 mod change;
 mod look;
 mod tunnel;
+mod watch;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -30,6 +31,7 @@ pub(super) use change::MANAGER;
 pub use change::{Applied, Changed, Conflict};
 pub use tunnel::{OWN_REGISTRY, Tunnel, is_in_own_registry};
 pub(super) use tunnel::{REGISTRY_AUTHORITIES, REGISTRY_POD};
+pub(super) use watch::Listed;
 
 use super::kinds::Kind;
 use super::rights::Task;
@@ -115,6 +117,15 @@ struct List<T> {
     items: Vec<T>,
 }
 
+/// All objects of a kind.
+pub(super) struct Answer<T> {
+    pub(super) items: Vec<T>,
+    /// The server's time.
+    pub(super) now: Timestamp,
+    /// The `resourceVersion`, from which on changes can be watched. All pages have the same.
+    version: String,
+}
+
 impl Server {
     /// Finds out where the cluster is, and as whom it is to be asked. Asks nothing yet.
     ///
@@ -191,13 +202,13 @@ impl Server {
         }
     }
 
-    /// All objects of a kind whose labels are as `selector` says, and the server's time.
+    /// All objects of a kind whose labels are as `selector` says.
     pub(super) async fn list<T: DeserializeOwned>(
         &self,
         kind: Kind,
         selector: Option<&str>,
         accept: &str,
-    ) -> Result<(Vec<T>, Timestamp)> {
+    ) -> Result<Answer<T>> {
         let what = format!("{}s", kind.name);
         let path = kind.path();
         let selector = selector.map(|labels| format!("&labelSelector={}", percent_encoded(labels)));
@@ -211,7 +222,12 @@ impl Server {
             items.extend(list.items);
             let next = list.metadata.continue_.filter(|next| !next.is_empty());
             let Some(next) = next else {
-                return Ok((items, now));
+                let version = list.metadata.resource_version.unwrap_or_default();
+                return Ok(Answer {
+                    items,
+                    now,
+                    version,
+                });
             };
             from = format!("&continue={}", percent_encoded(&next));
         }

@@ -69,7 +69,8 @@ impl Server {
         let authorities = data.with_context(|| {
             format!("ConfigMap {name} in {NAMESPACE} has no {AUTHORITIES_KEY}: who signs the registry's certificate is not known")
         })?;
-        let (pods, _) = self.list::<Pod>(REGISTRY_POD, Some(SELECTOR), JSON).await?;
+        let pods = self.list::<Pod>(REGISTRY_POD, Some(SELECTOR), JSON);
+        let pods = pods.await?.items;
         let ready = pods.iter().filter(|pod| is_ready(pod));
         let names = ready.filter_map(|pod| pod.metadata.name.as_deref());
         let Some(pod) = names.min() else {

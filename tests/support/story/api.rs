@@ -272,6 +272,19 @@ pub(super) fn forwarded(moment: &Moment, uri: &Uri) -> Option<u16> {
     (is_allowed && is_there).then(|| port.parse().unwrap())
 }
 
+/// Whether what `parts` asks for may be watched.
+pub(super) fn may_watch(moment: &Moment, parts: &Parts) -> bool {
+    let asked = Asked::of(parts).expect("a kind");
+    moment.refusal.is_none() && moment.allows("watch", &asked.resource, "")
+}
+
+/// The objects that a watch is about.
+pub(super) fn watched(moment: &Moment, parts: &Parts) -> Vec<Value> {
+    let asked = Asked::of(parts).expect("a kind");
+    let list: Value = serde_json::from_str(&moment.read(&asked, parts).text).unwrap();
+    list["items"].as_array().cloned().unwrap_or_default()
+}
+
 /// The answer, and what has changed.
 pub(super) fn answer(moment: &Moment, parts: &Parts, body: &[u8]) -> (Reply, Option<Change>) {
     if let Some(status) = moment.refusal {
@@ -533,7 +546,7 @@ fn take_away(patch: &mut Value, field: &str) {
     }
 }
 
-fn queried(query: &str, name: &str) -> Option<String> {
+pub(super) fn queried(query: &str, name: &str) -> Option<String> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let found = pairs.find(|(key, _)| *key == name)?;
     Some(found.1.replace("%2F", "/").replace("%3D", "="))
@@ -580,7 +593,7 @@ impl Moment {
             .collect();
         let accept = parts.headers.get(header::ACCEPT);
         let accept = accept.map_or("", |accept| accept.to_str().unwrap());
-        if accept.contains("as=PartialObjectMetadataList") {
+        if accept.contains("as=PartialObjectMetadata") {
             for item in &mut items {
                 *item = json!({ "kind": "PartialObjectMetadata", "metadata": item["metadata"] });
             }

@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::api::{self, Asked};
 use super::forward;
+use super::watch::{self, Fault, History};
 use super::{Moment, Story};
 
 /// A server that plays a moment.
@@ -115,7 +116,7 @@ pub(super) struct Told {
     pub removed: BTreeSet<Key>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     moment: Mutex<Moment>,
     told: Mutex<Told>,
     asked: Mutex<Vec<String>>,
@@ -132,11 +133,14 @@ struct Shared {
     has_stopped: AtomicBool,
     /// What the pods of the cluster's own registry forward to.
     registry: Mutex<Option<SocketAddr>>,
+    pub history: Mutex<History>,
+    /// What becomes of the next watches.
+    pub faults: Mutex<Vec<Fault>>,
 }
 
 impl Shared {
     /// What is so now by the story, and by what clients told.
-    fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         let moment = self.moment.lock().unwrap().clone();
         let mut now = match &*self.playing.lock().unwrap() {
             Some((scene, began)) => {
@@ -212,6 +216,8 @@ impl Cluster {
             meanwhile: Mutex::default(),
             has_stopped: AtomicBool::new(false),
             registry: Mutex::default(),
+            history: Mutex::default(),
+            faults: Mutex::default(),
         });
         let played = Arc::clone(&shared);
         runtime.spawn(async move {
@@ -315,6 +321,11 @@ impl Cluster {
         self.shared.moment.lock().unwrap().logs.insert(key, log);
     }
 
+    /// What becomes of the next watches, each by itself.
+    pub fn fault(&self, faults: &[Fault]) {
+        *self.shared.faults.lock().unwrap() = faults.to_vec();
+    }
+
     /// What happens next, each when its cue comes. A request that changes what a story plays and is no
     /// cue of the next scene is taken as told beside it.
     pub fn then(&self, scenes: Vec<Scene>) {
@@ -399,6 +410,13 @@ async fn answer(
         return Ok(forward::answer(request, port, target));
     }
     let (parts, body) = request.into_parts();
+    if parts
+        .uri
+        .query()
+        .is_some_and(|query| query.starts_with("watch=true"))
+    {
+        return Ok(watch::answer(&shared, &parts));
+    }
     let body = to_bytes(Body::new(body), 4 << 20).await.unwrap();
     let is_change = parts.method != Method::GET && !parts.uri.path().contains("/selfsubject");
     let mut stop_after = false;
@@ -433,7 +451,11 @@ async fn answer(
     if stop_after {
         return never(&shared).await;
     }
-    let mut response = Response::new(Body::from(reply.text));
+    let mut text = reply.text;
+    if parts.method == Method::GET && reply.content == "application/json" {
+        text = shared.history.lock().unwrap().stamp(&text);
+    }
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, reply.content.parse().unwrap());

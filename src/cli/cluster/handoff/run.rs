@@ -13,9 +13,10 @@ use super::end::{End, explained, standing};
 use super::plan::{self, Known};
 use super::prove::Proof;
 use crate::cli::Outcome;
+use crate::cli::cluster::patience::Follow;
 use crate::cli::cluster::pools::{change_pool, take_away};
 use crate::cli::cluster::status::Look;
-use crate::cli::cluster::{patience, way_on};
+use crate::cli::cluster::way_on;
 use crate::cli::terminal::Terminal;
 use crate::cluster::alerts::{self, AlertOptions};
 use crate::cluster::entitlement::{PoolCopy, pool_copy};
@@ -250,8 +251,9 @@ impl Handoff<'_> {
             0,
         );
         let began = Instant::now();
+        let mut follow = self.follow();
         loop {
-            let (snapshot, _) = self.look_patiently()?;
+            let snapshot = self.runtime.block_on(follow.next())?;
             if snapshot
                 .pool(&plan.pool)
                 .is_none_or(|pool| !pool.is_seeded())
@@ -267,7 +269,6 @@ impl Handoff<'_> {
                 )
                 .into());
             }
-            sleep(Duration::from_secs(self.options.interval));
         }
     }
 
@@ -360,11 +361,12 @@ impl Handoff<'_> {
             sleep(pause);
         }
         // Only a build that the MachineOSConfig names can be begun anew.
+        let mut follow = self.follow();
         let name = loop {
-            let (snapshot, _) = self.look_patiently()?;
+            let snapshot = self.runtime.block_on(follow.next())?;
             match snapshot.config_of(pool) {
                 Some(config) if config.is_observed() => break config.name().to_owned(),
-                Some(_) if began.elapsed() <= ENTITLED_MAX => sleep(pause),
+                Some(_) if began.elapsed() <= ENTITLED_MAX => (),
                 _ => {
                     progress.end();
                     return Ok(());
@@ -399,11 +401,13 @@ impl Handoff<'_> {
         let mut ends: Vec<Option<End>> = known.iter().map(|_| None).collect();
         let mut told = String::new();
         let progress: &dyn Progress = self.terminal;
+        let mut follow = self.follow();
         loop {
-            let look = self.look_patiently()?;
+            let snapshot = self.runtime.block_on(follow.next())?;
+            let look = Look::of(snapshot);
             for (known, end) in known.iter().zip(&mut ends) {
                 if end.is_none() {
-                    *end = self.end(known, &look.0, &look.1)?;
+                    *end = self.end(known, snapshot, &look)?;
                 }
             }
             if ends.iter().all(Option::is_some) {
@@ -421,7 +425,6 @@ impl Handoff<'_> {
                 progress.begin(&line, 0);
                 told = line;
             }
-            sleep(Duration::from_secs(self.options.interval));
         }
         if !told.is_empty() {
             progress.end();
@@ -430,12 +433,9 @@ impl Handoff<'_> {
         self.report(known, &ends)
     }
 
-    fn look_patiently(&self) -> Result<(Snapshot, Look)> {
+    fn follow(&self) -> Follow<'_> {
         let pause = Duration::from_secs(self.options.interval);
-        let snapshot = patience::snapshot(&self.server, pause, self.terminal);
-        let snapshot = self.runtime.block_on(snapshot)?;
-        let look = Look::of(&snapshot);
-        Ok((snapshot, look))
+        Follow::new(&self.server, pause, self.terminal, None)
     }
 
     /// How it ended for a pool, if it has.
