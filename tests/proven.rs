@@ -2,11 +2,15 @@
 
 #[path = "support/layout.rs"]
 mod layout;
+#[path = "proven/own_registry.rs"]
+mod own_registry;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/story/mod.rs"]
 mod story;
 mod support;
+#[path = "proven/within.rs"]
+mod within;
 
 use std::fs;
 use std::process::Output;
@@ -31,16 +35,21 @@ fn auths(registry: &str, user: &str, password: &str) -> String {
     json!({ "auths": { registry: { "auth": auth } } }).to_string()
 }
 
+/// What builds push with.
+fn secret(auths: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
+        "metadata": { "name": "os-push", "namespace": NAMESPACE },
+        "data": { ".dockerconfigjson": STANDARD.encode(auths) },
+    })
+}
+
 /// Story 05 until the image is built, under another name, in a lab that hands the pool off.
 fn lab(image: &str, more: Option<Value>) -> Lab {
     let story = Story::read_with("05-hand-off", &[(PLAYED, image)]);
     let auths = auths("quay.example.com", USER, PASSWORD);
     // The pin is gone already: this is about the image.
-    let mut moment = story.at(70.0).with(json!({
-        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
-        "metadata": { "name": "os-push", "namespace": NAMESPACE },
-        "data": { ".dockerconfigjson": STANDARD.encode(auths) },
-    }));
+    let mut moment = story.at(70.0).with(secret(&auths));
     moment
         .objects
         .retain(|key, _| key.0 != "MachineOSConfig" && key.0 != "MachineOSBuild");
@@ -67,7 +76,7 @@ fn lab(image: &str, more: Option<Value>) -> Lab {
 
 fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let words = "worker --containerfile Containerfile --push-spec quay.example.com/ocp/os:any \
-                 --push-secret os-push --driver megaraid_sas --yes --interval 1 --tls-verify=false";
+                 --push-secret os-push --driver megaraid_sas --yes --interval 1";
     words
         .split_whitespace()
         .chain(more.iter().copied())
@@ -271,32 +280,4 @@ fn nodes_go_back_only_to_an_image_that_has_their_driver() {
         assert!(said.contains(sentence), "{sentence}: {said}");
         assert_eq!(lab.cluster.changes(), Vec::<String>::new());
     }
-}
-
-#[test]
-fn the_clusters_own_registry_is_reached_by_its_route() {
-    let Some(workshop) = Workshop::new().filter(|_| have_registry()) else {
-        return;
-    };
-    // That of the lab's kubeconfig.
-    let registry = Registry::start_for("coreos-bake", "sha256~a-token", false);
-    let image = pushed(&workshop, &registry, "layered", Some(CONTAINERFILE));
-    let (host, rest) = image.split_once('/').unwrap();
-    let internal = format!("image-registry.openshift-image-registry.svc:5000/{rest}");
-    let without = lab(&internal, None);
-    let (code, said) = hand_off(&without, &[]);
-    assert_eq!(code, Some(3), "{said}");
-    assert!(
-        said.contains("which has no route to reach it from here"),
-        "{said}"
-    );
-    let route = json!({
-        "apiVersion": "route.openshift.io/v1", "kind": "Route",
-        "metadata": { "name": "default-route", "namespace": "openshift-image-registry" },
-        "spec": { "host": host },
-    });
-    let with = lab(&internal, Some(route));
-    let (code, said) = hand_off(&with, &[]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(!said.contains("a-token"), "{said}");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use story::{Cue, Lab, Moment, Scene, Stop, Story, is_kept, pool, rights, said, text};
+use story::{Cue, Lab, Moment, Scene, Stop, Story, is_kept, needed, pool, rights, said, text};
 
 const PIN: &str = "99-worker-coreos-bake-os";
 const BACK: [&str; 5] = ["worker", "--no-driver", "--yes", "--interval", "1"];
@@ -327,7 +327,7 @@ fn a_node_that_does_not_come_back_is_told() {
 /// Nothing is asked for that is not in the roles, and each of them is missed.
 #[test]
 fn with_one_right_less_it_is_said_which() {
-    let rights = rights("revert");
+    let rights = needed("revert", &[]);
     assert_eq!(rights.len(), 18);
     for (verb, resource) in rights {
         let mut moment = Story::read("02-revert").at(1.0);

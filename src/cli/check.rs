@@ -1,6 +1,6 @@
 //! `coreos-bake check`: is the driver there, at every stage?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -164,6 +164,8 @@ struct Boot {
     notes: Vec<String>,
     /// The media, one by one; none of an image.
     media: Vec<Looked>,
+    /// Those of an image; media have none.
+    labels: BTreeMap<String, String>,
 }
 
 /// A medium that was looked into.
@@ -222,6 +224,7 @@ fn look_into_rootless(rootless: &Rootless, wanted: &[String]) -> Result<Boot> {
         soundness: Some(soundness),
         notes: Vec::new(),
         media: Vec::new(),
+        labels: BTreeMap::new(),
         release,
     })
 }
@@ -295,6 +298,7 @@ fn merged(boots: Vec<(&Found, Boot)>) -> Boot {
         soundness: Some(soundness),
         notes,
         media,
+        labels: BTreeMap::new(),
     }
 }
 
@@ -392,6 +396,7 @@ impl CheckArgs {
             "schema": "coreos-bake/check/v1",
             "subject": self.subject,
             "kernel": release,
+            "labels": boot.map(|boot| &boot.labels),
             "complete": complete,
             "missing": missing,
             "open": open,
@@ -492,6 +497,7 @@ impl CheckArgs {
             soundness: None,
             notes: Vec::new(),
             media: Vec::new(),
+            labels: source.image.labels.clone(),
         };
         let system = System {
             root: &source.tree,
@@ -595,6 +601,7 @@ impl CheckArgs {
             soundness: Some(soundness),
             notes: Vec::new(),
             media: Vec::new(),
+            labels: BTreeMap::new(),
         })
     }
 

@@ -1,6 +1,10 @@
 //! Whether a secret will do for a build.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Secret;
+use secrecy::SecretString;
+use serde_json::Value;
 
 use crate::openshift::{PullSecret, PushSpec};
 
@@ -27,23 +31,45 @@ const TYPES: [(&str, &str); 2] = [
     ("kubernetes.io/dockercfg", ".dockercfg"),
 ];
 
+/// The key of a secret that has its credentials.
+pub(super) fn key(secret: &Secret) -> Option<&'static str> {
+    let kind = secret.type_.as_deref().unwrap_or_default();
+    let (_, key) = TYPES.iter().find(|(name, _)| *name == kind)?;
+    Some(key)
+}
+
+/// The credentials of a secret, as an authfile has them (containers-auth.json(5)).
+fn authfile(secret: &Secret) -> Option<Vec<u8>> {
+    let key = key(secret)?;
+    let data = &secret.data.as_ref()?.get(key)?.0;
+    // The older type has the entries without a frame.
+    Some(match key {
+        ".dockercfg" => [b"{\"auths\":", &**data, b"}"].concat(),
+        _ => data.clone(),
+    })
+}
+
+/// User and password that a secret has for the registry at `host`, as base64 of `USER:PASSWORD`.
+pub(super) fn login(secret: &Secret, host: &str) -> Option<SecretString> {
+    let content: Value = serde_json::from_slice(&authfile(secret)?).ok()?;
+    let entry = &content["auths"][host];
+    let text = |key: &str| entry[key].as_str().filter(|text| !text.is_empty());
+    let plain = || Some(STANDARD.encode(format!("{}:{}", text("username")?, text("password")?)));
+    let auth = text("auth").map(str::to_owned).or_else(plain)?;
+    Some(auth.into())
+}
+
 /// Judges a secret; `place` is where it is to push to, if that is what it is for.
 pub(super) fn credentials(secret: Option<&Secret>, place: Option<&PushSpec>) -> Credentials {
     let Some(secret) = secret else {
         return Credentials::Absent;
     };
-    let kind = secret.type_.as_deref().unwrap_or_default();
-    let Some((_, key)) = TYPES.iter().find(|(name, _)| *name == kind) else {
+    let Some(key) = key(secret) else {
+        let kind = secret.type_.as_deref().unwrap_or_default();
         return Credentials::Unusable(format!("it is of type {kind:?}"));
     };
-    let data = secret.data.as_ref().and_then(|data| data.get(*key));
-    let Some(data) = data else {
+    let Some(content) = authfile(secret) else {
         return Credentials::Unusable(format!("it has no key {key}"));
-    };
-    // The older type has the entries without a frame.
-    let content = match *key {
-        ".dockercfg" => [b"{\"auths\":", &*data.0, b"}"].concat(),
-        _ => data.0.clone(),
     };
     match PullSecret::parse(&content) {
         Err(error) => Credentials::Unusable(error.to_string()),

@@ -11,6 +11,8 @@
 //!    ├► revert                              what it takes to go back to the release's own image
 //!    ├► kinds                               where the API has them
 //!    └► rights                              what a user has to be allowed
+//! look                                      a Job that looks into an image from within the cluster
+//! tool                                      pods that run coreos-bake
 //! alerts                                    objects that have the cluster itself call somebody
 //! ```
 //!
@@ -29,6 +31,7 @@ pub mod entitlement;
 mod judge;
 mod kinds;
 mod log;
+mod look;
 mod membership;
 mod objects;
 pub mod parity;
@@ -37,13 +40,19 @@ pub mod revert;
 mod rights;
 mod server;
 mod snapshot;
+mod tool;
 
 pub use credentials::Credentials;
 pub use judge::judge;
 pub use kinds::Kind;
 pub use log::{Step, failing_step};
+pub use look::{Seen, Wanted};
 pub use objects::{NAMESPACE, Pool};
 pub use report::{Base, BuildReport, NodeReport, PoolReport, Report, Short, State};
-pub use rights::Task;
-pub use server::{Access, Applied, Changed, Conflict, Server, is_passing};
+pub use rights::{Looking, Task};
+pub use server::{
+    Access, Applied, Changed, Conflict, OWN_REGISTRY, Server, Tunnel, is_in_own_registry,
+    is_passing,
+};
 pub use snapshot::{Rendering, Snapshot};
+pub use tool::ToolImage;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::entitlement;
 use super::kinds::Kind;
-use super::server::Server;
+use super::server::{REGISTRY_AUTHORITIES, REGISTRY_POD, Server};
 use crate::failure::Failure;
 use crate::foreign::visible;
 
@@ -38,16 +38,27 @@ enum Name {
 pub enum Task {
     /// Look at it.
     Status,
+    /// Look at it until nothing is on its way any more.
+    Watch,
     /// Have an image built again.
     Retry,
     /// Have on-cluster layering build a pool's image.
-    Handoff,
+    Handoff(Looking),
     /// Go back to the release's own image.
     Revert,
     /// Look what builds take RHEL packages with.
     Entitle,
     /// Give builds what they take RHEL packages with.
     SetEntitlement,
+}
+
+/// How the image of a hand-off may have to be looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looking {
+    /// In the cluster's own registry.
+    pub own_registry: bool,
+    /// By a Job in the cluster.
+    pub from_within: bool,
 }
 
 /// What a look at the cluster needs: nothing that changes it, and no secrets.
@@ -62,6 +73,16 @@ const STATUS: [Right; 10] = [
     to("list", Kind::POD),
     to("get", Kind::POD).part("log"),
     to("get", Kind::DEPLOYMENT),
+];
+
+/// What spares a cluster looks while it is waited for. Without it, it is asked more often.
+const WATCH: [Right; 6] = [
+    to("watch", Kind::POOL),
+    to("watch", Kind::LAYERED_CONFIG),
+    to("watch", Kind::BUILD),
+    to("watch", Kind::NODE),
+    to("watch", Kind::JOB),
+    to("watch", Kind::POD),
 ];
 
 /// What has an image built again, besides a look at the cluster.
@@ -80,7 +101,7 @@ const REVERT: [Right; 8] = [
 ];
 
 /// What hands a pool off, besides a look at the cluster.
-const HANDOFF: [Right; 13] = [
+const HANDOFF: [Right; 12] = [
     to("get", Kind::POOL),
     to("patch", Kind::POOL),
     to("create", Kind::LAYERED_CONFIG),
@@ -90,10 +111,26 @@ const HANDOFF: [Right; 13] = [
     to("patch", Kind::MACHINE_CONFIG),
     to("delete", Kind::MACHINE_CONFIG),
     to("get", Kind::SECRET),
-    to("get", Kind::REGISTRY_ROUTE),
     to("create", Kind::ALERTING_RULE),
     to("patch", Kind::ALERTING_RULE),
     to("get", entitlement::SOURCE).named(entitlement::ENTITLEMENT),
+];
+
+/// What a look into an image in the cluster's own registry needs.
+const OWN_REGISTRY: [Right; 5] = [
+    to("get", Kind::REGISTRY_ROUTE).named("default-route"),
+    to("list", REGISTRY_POD),
+    to("get", REGISTRY_POD).part("portforward"),
+    to("create", REGISTRY_POD).part("portforward"),
+    to("get", REGISTRY_AUTHORITIES.0).named(REGISTRY_AUTHORITIES.1),
+];
+
+/// What a look by a Job needs.
+const FROM_WITHIN: [Right; 4] = [
+    to("get", Kind::JOB),
+    to("create", Kind::JOB),
+    to("patch", Kind::JOB),
+    to("delete", Kind::JOB),
 ];
 
 /// What a look at the entitlement needs: secrets, by their names.
@@ -195,23 +232,36 @@ impl Right {
 
 impl Task {
     fn rights(self) -> impl Iterator<Item = &'static Right> {
-        let (first, more): (&[Right], &[Right]) = match self {
-            Self::Status => (&STATUS, &[]),
-            Self::Retry => (&STATUS, &RETRY),
-            Self::Handoff => (&STATUS, &HANDOFF),
-            Self::Revert => (&STATUS, &REVERT),
-            Self::Entitle => (&ENTITLE, &[]),
-            Self::SetEntitlement => (&ENTITLE, &SET_ENTITLEMENT),
+        let parts: &[&[Right]] = match self {
+            Self::Status | Self::Watch => &[&STATUS],
+            Self::Retry => &[&STATUS, &RETRY],
+            Self::Handoff(looking) => match (looking.own_registry, looking.from_within) {
+                (false, false) => &[&STATUS, &HANDOFF],
+                (true, false) => &[&STATUS, &HANDOFF, &OWN_REGISTRY],
+                (false, true) => &[&STATUS, &HANDOFF, &FROM_WITHIN],
+                (true, true) => &[&STATUS, &HANDOFF, &OWN_REGISTRY, &FROM_WITHIN],
+            },
+            Self::Revert => &[&STATUS, &REVERT],
+            Self::Entitle => &[&ENTITLE],
+            Self::SetEntitlement => &[&ENTITLE, &SET_ENTITLEMENT],
         };
-        first.iter().chain(more)
+        parts.iter().copied().flatten()
+    }
+
+    /// What it can do without.
+    fn welcome(self) -> &'static [Right] {
+        match self {
+            Self::Status | Self::Entitle | Self::SetEntitlement => &[],
+            Self::Watch | Self::Retry | Self::Handoff(_) | Self::Revert => &WATCH,
+        }
     }
 
     /// The command that does it.
     pub fn command(self) -> &'static str {
         match self {
-            Self::Status => "status",
+            Self::Status | Self::Watch => "status",
             Self::Retry => "retry",
-            Self::Handoff => "handoff",
+            Self::Handoff(_) => "handoff",
             Self::Revert => "revert",
             Self::Entitle | Self::SetEntitlement => "entitle",
         }
@@ -222,7 +272,7 @@ impl Task {
         let api = "rbac.authorization.k8s.io/v1";
         let name = format!("coreos-bake-{}", self.command());
         let mut by_namespace: BTreeMap<Option<&str>, Vec<Value>> = BTreeMap::new();
-        for right in self.rights() {
+        for right in self.rights().chain(self.welcome()) {
             let rules = by_namespace.entry(right.kind.namespace).or_default();
             if right.names(pools).is_none_or(|names| !names.is_empty()) {
                 rules.push(right.rule(pools));
@@ -253,17 +303,25 @@ impl Server {
     /// # Errors
     /// The rights that are missing.
     pub async fn require_rights(&self) -> Result<()> {
-        let missing = self.missing_rights().await?;
+        self.require_rights_for(self.task()).await
+    }
+
+    /// The same for a task that has turned out to be another.
+    ///
+    /// # Errors
+    /// The rights that are missing.
+    pub async fn require_rights_for(&self, task: Task) -> Result<()> {
+        let missing = self.missing_rights(task).await?;
         match missing.is_empty() {
             true => Ok(()),
-            false => Err(self.without_rights(&missing)),
+            false => Err(self.without_rights(task, &missing)),
         }
     }
 
     /// What the user may not do of all that is needed.
-    pub(super) async fn missing_rights(&self) -> Result<Vec<String>> {
+    pub(super) async fn missing_rights(&self, task: Task) -> Result<Vec<String>> {
         let mut missing = Vec::new();
-        for right in self.task().rights() {
+        for right in task.rights() {
             let names = right.names(self.pools());
             let names =
                 names.map_or_else(|| vec![None], |names| names.into_iter().map(Some).collect());
@@ -276,11 +334,13 @@ impl Server {
         Ok(missing)
     }
 
-    pub(super) fn without_rights(&self, missing: &[String]) -> anyhow::Error {
-        let (url, task) = (self.url(), self.task());
+    pub(super) fn without_rights(&self, task: Task, missing: &[String]) -> anyhow::Error {
+        let url = self.url();
         let mut command = task.command().to_owned();
-        if task == Task::SetEntitlement {
-            command += " --from-host";
+        match task {
+            Task::SetEntitlement => command += " --from-host",
+            Task::Handoff(looking) if looking.from_within => command += " --tool-image NAME",
+            _ => (),
         }
         if task
             .rights()

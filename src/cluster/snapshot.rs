@@ -11,6 +11,7 @@ use super::membership::pool_of;
 use super::objects::{
     Build, ClusterVersion, IMAGE_OVERRIDDEN, LayeredConfig, Pool, RELEASE_VERSION, annotation, name,
 };
+use super::server::Listed;
 
 /// All that is judged.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub renderings: BTreeMap<String, Rendering>,
     /// Whether the operator's builder runs; None if nobody asked, or nobody may.
     pub builder_runs: Option<bool>,
+    /// From when on all that can be watched.
+    pub(super) listed: Vec<Listed>,
 }
 
 impl Snapshot {

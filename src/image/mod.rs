@@ -50,6 +50,7 @@ pub use write::{Target, write};
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use oci_spec::image::{Descriptor, ImageManifest};
@@ -84,6 +85,19 @@ pub struct Access {
     pub scratch: PathBuf,
     /// How long to bear with registries.
     pub patience: Patience,
+    /// Another way to one registry than its name tells.
+    pub detour: Option<Detour>,
+}
+
+/// Another way to a registry than its name tells, such as a tunnel.
+#[derive(Clone, Debug)]
+pub struct Detour {
+    /// The registry's host, without a port; its certificate is for it.
+    pub host: String,
+    /// Where connections go. The port is that of the reference.
+    pub address: IpAddr,
+    /// Who signs the registry's certificate, in PEM.
+    pub certificates: Vec<u8>,
 }
 
 impl Access {
@@ -95,6 +109,7 @@ impl Access {
             tls_verify: true,
             scratch: scratch.into(),
             patience: Patience::default(),
+            detour: None,
         }
     }
 }

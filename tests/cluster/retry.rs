@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::refused::error;
-use crate::story::{Cue, Lab, Scene, Story, rights, text};
+use crate::story::{Cue, Lab, Scene, Story, needed, rights, text};
 
 /// What happens once a build of pool worker was asked for.
 fn retried_at(story: Story, from: f64, speed: f64) -> Scene {
@@ -130,7 +130,7 @@ fn a_retry_that_would_not_help_or_costs_more_changes_nothing() {
         assert_eq!(patches(&lab), 0);
     }
     // What can't be done is said before anything is.
-    let rights = rights("retry");
+    let rights = needed("retry", &[]);
     assert_eq!(rights.len(), 11);
     for right in rights {
         let mut moment = Story::read("01-fail-retry-edit").at(190.0);

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::story::{Cue, Lab, Moment, Story, rights, said};
+use crate::story::{Cue, Lab, Moment, Story, needed, rights_of, said};
 use crate::{CONTAINERFILE, HAND_OFF, hand_off, lab, part, pinned, secret};
 
 /// What is found before anything is changed: what is wrong, and with which object.
@@ -153,22 +153,35 @@ fn fields_of_others_are_named_and_taken_over_only_when_told() {
 /// Nothing is asked for that is not in the roles, and each of them is missed.
 #[test]
 fn with_one_right_less_it_is_said_which() {
-    let rights = rights("handoff");
-    assert_eq!(rights.len(), 23);
-    for (verb, resource) in rights {
-        let story = hand_off(&json!({}));
-        let mut moment = pinned(&story);
-        moment.forbidden.push((verb.clone(), resource.clone()));
-        let lab = Lab::play(moment);
-        fs::write(lab.path("Containerfile"), CONTAINERFILE).unwrap();
-        let output = lab.run("handoff", &HAND_OFF);
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(
-            said.contains(&format!("does not let you {verb} {resource}")),
-            "{said}"
-        );
-        assert_eq!(lab.cluster.changes(), Vec::<String>::new());
+    let own =
+        "image-registry.openshift-image-registry.svc:5000/openshift-machine-config-operator/os:any";
+    let place = HAND_OFF.iter().position(|word| *word == "--push-spec");
+    let place = place.unwrap() + 1;
+    let tool = ["--tool-image", "quay.example.com/me/coreos-bake:1"];
+    for (push_spec, more, count) in [(HAND_OFF[place], &[][..], 22), (own, &tool[..], 31)] {
+        let mut arguments = HAND_OFF.to_vec();
+        arguments[place] = push_spec;
+        arguments.retain(|word| *word != "--unverified");
+        arguments.extend(more);
+        let named = [&["--push-spec", push_spec][..], more].concat();
+        let rights = needed("handoff", &named);
+        assert_eq!(rights.len(), count);
+        for (verb, resource) in rights {
+            let story = hand_off(&json!({}));
+            let mut moment = pinned(&story);
+            moment.only = Some(rights_of("handoff", &named));
+            moment.forbidden.push((verb.clone(), resource.clone()));
+            let lab = Lab::play(moment);
+            fs::write(lab.path("Containerfile"), CONTAINERFILE).unwrap();
+            let output = lab.run("handoff", &arguments);
+            let said = said(&output);
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(
+                said.contains(&format!("does not let you {verb} {resource}")),
+                "{said}"
+            );
+            assert_eq!(lab.cluster.changes(), Vec::<String>::new());
+        }
     }
 }
 

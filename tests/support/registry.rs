@@ -95,7 +95,7 @@ impl Registry {
                 "-out",
                 &certificate,
                 "-addext",
-                "subjectAltName=IP:127.0.0.1",
+                "subjectAltName=IP:127.0.0.1,DNS:image-registry.openshift-image-registry.svc",
                 "-addext",
                 "basicConstraints=CA:FALSE",
             ];

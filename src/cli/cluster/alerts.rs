@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 
 use crate::cli::terminal::Terminal;
 use crate::cli::{Outcome, Usage};
-use crate::cluster::alerts::{
-    AlertOptions, Claim, Namespace, Schedule, Watch, WatchImage, objects,
-};
+use crate::cluster::ToolImage;
+use crate::cluster::alerts::{AlertOptions, Claim, Namespace, Schedule, Watch, objects};
 use crate::foreign::visible;
 use crate::openshift::yaml;
 use crate::progress::Progress;
@@ -30,7 +29,7 @@ pub(super) struct AlertsArgs {
     ///
     /// None is published: docs/cluster.md has a Containerfile.
     #[arg(long, value_name = "NAME")]
-    image: Option<WatchImage>,
+    image: Option<ToolImage>,
     /// When the CronJob runs
     #[arg(
         long,

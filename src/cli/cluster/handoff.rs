@@ -18,7 +18,7 @@ use crate::cli::terminal::Terminal;
 use crate::cli::{Outcome, Usage, read_up_to};
 use crate::cluster::alerts::{self, AlertOptions};
 use crate::cluster::handoff::{Asked, WantedPause};
-use crate::cluster::{Server, Task};
+use crate::cluster::{Looking, Server, Task, ToolImage, is_in_own_registry};
 use crate::kernel::DriverName;
 use crate::openshift::{PushSpec, yaml};
 use crate::record::Record;
@@ -80,6 +80,12 @@ pub(super) struct HandoffArgs {
     /// Let a pool go on without a look into its image
     #[arg(long)]
     unverified: bool,
+    /// Image with coreos-bake on its PATH, for a look from within the cluster
+    ///
+    /// A Job looks into an image whose registry can't be reached from here, with the
+    /// push secret. None is published: docs/cluster.md has a Containerfile.
+    #[arg(long, value_name = "NAME")]
+    tool_image: Option<ToolImage>,
     /// Take fields over that somebody else has set
     #[arg(long)]
     force_conflicts: bool,
@@ -114,7 +120,9 @@ pub(super) struct HandoffArgs {
 impl HandoffArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         if self.print_rbac {
-            return print_roles(Task::Handoff, &self.pools, terminal);
+            let is_own = |place: &PushSpec| is_in_own_registry(place.name());
+            let own_registry = self.push_spec.as_ref().is_none_or(is_own);
+            return print_roles(self.task(own_registry), &self.pools, terminal);
         }
         let mut named = BTreeSet::new();
         if let Some(twice) = self.pools.iter().find(|pool| !named.insert(*pool)) {
@@ -132,7 +140,7 @@ impl HandoffArgs {
             return plan::write(directory, self.force, &self.pools, &asked, rules, terminal);
         }
         let runtime = runtime()?;
-        let server = runtime.block_on(Server::new(&self.access.access(), Task::Handoff))?;
+        let server = runtime.block_on(Server::new(&self.access.access(), self.task(false)))?;
         runtime.block_on(server.require_rights())?;
         run::Handoff {
             asked,
@@ -143,6 +151,14 @@ impl HandoffArgs {
             terminal,
         }
         .run()
+    }
+
+    /// What is wanted of the cluster; some of the images may be in its own registry.
+    fn task(&self, own_registry: bool) -> Task {
+        Task::Handoff(Looking {
+            own_registry: own_registry && !self.unverified,
+            from_within: self.tool_image.is_some() && !self.unverified,
+        })
     }
 
     fn wanted_pause(&self) -> WantedPause {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use clap::Args;
 use serde_json::json;
-use tokio::time::sleep;
 
+use super::patience::Follow;
 use super::status::{self, Look};
-use super::{AccessArgs, patience, print_roles, runtime};
+use super::{AccessArgs, print_roles, runtime};
 use crate::cli::Outcome;
 use crate::cli::terminal::Terminal;
 use crate::cluster::{PoolReport, Server, State, Task};
@@ -145,9 +145,9 @@ async fn follow(
 ) -> Result<Look> {
     let mut told = None;
     progress.begin("waiting for the build to begin", 0);
+    let mut follow = Follow::new(server, pause, progress, None);
     loop {
-        sleep(pause).await;
-        let look = Look::of(&patience::snapshot(server, pause, progress).await?);
+        let look = Look::of(follow.next().await?);
         let found = look.pool(pool)?;
         if !found.is_layered {
             return Err(anyhow!(

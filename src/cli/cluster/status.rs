@@ -11,12 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::Value;
-use tokio::time::sleep;
 
 pub(super) use table::{ago, counted, short};
 use table::{text, value};
 
-use super::{AccessArgs, patience, print_roles, runtime};
+use super::patience::Follow;
+use super::{AccessArgs, print_roles, runtime};
 use crate::cli::Outcome;
 use crate::cli::terminal::Terminal;
 use crate::cluster::{
@@ -51,7 +51,7 @@ pub(super) struct StatusArgs {
     /// Look again until no pool is on its way any more, and tell what has changed
     #[arg(short, long)]
     watch: bool,
-    /// Seconds between two looks
+    /// Seconds between two looks at least; where nothing changes, there is one a minute
     #[arg(long, value_name = "N", default_value_t = 10, requires = "watch", value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
     /// Print the roles that this needs in the cluster, and stop
@@ -81,22 +81,24 @@ pub(super) struct Look {
 impl StatusArgs {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Outcome> {
         if self.print_rbac {
-            return print_roles(Task::Status, &[], terminal);
+            return print_roles(self.task(), &[], terminal);
         }
+        let task = self.task();
         let logs = self.save_logs;
         let access = self.access.access();
         let pause = Duration::from_secs(self.interval);
         runtime()?.block_on(async {
-            let server = Server::new(&access, Task::Status).await?;
-            let look = look(&server).await?;
+            let server = Server::new(&access, task).await?;
+            let snapshot = server.snapshot().await?;
+            let look = Look::of(&snapshot);
             let mut outcome = look.show(logs.as_deref(), &server, terminal).await?;
             if !self.watch {
                 return Ok(outcome);
             }
             let mut shown = look.report.in_short();
+            let mut follow = Follow::new(&server, pause, terminal, Some(snapshot));
             while shown.is_on_its_way() {
-                sleep(pause).await;
-                let look = Look::of(&patience::snapshot(&server, pause, terminal).await?);
+                let look = Look::of(follow.next().await?);
                 let now = look.report.in_short();
                 if now != shown {
                     outcome = look.show(logs.as_deref(), &server, terminal).await?;
@@ -106,9 +108,16 @@ impl StatusArgs {
             Ok(outcome)
         })
     }
+
+    fn task(&self) -> Task {
+        match self.watch {
+            true => Task::Watch,
+            false => Task::Status,
+        }
+    }
 }
 
-/// Asks the cluster.
+/// Asks the cluster once.
 pub(super) async fn look(server: &Server) -> Result<Look> {
     Ok(Look::of(&server.snapshot().await?))
 }

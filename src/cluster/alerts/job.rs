@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Watch;
 use crate::cluster::rights::Task;
+use crate::cluster::tool::Tool;
 
 /// What the CronJob, its service account and its container are called.
 pub(super) const NAME: &str = "coreos-bake-status";
@@ -19,8 +20,6 @@ const LATE_MAX: u64 = 300;
 const KEPT_FAILURES: u32 = 10;
 /// Where logs are kept if there is a claim.
 const LOGS: &str = "/logs";
-/// Where `cluster status` puts the log that it looks through.
-const SCRATCH: &str = "/tmp";
 
 /// The objects of the CronJob, those first that others are in.
 pub(super) fn objects(watch: &Watch) -> Vec<Value> {
@@ -97,55 +96,26 @@ fn cron_job(watch: &Watch) -> Value {
                         "onPodConditions": [{ "type": "DisruptionTarget", "status": "True" }],
                     },
                 ] },
-                "template": {
-                    "metadata": {
-                        "labels": { "app.kubernetes.io/name": "coreos-bake" },
-                        "annotations": { "openshift.io/required-scc": "restricted-v2" },
-                    },
-                    "spec": pod(watch),
-                },
+                "template": template(watch),
             } },
         },
     })
 }
 
-/// Keeps to the "restricted" Pod Security Standard. User and group are the namespace's, as OpenShift has it.
-fn pod(watch: &Watch) -> Value {
+fn template(watch: &Watch) -> Value {
     let mut arguments = vec!["cluster", "status"];
-    let mut volumes = vec![json!({ "name": "scratch", "emptyDir": { "sizeLimit": "1Gi" } })];
-    let mut mounts = vec![json!({ "name": "scratch", "mountPath": SCRATCH })];
+    let mut volumes = Vec::new();
     if let Some(claim) = &watch.logs_claim {
         arguments.extend(["--save-logs", LOGS]);
-        let claim = json!({ "claimName": claim.0 });
-        volumes.push(json!({ "name": "logs", "persistentVolumeClaim": claim }));
-        mounts.push(json!({ "name": "logs", "mountPath": LOGS }));
+        let claim = json!({ "name": "logs", "persistentVolumeClaim": { "claimName": claim.0 } });
+        volumes.push((claim, LOGS));
     }
-    json!({
-        "serviceAccountName": NAME,
-        "automountServiceAccountToken": true,
-        "enableServiceLinks": false,
-        "restartPolicy": "Never",
-        "securityContext": {
-            "runAsNonRoot": true,
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
-        "containers": [{
-            "name": NAME,
-            "image": watch.image.0,
-            "command": ["coreos-bake"],
-            "args": arguments,
-            "terminationMessagePolicy": "FallbackToLogsOnError",
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "capabilities": { "drop": ["ALL"] },
-                "readOnlyRootFilesystem": true,
-            },
-            "resources": {
-                "requests": { "cpu": "10m", "memory": "64Mi" },
-                "limits": { "memory": "256Mi" },
-            },
-            "volumeMounts": mounts,
-        }],
-        "volumes": volumes,
-    })
+    let tool = Tool {
+        name: NAME,
+        image: &watch.image,
+        service_account: Some(NAME),
+        scratch: "1Gi",
+        memory: ["64Mi", "256Mi"],
+    };
+    tool.template(&arguments, &volumes)
 }

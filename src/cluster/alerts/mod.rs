@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
-use crate::image::ImageRef;
+use super::tool::ToolImage;
 use crate::openshift::is_subdomain;
 
 pub use schedule::{Schedule, ScheduleError};
@@ -37,7 +37,7 @@ pub struct AlertOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
     /// The image that it runs in; `coreos-bake` has to be on its PATH.
-    pub image: WatchImage,
+    pub image: ToolImage,
     /// When.
     pub schedule: Schedule,
     /// A namespace that is there already. Without it, `coreos-bake` is made.
@@ -69,14 +69,6 @@ pub fn objects(options: &AlertOptions) -> Vec<Value> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AlertOptionError {
-    /// The image.
-    #[error("{text:?} is not an image in a registry: {reason}")]
-    Image {
-        /// What was given.
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// The namespace.
     #[error(
         "{0:?} can't be the name of a namespace: small letters, digits and inner dashes, at most {LABEL_MAX}"
@@ -85,31 +77,6 @@ pub enum AlertOptionError {
     /// The claim.
     #[error("{0:?} can't be the name of a PersistentVolumeClaim")]
     Claim(String),
-}
-
-/// An image as a pod names it: with its registry, and a tag or a digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WatchImage(String);
-
-impl FromStr for WatchImage {
-    type Err = AlertOptionError;
-
-    fn from_str(text: &str) -> Result<Self, AlertOptionError> {
-        let wrong = |reason: &str| AlertOptionError::Image {
-            text: text.to_owned(),
-            reason: reason.to_owned(),
-        };
-        if text.contains("://") {
-            return Err(wrong("pods name images without a transport"));
-        }
-        match format!("docker://{text}").parse() {
-            Ok(ImageRef::Registry(name)) if name.to_string() == text => Ok(Self(text.to_owned())),
-            Ok(_) => Err(wrong(
-                "its registry, and a tag or a digest, have to be written out",
-            )),
-            Err(_) => Err(wrong("it is malformed")),
-        }
-    }
 }
 
 /// A namespace.
@@ -145,25 +112,10 @@ impl FromStr for Claim {
 
 #[cfg(test)]
 mod tests {
-    use super::{Claim, Namespace, WatchImage};
+    use super::{Claim, Namespace};
 
     #[test]
     fn names_that_a_cluster_would_refuse_are_refused() {
-        let digest = format!("quay.io/me/coreos-bake@sha256:{}", "a".repeat(64));
-        for image in ["quay.io/me/coreos-bake:1", "10.0.0.1:5000/bake:x", &digest] {
-            assert!(image.parse::<WatchImage>().is_ok(), "{image}");
-        }
-        for image in [
-            "",
-            "coreos-bake",
-            "coreos-bake:1",
-            "quay.io/me/coreos-bake",
-            "docker://quay.io/me/coreos-bake:1",
-            "quay.io/me/coreos bake:1",
-            "quay.io/Me/coreos-bake:1",
-        ] {
-            assert!(image.parse::<WatchImage>().is_err(), "{image}");
-        }
         let long = "a".repeat(64);
         for (name, is_namespace, is_claim) in [
             ("ops-tools", true, true),

@@ -118,13 +118,14 @@ pub enum Problem<'a> {
 /// # Errors
 /// As [`Server::snapshot`].
 pub async fn look(server: &Server, pools: &[String]) -> Result<Entitlement> {
-    let (all, now): (Vec<Pool>, _) = server.list(Kind::POOL, None, JSON).await?;
-    let (mut configs, _): (Vec<LayeredConfig>, _) =
-        server.list(Kind::LAYERED_CONFIG, None, JSON).await?;
+    let all = server.list::<Pool>(Kind::POOL, None, JSON).await?;
+    let (all, now) = (all.items, all.now);
+    let configs = server.list::<LayeredConfig>(Kind::LAYERED_CONFIG, None, JSON);
+    let mut configs = configs.await?.items;
     configs.retain(|config| pools.is_empty() || pools.iter().any(|pool| pool == pool_of(config)));
     configs.sort_by(|a, b| pool_of(a).cmp(pool_of(b)));
     server.for_pools(configs.iter().map(pool_of));
-    let (builds, _): (Vec<Build>, _) = server.list(Kind::BUILD, None, JSON).await?;
+    let builds = server.list::<Build>(Kind::BUILD, None, JSON).await?.items;
     let source: Option<Value> = server.get(SOURCE, ENTITLEMENT).await?;
     let repositories: Option<Value> = server.get(Kind::CONFIG_MAP, REPOSITORIES).await?;
     let keys: Option<Value> = server.get(Kind::SECRET, KEYS).await?;

@@ -105,6 +105,8 @@ impl Server {
     pub async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<Changed> {
         let options = json!({
             "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": uid },
+            // Pods of a Job stay without it.
+            "propagationPolicy": "Background",
         });
         let path = kind.path_of(name);
         self.changed(Method::DELETE, &path, JSON, &options, name)

@@ -6,17 +6,20 @@ use anyhow::{Context, Result};
 use axum::http::StatusCode;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use secrecy::SecretString;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::super::credentials::{Credentials, credentials};
+use super::super::credentials::{Credentials, credentials, login};
 use super::super::handoff::PinningConfig;
 use super::super::judge::judge;
 use super::super::kinds::Kind;
 use super::super::objects::{Conditions, ON_CLUSTER_LAYERING, Pool, is_seed};
 use super::super::report::State;
 use super::super::snapshot::{Rendering, Snapshot};
-use super::{JSON, METADATA_ONLY, Server, parsed};
+use super::watch::accepting;
+use super::{Answer, JSON, Listed, METADATA_ONLY, Server, parsed};
 use crate::openshift::PushSpec;
 
 #[derive(Deserialize)]
@@ -31,26 +34,34 @@ impl Server {
     /// A cluster that can't be reached or is not OpenShift, credentials that it does not take, missing
     /// rights.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        let (pools, now) = self.list(Kind::POOL, None, JSON).await?;
+        let mut listed = Vec::new();
+        let pools = self.list_to_watch(Kind::POOL, None, JSON, &mut listed);
+        let Answer {
+            items: pools, now, ..
+        } = pools.await?;
         let version = Kind::CLUSTER_VERSION.path_of("version");
         let (version, _) = self.answer(&version, JSON).await?;
         let metadata = |items: Vec<MetadataOnly>| {
             let metadata = items.into_iter().map(|item| item.metadata);
             metadata.collect::<Vec<_>>()
         };
-        let (nodes, _) = self.list(Kind::NODE, None, METADATA_ONLY).await?;
-        let (renderings, _) = self.list(Kind::MACHINE_CONFIG, None, METADATA_ONLY).await?;
-        let renderings = metadata(renderings).into_iter().map(|metadata| {
+        let nodes = self.list_to_watch(Kind::NODE, None, METADATA_ONLY, &mut listed);
+        let nodes = metadata(nodes.await?.items);
+        let renderings = self.list(Kind::MACHINE_CONFIG, None, METADATA_ONLY).await?;
+        let renderings = metadata(renderings.items).into_iter().map(|metadata| {
             let rendering = Rendering::of(&metadata);
             (metadata.name.unwrap_or_default(), rendering)
         });
+        let configs = self.list_to_watch(Kind::LAYERED_CONFIG, None, JSON, &mut listed);
+        let configs = configs.await?.items;
+        let builds = self.list_to_watch(Kind::BUILD, None, JSON, &mut listed);
         let mut snapshot = Snapshot {
             now,
             version: parsed(&version, "the ClusterVersion")?,
             pools,
-            configs: self.list(Kind::LAYERED_CONFIG, None, JSON).await?.0,
-            builds: self.list(Kind::BUILD, None, JSON).await?.0,
-            nodes: metadata(nodes),
+            configs,
+            builds: builds.await?.items,
+            nodes,
             renderings: renderings.collect(),
             ..Snapshot::default()
         };
@@ -60,12 +71,15 @@ impl Server {
             .any(|build| build.when("Succeeded").is_none())
         {
             let of_builds = Some(ON_CLUSTER_LAYERING);
-            snapshot.jobs = self.list(Kind::JOB, of_builds, JSON).await?.0;
+            let jobs = self.list_to_watch(Kind::JOB, of_builds, JSON, &mut listed);
+            snapshot.jobs = jobs.await?.items;
         }
         if !snapshot.jobs.is_empty() {
             let of_jobs = Some("batch.kubernetes.io/job-name");
-            snapshot.pods = self.list(Kind::POD, of_jobs, JSON).await?.0;
+            let pods = self.list_to_watch(Kind::POD, of_jobs, JSON, &mut listed);
+            snapshot.pods = pods.await?.items;
         }
+        snapshot.listed = listed;
         let is_silent = |state| state == State::BuildNotBegun;
         if judge(&snapshot)
             .pools
@@ -75,6 +89,24 @@ impl Server {
             snapshot.builder_runs = Some(self.builder_runs().await?);
         }
         Ok(snapshot)
+    }
+
+    /// All objects of a kind, and into `listed` from when on they can be watched.
+    async fn list_to_watch<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        selector: Option<&'static str>,
+        accept: &'static str,
+        listed: &mut Vec<Listed>,
+    ) -> Result<Answer<T>> {
+        let answer = self.list(kind, selector, accept).await?;
+        listed.push(Listed {
+            kind,
+            selector,
+            accept: accepting(accept),
+            version: answer.version.clone(),
+        });
+        Ok(answer)
     }
 
     /// Whether the operator's builder runs.
@@ -95,6 +127,16 @@ impl Server {
     pub async fn credentials(&self, name: &str, place: Option<&PushSpec>) -> Result<Credentials> {
         let secret = self.get(Kind::SECRET, name).await?;
         Ok(credentials(secret.as_ref(), place))
+    }
+
+    /// User and password that a secret of the operator's namespace has for the registry at `host`, as base64 of
+    /// `USER:PASSWORD`.
+    ///
+    /// # Errors
+    /// As [`Server::snapshot`].
+    pub async fn login(&self, secret: &str, host: &str) -> Result<Option<SecretString>> {
+        let secret = self.get(Kind::SECRET, secret).await?;
+        Ok(secret.and_then(|secret| login(&secret, host)))
     }
 
     /// The host under which the cluster's own registry is reached from outside, if there is one.

@@ -5,6 +5,8 @@
 mod access;
 mod change;
 mod look;
+mod tunnel;
+mod watch;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,8 +19,8 @@ use axum::http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use k8s_openapi::jiff::{Timestamp, fmt::rfc2822};
-use kube::Client;
 use kube::client::Body;
+use kube::{Client, Config};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +29,9 @@ use tokio::time::{sleep, timeout};
 pub use access::Access;
 pub(super) use change::MANAGER;
 pub use change::{Applied, Changed, Conflict};
+pub use tunnel::{OWN_REGISTRY, Tunnel, is_in_own_registry};
+pub(super) use tunnel::{REGISTRY_AUTHORITIES, REGISTRY_POD};
+pub(super) use watch::Listed;
 
 use super::kinds::Kind;
 use super::rights::Task;
@@ -56,6 +61,7 @@ pub(super) const JSON: &str = "application/json";
 /// The API of a cluster.
 pub struct Server {
     client: Client,
+    config: Config,
     /// What for.
     task: Task,
     /// The pools that it is about, once they are known.
@@ -111,6 +117,15 @@ struct List<T> {
     items: Vec<T>,
 }
 
+/// All objects of a kind.
+pub(super) struct Answer<T> {
+    pub(super) items: Vec<T>,
+    /// The server's time.
+    pub(super) now: Timestamp,
+    /// The `resourceVersion`, from which on changes can be watched. All pages have the same.
+    version: String,
+}
+
 impl Server {
     /// Finds out where the cluster is, and as whom it is to be asked. Asks nothing yet.
     ///
@@ -127,10 +142,11 @@ impl Server {
         let url = config.cluster_url.to_string();
         let url = url.trim_end_matches('/').to_owned();
         let token = config.auth_info.token.clone();
-        let client = Client::try_from(config)
+        let client = Client::try_from(config.clone())
             .with_context(|| format!("preparing to talk to the cluster at {url}"))?;
         Ok(Self {
             client,
+            config,
             task,
             pools: OnceLock::new(),
             url,
@@ -186,13 +202,13 @@ impl Server {
         }
     }
 
-    /// All objects of a kind whose labels are as `selector` says, and the server's time.
+    /// All objects of a kind whose labels are as `selector` says.
     pub(super) async fn list<T: DeserializeOwned>(
         &self,
         kind: Kind,
         selector: Option<&str>,
         accept: &str,
-    ) -> Result<(Vec<T>, Timestamp)> {
+    ) -> Result<Answer<T>> {
         let what = format!("{}s", kind.name);
         let path = kind.path();
         let selector = selector.map(|labels| format!("&labelSelector={}", percent_encoded(labels)));
@@ -206,7 +222,12 @@ impl Server {
             items.extend(list.items);
             let next = list.metadata.continue_.filter(|next| !next.is_empty());
             let Some(next) = next else {
-                return Ok((items, now));
+                let version = list.metadata.resource_version.unwrap_or_default();
+                return Ok(Answer {
+                    items,
+                    now,
+                    version,
+                });
             };
             from = format!("&continue={}", percent_encoded(&next));
         }
@@ -361,8 +382,8 @@ impl Server {
                 "log in again: `oc login`; tokens expire",
             )
             .into(),
-            StatusCode::FORBIDDEN => match self.missing_rights().await {
-                Ok(missing) if !missing.is_empty() => self.without_rights(&missing),
+            StatusCode::FORBIDDEN => match self.missing_rights(self.task).await {
+                Ok(missing) if !missing.is_empty() => self.without_rights(self.task, &missing),
                 _ => self.plain(&refusal),
             },
             StatusCode::NOT_FOUND if is(Kind::LAYERED_CONFIG) || is(Kind::BUILD) => Failure::new(

@@ -89,7 +89,7 @@ pub(super) fn find(
         let parsed: AuthFile = match text.trim_ascii().is_empty() {
             true => AuthFile::default(),
             // The parser's message could quote a secret, its position cannot.
-            false => serde_json::from_slice(&text).map_err(|error| {
+            false => AuthFile::parse(&file, &text).map_err(|error| {
                 let (line, column) = (error.line(), error.column());
                 let reason = format!("it is malformed at line {line}, column {column}");
                 unusable(name, &shown, &reason)
@@ -215,6 +215,17 @@ enum Found {
 }
 
 impl AuthFile {
+    /// A file of the older kind, which is known by its name, has the entries without a frame.
+    fn parse(file: &Path, text: &[u8]) -> serde_json::Result<Self> {
+        match file.file_name().is_some_and(|name| name == ".dockercfg") {
+            true => Ok(Self {
+                auths: serde_json::from_slice(text)?,
+                ..Self::default()
+            }),
+            false => serde_json::from_slice(text),
+        }
+    }
+
     fn lookup(&self, name: &RegistryName, path: Option<&std::ffi::OsStr>) -> Result<Found, String> {
         let nothing = Ok(Found::Nothing { note: None });
         let keys = keys(name);

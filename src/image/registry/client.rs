@@ -7,6 +7,7 @@
 //! Redirects are followed by us, not by the HTTP library, since `places` has a say in each, and
 //! since what proves who we are stays where it was meant to go.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -92,17 +93,21 @@ pub(super) fn client(
     neighbours: &Arc<Neighbours>,
     connect_max: Duration,
 ) -> anyhow::Result<Client> {
+    let detour = access.detour.as_ref();
+    let detour = detour.filter(|detour| neighbours.is_of(&detour.host));
     let certificates = certificates
         .iter()
+        .chain(detour.map(|detour| &detour.certificates))
         .map(|pem| Certificate::from_pem_bundle(pem))
         .collect::<Result<Vec<_>, _>>()
         .context("reading the CA certificates for the registry")?;
-    let builder = Client::builder();
-    let builder = if this_host {
-        builder.no_proxy()
-    } else {
-        builder
-    };
+    let mut builder = Client::builder();
+    if this_host || detour.is_some() {
+        builder = builder.no_proxy();
+    }
+    if let Some(detour) = detour {
+        builder = builder.resolve(&detour.host, SocketAddr::new(detour.address, 0));
+    }
     builder
         .user_agent(USER_AGENT)
         .redirect(Policy::none())

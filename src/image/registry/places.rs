@@ -120,6 +120,11 @@ impl Neighbours {
         })
     }
 
+    /// Whether they are those of the registry at `host`.
+    pub(super) fn is_of(&self, host: &str) -> bool {
+        self.host == host
+    }
+
     /// The kind of an address that `host` must not have.
     fn objection(&self, host: &str, address: IpAddr) -> Option<&'static str> {
         if host == self.host {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{Method, Uri, header};
 use serde_json::{Map, Value, json};
 
 use super::crd::Crds;
@@ -257,6 +257,34 @@ fn absent() -> Reply {
     refusal(404, "NotFound", message, &[])
 }
 
+/// The port that is to be forwarded, if that is what is asked for, and may be. Since Kubernetes 1.35, `create` is
+/// asked for as well (kubernetes pull request 134577).
+pub(super) fn forwarded(moment: &Moment, uri: &Uri) -> Option<u16> {
+    let pod = uri.path().strip_suffix("/portforward")?;
+    let name = pod.rsplit('/').next()?;
+    let verbs = ["get", "create"];
+    let is_allowed = verbs
+        .iter()
+        .all(|verb| moment.allows(verb, "pods/portforward", name));
+    let mut objects = moment.objects.keys();
+    let is_there = objects.any(|(kind, _, known)| kind == "Pod" && known == name);
+    let port = queried(uri.query()?, "ports")?;
+    (is_allowed && is_there).then(|| port.parse().unwrap())
+}
+
+/// Whether what `parts` asks for may be watched.
+pub(super) fn may_watch(moment: &Moment, parts: &Parts) -> bool {
+    let asked = Asked::of(parts).expect("a kind");
+    moment.refusal.is_none() && moment.allows("watch", &asked.resource, "")
+}
+
+/// The objects that a watch is about.
+pub(super) fn watched(moment: &Moment, parts: &Parts) -> Vec<Value> {
+    let asked = Asked::of(parts).expect("a kind");
+    let list: Value = serde_json::from_str(&moment.read(&asked, parts).text).unwrap();
+    list["items"].as_array().cloned().unwrap_or_default()
+}
+
 /// The answer, and what has changed.
 pub(super) fn answer(moment: &Moment, parts: &Parts, body: &[u8]) -> (Reply, Option<Change>) {
     if let Some(status) = moment.refusal {
@@ -274,6 +302,9 @@ pub(super) fn answer(moment: &Moment, parts: &Parts, body: &[u8]) -> (Reply, Opt
     }
     let object = moment.objects.get(&asked.key());
     let mut verbs = vec![asked.verb()];
+    if asked.resource == "pods/portforward" {
+        verbs.push("create");
+    }
     let content = parts.headers.get(header::CONTENT_TYPE);
     let content = content.map_or("", |content| content.to_str().unwrap());
     let is_apply = content.starts_with("application/apply-patch");
@@ -515,7 +546,7 @@ fn take_away(patch: &mut Value, field: &str) {
     }
 }
 
-fn queried(query: &str, name: &str) -> Option<String> {
+pub(super) fn queried(query: &str, name: &str) -> Option<String> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let found = pairs.find(|(key, _)| *key == name)?;
     Some(found.1.replace("%2F", "/").replace("%3D", "="))
@@ -562,7 +593,7 @@ impl Moment {
             .collect();
         let accept = parts.headers.get(header::ACCEPT);
         let accept = accept.map_or("", |accept| accept.to_str().unwrap());
-        if accept.contains("as=PartialObjectMetadataList") {
+        if accept.contains("as=PartialObjectMetadata") {
             for item in &mut items {
                 *item = json!({ "kind": "PartialObjectMetadata", "metadata": item["metadata"] });
             }

@@ -141,6 +141,13 @@ pub fn rights(what: &str) -> Vec<(String, String)> {
     rights_of(what, &[])
 }
 
+/// Those of them that a command can't do without.
+pub fn needed(what: &str, arguments: &[&str]) -> Vec<(String, String)> {
+    let mut rights = rights_of(what, arguments);
+    rights.retain(|(verb, _)| verb != "watch");
+    rights
+}
+
 /// The same with more arguments.
 pub fn rights_of(what: &str, arguments: &[&str]) -> Vec<(String, String)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-bake"));

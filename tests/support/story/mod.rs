@@ -10,8 +10,10 @@
 mod api;
 #[path = "../crd/mod.rs"]
 mod crd;
+mod forward;
 mod lab;
 mod play;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,8 +21,9 @@ use std::path::Path;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-pub use lab::{Lab, is_kept, pool, rights, rights_of, said, text};
+pub use lab::{Lab, is_kept, needed, pool, rights, rights_of, said, text};
 pub use play::{Cluster, Cue, Scene, Stop};
+pub use watch::Fault;
 
 /// Objects by kind, namespace and name.
 type Objects = BTreeMap<(String, String, String), Value>;

@@ -24,6 +24,8 @@ use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
 use super::api::{self, Asked};
+use super::forward;
+use super::watch::{self, Fault, History};
 use super::{Moment, Story};
 
 /// A server that plays a moment.
@@ -114,7 +116,7 @@ pub(super) struct Told {
     pub removed: BTreeSet<Key>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     moment: Mutex<Moment>,
     told: Mutex<Told>,
     asked: Mutex<Vec<String>>,
@@ -129,11 +131,16 @@ struct Shared {
     /// What somebody else does, and before which request.
     meanwhile: Mutex<Option<(usize, Key, Value)>>,
     has_stopped: AtomicBool,
+    /// What the pods of the cluster's own registry forward to.
+    registry: Mutex<Option<SocketAddr>>,
+    pub history: Mutex<History>,
+    /// What becomes of the next watches.
+    pub faults: Mutex<Vec<Fault>>,
 }
 
 impl Shared {
     /// What is so now by the story, and by what clients told.
-    fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         let moment = self.moment.lock().unwrap().clone();
         let mut now = match &*self.playing.lock().unwrap() {
             Some((scene, began)) => {
@@ -146,9 +153,11 @@ impl Shared {
                         objects.insert(key, object);
                     }
                 }
+                let mut logs = moment.logs;
+                logs.extend(played.logs);
                 Moment {
                     objects,
-                    logs: played.logs,
+                    logs,
                     now: played.now,
                     ..moment
                 }
@@ -206,6 +215,9 @@ impl Cluster {
             cut: Mutex::new(0..0),
             meanwhile: Mutex::default(),
             has_stopped: AtomicBool::new(false),
+            registry: Mutex::default(),
+            history: Mutex::default(),
+            faults: Mutex::default(),
         });
         let played = Arc::clone(&shared);
         runtime.spawn(async move {
@@ -220,12 +232,14 @@ impl Cluster {
                         None => drop(
                             builder
                                 .serve_connection(TokioIo::new(stream), service)
+                                .with_upgrades()
                                 .await,
                         ),
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
                                 let stream = TokioIo::new(stream);
-                                drop(builder.serve_connection(stream, service).await);
+                                let served = builder.serve_connection(stream, service);
+                                drop(served.with_upgrades().await);
                             }
                         }
                     }
@@ -277,6 +291,39 @@ impl Cluster {
             .unwrap()
             .patches
             .insert(key, object.clone());
+    }
+
+    /// The same, and nothing of what was there under its name.
+    pub fn replace(&self, object: &Value) {
+        let kind = object["kind"].as_str().unwrap();
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let mut moment = self.shared.moment.lock().unwrap();
+        moment
+            .objects
+            .retain(|key, _| key.0 != kind || key.2 != name);
+        drop(moment);
+        self.put(object);
+    }
+
+    /// The user may not do this any more.
+    pub fn forbid(&self, right: (String, String)) {
+        self.shared.moment.lock().unwrap().forbidden.push(right);
+    }
+
+    /// Pods of the cluster's own registry forward their port to `address`.
+    pub fn forward_to(&self, address: SocketAddr) {
+        *self.shared.registry.lock().unwrap() = Some(address);
+    }
+
+    /// What a container says, whatever is played.
+    pub fn says(&self, pod: &str, container: &str, log: String) {
+        let key = (pod.to_owned(), container.to_owned());
+        self.shared.moment.lock().unwrap().logs.insert(key, log);
+    }
+
+    /// What becomes of the next watches, each by itself.
+    pub fn fault(&self, faults: &[Fault]) {
+        *self.shared.faults.lock().unwrap() = faults.to_vec();
     }
 
     /// What happens next, each when its cue comes. A request that changes what a story plays and is no
@@ -348,8 +395,7 @@ async fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, io::Error> {
-    let (parts, body) = request.into_parts();
-    let line = format!("{} {}", parts.method, parts.uri);
+    let line = format!("{} {}", request.method(), request.uri());
     let at = {
         let mut asked = shared.asked.lock().unwrap();
         asked.push(line);
@@ -358,8 +404,20 @@ async fn answer(
     if shared.cut.lock().unwrap().contains(&at) {
         return Err(io::Error::from(io::ErrorKind::ConnectionReset));
     }
-    let body = to_bytes(Body::new(body), 4 << 20).await.unwrap();
     let mut now = shared.now();
+    if let Some(port) = api::forwarded(&now, request.uri()) {
+        let target = *shared.registry.lock().unwrap();
+        return Ok(forward::answer(request, port, target));
+    }
+    let (parts, body) = request.into_parts();
+    if parts
+        .uri
+        .query()
+        .is_some_and(|query| query.starts_with("watch=true"))
+    {
+        return Ok(watch::answer(&shared, &parts));
+    }
+    let body = to_bytes(Body::new(body), 4 << 20).await.unwrap();
     let is_change = parts.method != Method::GET && !parts.uri.path().contains("/selfsubject");
     let mut stop_after = false;
     if is_change {
@@ -393,7 +451,11 @@ async fn answer(
     if stop_after {
         return never(&shared).await;
     }
-    let mut response = Response::new(Body::from(reply.text));
+    let mut text = reply.text;
+    if parts.method == Method::GET && reply.content == "application/json" {
+        text = shared.history.lock().unwrap().stamp(&text);
+    }
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, reply.content.parse().unwrap());

@@ -13,9 +13,10 @@ use super::end::{End, explained, standing};
 use super::plan::{self, Known};
 use super::prove::Proof;
 use crate::cli::Outcome;
+use crate::cli::cluster::patience::Follow;
 use crate::cli::cluster::pools::{change_pool, take_away};
 use crate::cli::cluster::status::Look;
-use crate::cli::cluster::{patience, way_on};
+use crate::cli::cluster::way_on;
 use crate::cli::terminal::Terminal;
 use crate::cluster::alerts::{self, AlertOptions};
 use crate::cluster::entitlement::{PoolCopy, pool_copy};
@@ -23,7 +24,9 @@ use crate::cluster::handoff::{
     Asked, Pause, Plan, WantedPause, built, is_proven, paused, proof, undo, unpaused,
 };
 use crate::cluster::parity::{Wanted, applied, change, is_for};
-use crate::cluster::{Applied, Changed, Kind, Pool, Server, Snapshot, State, is_passing};
+use crate::cluster::{
+    Applied, Changed, Kind, Pool, Server, Snapshot, State, is_in_own_registry, is_passing,
+};
 use crate::failure::{Failure, sentence};
 use crate::foreign::visible;
 use crate::openshift::directory::read_objects;
@@ -97,6 +100,12 @@ impl Handoff<'_> {
                 false => crate::cluster::handoff::plan(snapshot, pool, &self.asked, self.pause),
             };
             let plan = plan.map_err(|error| explained(error, snapshot))?;
+            let place = plan.object["spec"]["renderedImagePushSpec"].as_str();
+            if place.is_some_and(is_in_own_registry) {
+                let task = self.options.task(true);
+                self.runtime
+                    .block_on(self.server.require_rights_for(task))?;
+            }
             let containerfile = plan.containerfile().unwrap_or_default();
             plan::lint(containerfile, &plan.drivers)?;
             self.refuse_secrets(snapshot, &plan)?;
@@ -242,8 +251,9 @@ impl Handoff<'_> {
             0,
         );
         let began = Instant::now();
+        let mut follow = self.follow();
         loop {
-            let (snapshot, _) = self.look_patiently()?;
+            let snapshot = self.runtime.block_on(follow.next())?;
             if snapshot
                 .pool(&plan.pool)
                 .is_none_or(|pool| !pool.is_seeded())
@@ -259,7 +269,6 @@ impl Handoff<'_> {
                 )
                 .into());
             }
-            sleep(Duration::from_secs(self.options.interval));
         }
     }
 
@@ -352,11 +361,12 @@ impl Handoff<'_> {
             sleep(pause);
         }
         // Only a build that the MachineOSConfig names can be begun anew.
+        let mut follow = self.follow();
         let name = loop {
-            let (snapshot, _) = self.look_patiently()?;
+            let snapshot = self.runtime.block_on(follow.next())?;
             match snapshot.config_of(pool) {
                 Some(config) if config.is_observed() => break config.name().to_owned(),
-                Some(_) if began.elapsed() <= ENTITLED_MAX => sleep(pause),
+                Some(_) if began.elapsed() <= ENTITLED_MAX => (),
                 _ => {
                     progress.end();
                     return Ok(());
@@ -391,11 +401,13 @@ impl Handoff<'_> {
         let mut ends: Vec<Option<End>> = known.iter().map(|_| None).collect();
         let mut told = String::new();
         let progress: &dyn Progress = self.terminal;
+        let mut follow = self.follow();
         loop {
-            let look = self.look_patiently()?;
+            let snapshot = self.runtime.block_on(follow.next())?;
+            let look = Look::of(snapshot);
             for (known, end) in known.iter().zip(&mut ends) {
                 if end.is_none() {
-                    *end = self.end(known, &look.0, &look.1)?;
+                    *end = self.end(known, snapshot, &look)?;
                 }
             }
             if ends.iter().all(Option::is_some) {
@@ -413,7 +425,6 @@ impl Handoff<'_> {
                 progress.begin(&line, 0);
                 told = line;
             }
-            sleep(Duration::from_secs(self.options.interval));
         }
         if !told.is_empty() {
             progress.end();
@@ -422,12 +433,9 @@ impl Handoff<'_> {
         self.report(known, &ends)
     }
 
-    fn look_patiently(&self) -> Result<(Snapshot, Look)> {
+    fn follow(&self) -> Follow<'_> {
         let pause = Duration::from_secs(self.options.interval);
-        let snapshot = patience::snapshot(&self.server, pause, self.terminal);
-        let snapshot = self.runtime.block_on(snapshot)?;
-        let look = Look::of(&snapshot);
-        Ok((snapshot, look))
+        Follow::new(&self.server, pause, self.terminal, None)
     }
 
     /// How it ended for a pool, if it has.

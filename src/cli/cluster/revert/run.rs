@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -13,9 +12,10 @@ use tokio::runtime::Runtime;
 use super::RevertArgs;
 use super::plan;
 use crate::cli::Outcome;
+use crate::cli::cluster::patience::Follow;
 use crate::cli::cluster::pools::{change_pool, take_away};
 use crate::cli::cluster::status::{Look, counted};
-use crate::cli::cluster::{patience, way_on};
+use crate::cli::cluster::way_on;
 use crate::cli::terminal::Terminal;
 use crate::cluster::handoff::{PinningConfig, exposed, paused, unpaused};
 use crate::cluster::revert::{Held, Plan, Way, identity, left, plan as planned, saved};
@@ -268,16 +268,15 @@ impl Revert<'_> {
         let pause = Duration::from_secs(self.options.interval);
         let progress: &dyn Progress = self.terminal;
         let mut told = String::new();
+        let mut follow = Follow::new(&self.server, pause, self.terminal, None);
         loop {
-            let snapshot = patience::snapshot(&self.server, pause, self.terminal);
-            let snapshot = self.runtime.block_on(snapshot)?;
-            let look = Look::of(&snapshot);
+            let snapshot = self.runtime.block_on(follow.next())?;
+            let look = Look::of(snapshot);
             let report = look.pool(self.pool)?;
             let (state, nodes, updated) = (report.state, report.nodes, report.updated);
             // A configuration that still has the image in it is the one before.
             let is_rendered = !snapshot.is_pinned(self.pool);
-            let is_back =
-                is_rendered && left(&snapshot, self.pool) == 0 && state == State::UpToDate;
+            let is_back = is_rendered && left(snapshot, self.pool) == 0 && state == State::UpToDate;
             if is_back || state == State::NodesDegraded {
                 if !told.is_empty() {
                     progress.end();
@@ -292,7 +291,6 @@ impl Revert<'_> {
                 progress.begin(&line, 0);
                 told = line;
             }
-            sleep(pause);
         }
     }
 }
