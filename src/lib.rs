@@ -23,7 +23,7 @@
 //! programs that take a medium would take one, and `verify` whether one is as it was made. `cache` keeps compressed blocks for the
 //! next bake, and `record` is what one leaves for all who go on from it: `bake.json`. `url` knows which URLs
 //! machines can fetch from while they boot, `certificate` until when certificates are valid, `paragraph`
-//! breaks lines for people, and `foreign` shows them and boot loaders what others wrote.
+//! breaks lines for people, `template` fills in boot menus and recipes, and `foreign` shows them and boot loaders what others wrote.
 
 pub mod cache;
 mod certificate;
@@ -52,6 +52,7 @@ pub mod serve;
 pub mod stages;
 pub mod staging;
 pub mod sysroot;
+mod template;
 pub mod tree;
 pub mod url;
 pub mod verify;

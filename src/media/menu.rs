@@ -20,6 +20,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::template;
 
 const PLACEHOLDER: &str = "@@KERNEL-ARGS@@";
 const MARKER: &str = " COREOS_KARG_EMBED_AREA";
@@ -74,7 +75,11 @@ pub(super) struct KargArea {
 pub(super) fn render(template: Option<&str>, title: &str, kargs: &str) -> Result<Menu> {
     match template {
         Some(template) => fill(template, kargs),
-        None => fill(&titled(OWN_TEMPLATE, title, &padding(OWN_PADS)), kargs),
+        None => {
+            let area = padding(OWN_PADS);
+            let template = own(OWN_TEMPLATE, &[("TITLE", title), ("KARG-AREA", &area)]);
+            fill(&template, kargs)
+        }
     }
 }
 
@@ -85,8 +90,8 @@ pub(super) fn render_isolinux(menu: &Menu, path: &str, title: &str) -> Result<Me
         Some(area) => padding(area.size - menu.default.len()),
         None => String::new(),
     };
-    let template = titled(OWN_ISOLINUX, title, &padding).replace("@@MENU@@", path);
-    fill(&template, &menu.default)
+    let values = [("TITLE", title), ("KARG-AREA", &padding), ("MENU", path)];
+    fill(&own(OWN_ISOLINUX, &values), &menu.default)
 }
 
 /// What an area has behind the line with the arguments.
@@ -94,11 +99,14 @@ fn padding(pads: usize) -> String {
     format!("{}{MARKER}", "#".repeat(pads))
 }
 
-/// One of our templates with `title`, which means nothing to a boot loader.
-fn titled(template: &str, title: &str, padding: &str) -> String {
-    template
-        .replace("@@TITLE@@", title)
-        .replace("@@KARG-AREA@@", padding)
+/// One of our templates with these values; the arguments are filled in as into anybody's.
+fn own(text: &str, values: &[(&str, &str)]) -> String {
+    template::fill(text, |name| {
+        let mut known = values.iter();
+        known
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+    })
 }
 
 fn fill(template: &str, kargs: &str) -> Result<Menu> {
@@ -189,9 +197,10 @@ pub(super) fn kargs_json(menus: &[(String, Menu)]) -> Result<Option<String>> {
 /// A `grub.cfg` that goes on to the menu in `directory` of the ISO: for GRUB in the ESP image, and in
 /// the vendor's directory where the menu is elsewhere.
 pub(super) fn stub(volume_id: &str, directory: &str) -> String {
-    OWN_STUB
-        .replace("@@VOLUME-ID@@", volume_id)
-        .replace("@@DIRECTORY@@", directory)
+    own(
+        OWN_STUB,
+        &[("VOLUME-ID", volume_id), ("DIRECTORY", directory)],
+    )
 }
 
 #[cfg(test)]
@@ -219,6 +228,18 @@ mod tests {
         assert!(menu.area.is_some());
         assert!(menu.text.contains("\"An OS (live)\""));
         assert!(!menu.text.contains("@@"));
+    }
+
+    #[test]
+    fn own_templates_have_a_place_for_every_value_and_no_others() {
+        for (text, names) in [
+            (OWN_TEMPLATE, &["TITLE", "KERNEL-ARGS", "KARG-AREA"][..]),
+            (OWN_ISOLINUX, &["MENU", "TITLE", "KERNEL-ARGS", "KARG-AREA"]),
+            (OWN_STUB, &["VOLUME-ID", "DIRECTORY"]),
+        ] {
+            assert_eq!(template::names(text), names);
+        }
+        assert!(!stub("a", "b").contains("@@"));
     }
 
     #[test]

@@ -218,8 +218,13 @@ fn baked_file(file: Artifact) -> BakedFile {
 fn absolute(path: &FilePath) -> Result<String> {
     let naming = || format!("naming {}", path.display());
     let absolute = std::path::absolute(path).with_context(naming)?;
-    let text = absolute.to_str().map(str::to_owned);
-    text.with_context(|| format!("{} is not UTF-8", absolute.display()))
+    let text = absolute.to_str();
+    let text = text.with_context(|| format!("{} is not UTF-8", absolute.display()))?;
+    // Names are put behind it.
+    Ok(match text.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        trimmed => trimmed.to_owned(),
+    })
 }
 
 fn with_hint(error: RecipeError) -> anyhow::Error {

@@ -4,12 +4,16 @@
 //! of their own or none. So words that any of them could misread are refused here, once.
 
 use super::Path;
+use super::terms::link;
 use crate::kernel::{ArgumentError, check_argument};
 use crate::openshift::{OsImage, Release, Role};
 use crate::url::{self, UrlError};
 
 /// Architectures by their RPM names.
 const ARCHITECTURES: [&str; 4] = ["x86_64", "aarch64", "ppc64le", "s390x"];
+
+/// Roles of the files that boot over the network.
+const PXE_SET: [&str; 3] = ["kernel", "initramfs", "rootfs"];
 
 /// Longest word of any kind. A kernel's whole command line has 2048 bytes on x86.
 const WORD_MAX_BYTES: usize = 1024;
@@ -94,13 +98,13 @@ pub enum RecipeError {
         /// The medium to bake.
         medium: &'static str,
     },
-    /// The path doesn't exist there.
-    #[error("install path {path} doesn't exist {place}: {reason}")]
+    /// The path doesn't exist on an architecture.
+    #[error("install path {path} doesn't exist on {architecture}: {reason}")]
     NotThere {
         /// The path.
         path: Path,
-        /// A release or an architecture.
-        place: String,
+        /// Its RPM name.
+        architecture: String,
         /// Why.
         reason: &'static str,
     },
@@ -138,13 +142,7 @@ impl RecipeError {
                 .to_owned(),
             ),
             Self::NotBaked { medium, .. } => Some(format!("bake it with -f {medium}")),
-            Self::NotThere { path, .. } => Some(
-                match path {
-                    Path::Agent => "take another path, such as upi-iso",
-                    _ => "take another path, such as agent",
-                }
-                .to_owned(),
-            ),
+            Self::NotThere { .. } => Some("take another path, such as agent".to_owned()),
             Self::Url(error) => Some(error.hint().to_owned()),
             Self::Word { .. } | Self::Argument(_) => None,
         }
@@ -157,9 +155,9 @@ impl Facts {
         self.url.as_deref().map(|url| url.trim_end_matches('/'))
     }
 
-    /// Whether the release is that one or later.
-    pub(super) fn from(&self, major: u16, minor: u16) -> bool {
-        self.release.minor() >= (major, minor)
+    /// A baked file, if there is one.
+    pub(super) fn file(&self, role: &str) -> Option<&BakedFile> {
+        self.files.iter().find(|file| file.role == role)
     }
 
     /// The release as people write it.
@@ -203,6 +201,70 @@ impl Facts {
         }
         for option in few("option", &self.prepare_options)? {
             place("option", option)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what is too little for that path.
+    pub(super) fn check_for(&self, path: Path) -> Result<(), RecipeError> {
+        let missing = |what, option| RecipeError::Missing { path, what, option };
+        let baked = |role: &str, what, medium| {
+            let none = RecipeError::NotBaked { path, what, medium };
+            self.file(role).ok_or(none)
+        };
+        let iso = || baked("iso", "a live ISO", "iso");
+        let url = || {
+            let url = self.url.as_deref();
+            url.ok_or_else(|| missing("the URL that the media are served at", "--url"))
+        };
+        let disk = || {
+            let disk = self.disk.as_deref();
+            disk.ok_or_else(|| missing("the disk to install to", "--disk"))
+        };
+        match path {
+            Path::UpiIso => {
+                iso()?;
+                if self.disk.is_none() && self.url.is_none() {
+                    return Err(missing(
+                        "the disk to install to, or a URL to install from by hand",
+                        "--disk or --url",
+                    ));
+                }
+            }
+            Path::UpiPxe if self.architecture == "s390x" => {
+                return Err(RecipeError::NotThere {
+                    path,
+                    architecture: self.architecture.clone(),
+                    reason: "there is no boot loader of that kind; parameter files of z/VM or LPAR take its place",
+                });
+            }
+            Path::UpiPxe => {
+                url()?;
+                disk()?;
+                for role in PXE_SET {
+                    baked(role, "a PXE set of kernel, initramfs and rootfs", "pxe")?;
+                }
+            }
+            Path::Ipi | Path::Agent | Path::Assisted => {
+                url()?;
+                let boots_disk = path == Path::Ipi && !self.release.bootstraps_from_iso();
+                let file = match boots_disk {
+                    true => baked("qcow2", "a qcow2 image for the bootstrap machine", "qcow2")?,
+                    false => iso()?,
+                };
+                if link(file).is_none() {
+                    let what = "the checksum of what a compressed file unpacks to";
+                    return Err(missing(what, "--bake"));
+                }
+            }
+            Path::Sno => {
+                iso()?;
+                disk()?;
+            }
+            Path::ScaleUp if PXE_SET.iter().all(|role| self.file(role).is_some()) => {}
+            Path::ScaleUp => {
+                baked("iso", "a live system (ISO or PXE set)", "iso,pxe")?;
+            }
         }
         Ok(())
     }

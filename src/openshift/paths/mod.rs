@@ -1,37 +1,27 @@
 //! The ways to install OpenShift from baked media, each as files and steps for one cluster.
 //!
 //! ```text
-//! facts      what is known of the media and the cluster, and whether that is enough
-//! draft      a recipe under way, and what several paths have in common
-//! text       words of a shell, YAML, and lines for people
-//! upi_iso    an ISO for each role, or the installer by hand
-//! upi_pxe    boot loader configurations for each role
-//! ipi        bare metal that the installer provisions
-//! agent      agent-based installation
-//! assisted   assisted installer, in a hub cluster or by itself
-//! sno        a single node that is its own bootstrap machine
-//! scale_up   machines that join a cluster later
+//! recipes/    what is said on each path, as templates
+//!    │
+//! templates   makes recipes of them ◄── terms   values and conditions that they name
+//!    │                                    ▲
+//! text        words of a shell, and     facts   what is known of the media and the cluster, and whether
+//!             lines for people                  that is enough for a path
 //! ```
 //!
-//! Plain data in, plain data out: nothing is read, written or fetched. `docs/install.md` says the same
-//! to people who have no cluster at hand yet.
+//! Plain data in, plain data out: nothing is read, written or fetched. The sections of the paths in
+//! `docs/install.md` are made of the same templates, for people who have no cluster at hand yet.
 //!
 //! Left out on purpose: clouds, where nothing boots these media, and image-based installation, where the
 //! seed image decides what is on the disk.
 //!
-//! Each path names the programs and revisions that its rules are of. `docs/verified.md` says what of it
+//! Each template names the programs and revisions that its rules are of. `docs/verified.md` says what of it
 //! real programs have confirmed; what nobody has is a warning in the recipe.
 
-mod agent;
-mod assisted;
-mod draft;
 mod facts;
-mod ipi;
-mod scale_up;
-mod sno;
+mod templates;
+mod terms;
 mod text;
-mod upi_iso;
-mod upi_pxe;
 
 #[cfg(test)]
 mod tests;
@@ -39,10 +29,10 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
-use draft::Draft;
 pub use facts::{BakedFile, Facts, RecipeError};
+use terms::Terms;
 pub(crate) use text::{place, word};
 
 /// A way to install.
@@ -122,7 +112,7 @@ impl Serialize for Path {
 
 /// When a step comes. openshift-install reads the files of one command at the next and deletes them, so
 /// that a step at another time changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum When {
     /// Before anything is generated.
@@ -197,17 +187,8 @@ pub struct Recipe {
 /// The files and steps of a path, or what is missing for them.
 pub fn recipe(path: Path, facts: &Facts) -> Result<Recipe, RecipeError> {
     facts.check()?;
-    let mut draft = Draft::new(path, facts);
-    match path {
-        Path::UpiIso => upi_iso::write(&mut draft)?,
-        Path::UpiPxe => upi_pxe::write(&mut draft)?,
-        Path::Ipi => ipi::write(&mut draft)?,
-        Path::Agent => agent::write(&mut draft)?,
-        Path::Assisted => assisted::write(&mut draft)?,
-        Path::Sno => sno::write(&mut draft)?,
-        Path::ScaleUp => scale_up::write(&mut draft)?,
-    }
-    Ok(draft.finish())
+    facts.check_for(path)?;
+    Ok(templates::recipe(path, Terms::of(facts)))
 }
 
 impl Recipe {

@@ -1,4 +1,4 @@
-//! Words of a shell, YAML, and lines for people.
+//! Words of a shell, and lines for people.
 
 use std::fmt::Write;
 
@@ -17,12 +17,6 @@ pub(crate) fn word(text: &str) -> String {
     }
 }
 
-/// A command of words, each quoted where it has to be.
-pub(super) fn command<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
-    let words: Vec<String> = words.into_iter().map(|w| word(w.as_ref())).collect();
-    words.join(" ")
-}
-
 /// A path as an argument that is no option, whatever it begins with.
 pub(crate) fn place(path: &str) -> String {
     match path.starts_with('-') {
@@ -35,7 +29,7 @@ pub(crate) fn place(path: &str) -> String {
 pub(super) fn recipe(recipe: &Recipe, place: &str) -> String {
     let mut out = format!("Install path {}\n\n", recipe.path);
     out += "Run all commands in this directory:\n\n";
-    let _ = writeln!(out, "    {}", command(["cd", "--", place]));
+    let _ = writeln!(out, "    cd -- {}", word(place));
     let mut before: Option<When> = None;
     for (index, step) in recipe.steps.iter().enumerate() {
         if before != Some(step.when) {

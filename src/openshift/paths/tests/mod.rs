@@ -1,6 +1,7 @@
 //! Every path, at the edges of releases and architectures, and words that want to be something else.
 
 mod releases;
+mod templates;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
