@@ -22,8 +22,9 @@
 //! `openshift` prepares what the installer and the cluster are told. `consumers` tells whether the
 //! programs that take a medium would take one, and `verify` whether one is as it was made. `cache` keeps compressed blocks for the
 //! next bake, and `record` is what one leaves for all who go on from it: `bake.json`. `url` knows which URLs
-//! machines can fetch from while they boot, `certificate` until when certificates are valid, `paragraph`
-//! breaks lines for people, `template` fills in boot menus and recipes, and `foreign` shows them and boot loaders what others wrote.
+//! machines can fetch from while they boot, `certificate` until when certificates are valid, `template`
+//! fills in boot menus and recipes, `paragraph` breaks lines for people, and `foreign` shows them and boot
+//! loaders what others wrote.
 
 pub mod cache;
 mod certificate;

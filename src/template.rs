@@ -1,7 +1,7 @@
 //! Texts that are filled in: `@@NAME@@` stands for a value, in boot menus as in recipes.
 //!
-//! Boot menus of upstream's images have such names (coreos/coreos-assembler, `live/grub.cfg` of an image's
-//! configuration), so ours look the same everywhere. A value is never looked into for names.
+//! The boot menus that images bring have such names (`usr/share/coreos-assembler/live` in them), so all of our
+//! own texts are written in the same way. A value is never looked into for names.
 
 /// What stands on both sides of a name.
 const MARK: &str = "@@";
