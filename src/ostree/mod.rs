@@ -41,7 +41,7 @@ mod tests;
 
 pub use label::{FileType, Labels};
 pub use limits::Limits;
-pub use object::{Checksum, FileHash, Kind as ObjectKind, Object, ObjectName, symlink_checksum};
+pub use object::{Checksum, FileHash, Kind, Object, ObjectName, symlink_checksum};
 pub use refs::{ContainerReference, Signature, Transport};
 pub use target::LibostreeVersion;
 

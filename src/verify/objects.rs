@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::format::{squashfs, xfs};
-use crate::ostree::{Checksum, FileHash, ObjectKind, symlink_checksum};
+use crate::ostree::{Checksum, FileHash, Kind as ObjectKind, symlink_checksum};
 use crate::progress::Progress;
 use crate::tree::{Follow, Kind, Look, Meta};
 

@@ -118,8 +118,10 @@ fn head(input: &mut impl BufRead) -> Result<Head> {
         "it has {partitions} partitions"
     );
     let mut mappings = Vec::new();
+    let mut partitions_end = 0;
     for _ in 0..partitions {
         let (start, end) = (varint(input)?, varint(input)?);
+        partitions_end = partitions_end.max(end);
         let count = varint(input)?;
         ensure!(
             mappings.len() as u64 + count <= MAPPINGS_MAX,
@@ -138,11 +140,16 @@ fn head(input: &mut impl BufRead) -> Result<Head> {
             });
         }
     }
-    Ok(Head {
+    let head = Head {
         mappings,
         checksum: bytes(input)?,
         disk_bytes: varint(input)?,
-    })
+    };
+    ensure!(
+        partitions_end <= head.disk_bytes,
+        "its partitions go past the end of the disk"
+    );
+    Ok(head)
 }
 
 fn bytes<const N: usize>(input: &mut impl BufRead) -> Result<[u8; N]> {

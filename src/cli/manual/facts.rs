@@ -1,7 +1,7 @@
 //! The facts behind help and manual pages.
 
 /// Commands to paste, by the subcommand that they are of.
-pub(super) const EXAMPLES: [(&str, &[Example]); 12] = [
+pub(super) const EXAMPLES: [(&str, &[Example]); 13] = [
     (
         "",
         &[

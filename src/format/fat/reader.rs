@@ -265,6 +265,7 @@ mod tests {
         .map(|(path, len)| (path.to_owned(), content(len)))
         .into();
         let file = tempfile::tempfile().unwrap();
+        file.set_len(bytes).unwrap();
         let volume = Volume {
             label: "EFI-SYSTEM".into(),
             id: 1,
