@@ -162,7 +162,7 @@ impl Medium {
     }
 
     /// The kernel that boots.
-    pub(super) fn kernel(&self) -> &Content {
+    pub fn kernel(&self) -> &Content {
         match &self.system {
             System::Live(live) => &live.payload.kernel,
             System::Installed(installed) => &installed.kernel,

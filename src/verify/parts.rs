@@ -1,6 +1,7 @@
 //! What a medium consists of, part by part.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,8 +14,10 @@ use crate::format::{cpio, ext4, fat, iso9660};
 use crate::kernel::{self, Files, Initramfs};
 use crate::media::{Found, Installed, Live, Medium, Rootless, Soundness, System, disk_of};
 use crate::progress::Progress;
-use crate::tree::{Content, Follow, Kind, Look};
+use crate::tree::{Content, Kind, Look};
 
+/// Bytes that are compared at a time.
+const CHUNK: usize = 256 << 10;
 /// The end of a cpio archive.
 const TRAILER: &[u8] = b"TRAILER!!!";
 /// Most members of rootfs.img; ours has five.
@@ -170,10 +173,7 @@ impl Parts<'_> {
         if !self.part("root", looked) {
             return false;
         }
-        let boot = self.boot(medium).and_then(|told| {
-            same_initramfs(installed, medium)?;
-            Ok(told)
-        });
+        let boot = self.boot(medium);
         if !self.part("boot", boot) {
             return false;
         }
@@ -229,6 +229,7 @@ impl Parts<'_> {
         let threads = self.threads.get();
         let soundness = Soundness::of(medium, &release, &initramfs, threads, self.progress)?;
         refuse(&soundness)?;
+        same_as_in_root(medium, &release)?;
         Ok(format!("kernel {release}, its initramfs and its root"))
     }
 
@@ -355,19 +356,41 @@ fn boot_files(boot: &ext4::reader::Reader) -> Result<String> {
     Ok(format!("ext4, {names} names"))
 }
 
-/// Whether the initramfs that boots is the one beside the modules.
-fn same_initramfs(installed: &Installed, medium: &Medium) -> Result<()> {
-    let release = kernel::release_in(medium.root())?;
-    let path = format!("usr/lib/modules/{release}/initramfs.img");
-    let root = &installed.root;
-    let Some(entry) = root.lookup(&path, Follow::Last)? else {
-        return Ok(());
-    };
-    let beside = root.bytes(&entry, BOOT_FILE_MAX_BYTES)?.unwrap_or_default();
-    let boots = installed.initrd.to_vec(BOOT_FILE_MAX_BYTES)?;
-    ensure!(
-        beside == boots,
-        "the initramfs that boots is not the file /{path} of the root"
-    );
+/// Whether kernel and initramfs are those that the root has beside its modules. A live initramfs goes on behind it.
+fn same_as_in_root(medium: &Medium, release: &str) -> Result<()> {
+    let is_live = matches!(medium.system, System::Live(_));
+    for (name, boots, goes_on) in [
+        ("vmlinuz", medium.kernel(), false),
+        ("initramfs.img", medium.initrd(), is_live),
+    ] {
+        let path = format!("usr/lib/modules/{release}/{name}");
+        let Some(wanted) = medium.root().content(&path)? else {
+            continue;
+        };
+        let len = wanted.len();
+        let is_as_long = boots.len() == len || goes_on && boots.len() > len;
+        let begin = boots.slice(0, len).filter(|_| is_as_long);
+        let is_same = match begin {
+            Some(begin) => is_same(&begin, &wanted)?,
+            None => false,
+        };
+        ensure!(is_same, "what boots is not the file /{path} of the root");
+    }
     Ok(())
+}
+
+/// Compares contents of one length.
+fn is_same(one: &Content, other: &Content) -> Result<bool> {
+    let (mut one, mut other) = (one.reader(), other.reader());
+    let mut buffers = [vec![0; CHUNK], vec![0; CHUNK]];
+    loop {
+        let read = one.read(&mut buffers[0])?;
+        other.read_exact(&mut buffers[1][..read])?;
+        if buffers[0][..read] != buffers[1][..read] {
+            return Ok(false);
+        }
+        if read == 0 {
+            return Ok(true);
+        }
+    }
 }
