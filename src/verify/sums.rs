@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(names, ["a.iso", "b c"]);
         for line in [
             format!("{sum}  ../a"),
-            format!("{sum}"),
+            sum.clone(),
             format!("{sum} "),
             format!("{}  a", &sum[1..]),
             "hello".to_owned(),
