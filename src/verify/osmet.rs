@@ -22,6 +22,8 @@ const TEXT_MAX: u64 = 4096;
 /// Most partitions, and most mappings of all.
 const PARTITIONS_MAX: u64 = 128;
 const MAPPINGS_MAX: u64 = 1 << 24;
+/// Longest disk in bytes, some ten times the largest that is published: what a crafted file can cost in time.
+const DISK_MAX_BYTES: u64 = 256 << 30;
 /// Bytes that are put together at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -124,7 +126,7 @@ fn head(input: &mut impl BufRead) -> Result<Head> {
         partitions_end = partitions_end.max(end);
         let count = varint(input)?;
         ensure!(
-            mappings.len() as u64 + count <= MAPPINGS_MAX,
+            count <= MAPPINGS_MAX && mappings.len() as u64 + count <= MAPPINGS_MAX,
             "it has more than {MAPPINGS_MAX} mappings"
         );
         for _ in 0..count {
@@ -148,6 +150,11 @@ fn head(input: &mut impl BufRead) -> Result<Head> {
     ensure!(
         partitions_end <= head.disk_bytes,
         "its partitions go past the end of the disk"
+    );
+    ensure!(
+        head.disk_bytes <= DISK_MAX_BYTES,
+        "it describes a disk of {} bytes, and {DISK_MAX_BYTES} are taken at most",
+        head.disk_bytes
     );
     Ok(head)
 }
