@@ -131,6 +131,10 @@ fn media_are_as_they_were_baked_until_a_bit_flips() {
     assert_eq!((&*medium, &*part), (&*name(&raw), "checksum"));
     assert!(damage.contains("which bake.json has for it"), "{damage}");
 
+    // A part that is no medium by itself.
+    let (code, verified) = verify(&workshop, &find(&media, "-live-kernel."), &[]);
+    assert_eq!(code, Some(0), "{verified}");
+
     // A stick is longer than the ISO, and is recognised.
     let iso = find(&media, "-live-iso.");
     let place = workshop.output("alone");
@@ -229,11 +233,11 @@ fn what_is_no_medium_is_told_in_a_sentence() {
         ("nothing", "neither an ISO nor a disk"),
         ("zeros", "neither an ISO nor a disk"),
     ] {
-        let (code, verified) = verify(&workshop, &place.join(path), &[]);
-        assert_eq!(code, Some(1), "{verified}");
-        assert!(last(&verified).2.contains(sentence), "{verified}");
+        let (code, error) = verify(&workshop, &place.join(path), &[]);
+        assert_eq!(code, Some(1), "{error}");
+        assert!(error.as_str().unwrap().contains(sentence), "{error}");
     }
-    for path in ["empty", "missing"] {
+    for path in ["empty", "missing", "oci:image", "*.iso"] {
         let (code, error) = verify(&workshop, &place.join(path), &[]);
         assert_eq!(code, Some(1), "{error}");
         assert!(error.as_str().unwrap().contains("\"error\""), "{error}");

@@ -9,7 +9,10 @@ use serde_json::json;
 
 use super::Outcome;
 use super::terminal::Terminal;
+use crate::failure::Failure;
 use crate::foreign::visible;
+use crate::image::ImageRef;
+use crate::media::unmatched;
 use crate::paragraph::hanging;
 use crate::verify::{Part, Request, verify};
 
@@ -50,6 +53,17 @@ impl VerifyArgs {
             sums: self.sums.as_deref(),
             threads: threads.unwrap_or(NonZeroUsize::MIN),
         };
+        let subject = self.path.to_string_lossy();
+        if let Some(mistake) = unmatched(&subject) {
+            return Err(mistake.into());
+        }
+        if !self.path.exists() && subject.parse::<ImageRef>().is_ok() {
+            return Err(Failure::new(
+                format!("{} is an image, and media are verified", visible(&subject)),
+                "an image is compared with its digests whenever it is read",
+            )
+            .into());
+        }
         let verified = verify(&request, terminal)?;
         let parts: Vec<_> = verified.parts.iter().map(value).collect();
         let value = json!({

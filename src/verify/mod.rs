@@ -21,8 +21,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::failure::sentence;
-use crate::media::{Medium, Place};
+use crate::failure::{Failure, sentence};
+use crate::media::Place;
 use crate::progress::Progress;
 
 use sums::Sums;
@@ -79,6 +79,10 @@ impl Verified {
     }
 }
 
+fn is_file(path: &Path) -> bool {
+    path.exists() && !path.is_dir()
+}
+
 /// Looks at everything up to the first thing that is damaged.
 ///
 /// # Errors
@@ -102,12 +106,15 @@ pub fn verify(request: &Request<'_>, progress: &dyn Progress) -> Result<Verified
     }
     let place = match Place::open(request.path, request.rootfs) {
         Ok(place) => place,
-        // A directory may have nothing but packed disk images, which were compared.
-        Err(error) if has_sums && request.path.is_dir() => {
+        // It is what was baked, byte for byte, and no medium by itself, as a packed disk image or a kernel.
+        Err(error) if has_sums => {
             verified.notes.push(sentence(&*error));
             return Ok(verified);
         }
-        Err(error) if Medium::is_medium(request.path) && !request.path.is_dir() => {
+        // What comes with advice is something else than a damaged medium.
+        Err(error)
+            if !error.chain().any(|cause| cause.is::<Failure>()) && is_file(request.path) =>
+        {
             let name = sums::name_of(request.path);
             verified.note(&name, "medium", Err(error));
             return Ok(verified);

@@ -24,8 +24,10 @@ use crate::url::percent_encoded;
 const UNSEEN_MAX: Duration = Duration::from_secs(60);
 /// How long a server is asked to watch, in seconds: less than connections may be silent.
 const WATCH: u64 = 25;
-/// A watch that ends sooner is begun again only after it.
+/// A watch that ends sooner is begun again only after it, and not more often than this in a row: a proxy may let
+/// none through.
 const WATCH_MIN: Duration = Duration::from_secs(1);
+const SHORT_MAX: u32 = 3;
 
 /// What a list said, so that what comes after it can be waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,12 +83,19 @@ impl Server {
     /// Ends when an object of the list has changed, or when that can't be known.
     async fn watch(&self, listed: &Listed, known: Option<&Known>) {
         let mut version = listed.version.clone();
-        loop {
+        let mut short = 0;
+        while short < SHORT_MAX {
             let began = Instant::now();
             if self.watch_from(listed, &mut version, known).await {
                 return;
             }
-            sleep((began + WATCH_MIN).saturating_duration_since(Instant::now())).await;
+            match WATCH_MIN.checked_sub(began.elapsed()) {
+                Some(left) => {
+                    short += 1;
+                    sleep(left).await;
+                }
+                None => short = 0,
+            }
         }
     }
 
