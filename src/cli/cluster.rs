@@ -10,6 +10,7 @@ mod pools;
 mod retry;
 mod revert;
 mod status;
+mod words;
 
 use std::path::PathBuf;
 

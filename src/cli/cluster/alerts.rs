@@ -114,7 +114,7 @@ fn told(path: &Path, objects: &[Value]) -> Value {
 }
 
 fn shown(path: &Path, objects: &[Value]) -> String {
-    let count = super::status::counted(objects.len(), "object");
+    let count = super::words::counted(objects.len(), "object");
     let path = visible(&path.display().to_string());
     format!("{path} has {count}; `oc apply -f {path}` has the cluster take them\n")
 }

@@ -5,6 +5,7 @@ mod end;
 mod plan;
 mod prove;
 mod run;
+mod under_way;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -142,7 +143,7 @@ impl HandoffArgs {
         let runtime = runtime()?;
         let server = runtime.block_on(Server::new(&self.access.access(), self.task(false)))?;
         runtime.block_on(server.require_rights())?;
-        run::Handoff {
+        under_way::Handoff {
             asked,
             pause: self.wanted_pause(),
             options: &self,

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::patience::Follow;
 use super::status::{self, Look};
+use super::words::counted;
 use super::{AccessArgs, print_roles, runtime};
 use crate::cli::Outcome;
 use crate::cli::terminal::Terminal;
@@ -85,7 +86,7 @@ impl RetryArgs {
             let text = format!(
                 "{name}: built{}; {} go to it one after the other\n",
                 if found.is_paused { ", and the pool is paused" } else { "" },
-                status::counted(nodes, "node"),
+                counted(nodes, "node"),
             );
             terminal.result(&value, &text)?;
             Ok(Outcome::Done)
@@ -125,7 +126,7 @@ fn permit(pool: &PoolReport, rebuild: bool) -> Result<()> {
         _ if !rebuild => Err(Failure::new(
             format!(
                 "{name}: the last build was good; another one restarts {}",
-                status::counted(pool.nodes, "node")
+                counted(pool.nodes, "node")
             ),
             "say --rebuild if that is what you want",
         )

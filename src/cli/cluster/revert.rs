@@ -3,6 +3,7 @@
 mod drivers;
 mod plan;
 mod run;
+mod under_way;
 
 use std::path::PathBuf;
 
@@ -84,7 +85,7 @@ impl RevertArgs {
         let runtime = runtime()?;
         let server = runtime.block_on(Server::new(&self.access.access(), Task::Revert))?;
         runtime.block_on(server.require_rights())?;
-        run::Revert {
+        under_way::Revert {
             pool,
             named,
             options: &self,

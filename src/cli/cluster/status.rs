@@ -2,36 +2,26 @@
 
 mod details;
 mod table;
+mod told;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 
-pub(super) use table::{ago, counted, short};
 use table::{text, value};
+use told::Told;
 
 use super::patience::Follow;
 use super::{AccessArgs, print_roles, runtime};
 use crate::cli::Outcome;
 use crate::cli::terminal::Terminal;
-use crate::cluster::{
-    PoolReport, Report, Server, Snapshot, State, Step, Task, failing_step, judge,
-};
-use crate::containerfile;
+use crate::cluster::{PoolReport, Report, Server, Snapshot, Task, judge};
 use crate::failure::Failure;
 use crate::foreign::visible;
-use crate::staging::Staging;
-
-/// Lines of a failed build's log that are looked at for the step that failed. Package managers say
-/// thousands in one step.
-const LOG_LINES: u32 = 20_000;
-/// The container that builds, where a pod doesn't say which one failed.
-const BUILD_CONTAINER: &str = "image-build";
 
 /// Tell how each pool of a cluster is, and what to do about it
 ///
@@ -57,16 +47,6 @@ pub(super) struct StatusArgs {
     /// Print the roles that this needs in the cluster, and stop
     #[arg(long)]
     print_rbac: bool,
-}
-
-/// A pool with what its build's log told.
-struct Told {
-    pool: PoolReport,
-    step: Option<Step>,
-    /// The line of the Containerfile that the step is from.
-    line: Option<u32>,
-    /// Where the log was saved.
-    saved: Option<PathBuf>,
 }
 
 /// A look at a cluster.
@@ -187,71 +167,5 @@ impl Look {
         let value = value(report, &told, server.spent());
         let text = text(report, &told, server.spent(), terminal);
         Ok((value, text))
-    }
-}
-
-impl Told {
-    async fn of(
-        pool: &PoolReport,
-        containerfile: Option<&str>,
-        logs: Option<&Path>,
-        server: &Server,
-    ) -> Result<Self> {
-        let mut told = Self {
-            pool: pool.clone(),
-            step: None,
-            line: None,
-            saved: None,
-        };
-        let has_log = matches!(
-            pool.state,
-            State::BuildFailed | State::EditLost | State::BuildHangs
-        );
-        let build = pool.build.as_ref().filter(|_| has_log);
-        let Some((build, pod)) = build.and_then(|build| Some((build, build.pod.as_deref()?)))
-        else {
-            return Ok(told);
-        };
-        let container = build.container.as_deref().unwrap_or(BUILD_CONTAINER);
-        let mut log = tempfile::tempfile().context("making room for a log")?;
-        let lines = logs.is_none().then_some(LOG_LINES);
-        if !server.log(pod, container, lines, &mut log).await? {
-            return Ok(told);
-        }
-        let log = Log(log);
-        let step = failing_step(log.reader()?).context("reading a log")?;
-        told.line = containerfile.and_then(|text| containerfile::line_of(text, &step.instruction));
-        told.step = Some(step);
-        if let Some(directory) = logs {
-            told.saved = Some(log.save(directory, pod)?);
-        }
-        Ok(told)
-    }
-}
-
-/// A log in a file that has no name.
-struct Log(fs::File);
-
-impl Log {
-    fn reader(&self) -> Result<impl std::io::BufRead> {
-        use std::io::{BufReader, Seek, SeekFrom};
-        let mut file = &self.0;
-        file.seek(SeekFrom::Start(0)).context("reading a log")?;
-        Ok(BufReader::new(file))
-    }
-
-    /// Under the name of the pod, which no other build has. What is there already is not written again.
-    fn save(&self, directory: &Path, pod: &str) -> Result<PathBuf> {
-        let name = format!("{pod}.log");
-        let path = directory.join(&name);
-        if path.exists() {
-            return Ok(path);
-        }
-        let staging = Staging::new(directory, false)?;
-        let mut file = staging.create(&name)?;
-        std::io::copy(&mut self.reader()?, &mut file)
-            .with_context(|| format!("writing {}", path.display()))?;
-        staging.publish(&[name])?;
-        Ok(path)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::status::{ago, counted};
+use super::super::words::{ago, counted};
 use crate::cli::Outcome;
 use crate::cli::table::Table;
 use crate::cli::terminal::Terminal;

@@ -4,9 +4,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::plan::Known;
-use super::run::Handoff;
+use super::under_way::Handoff;
 use crate::cli::Outcome;
-use crate::cli::cluster::status::{self, Look, counted};
+use crate::cli::cluster::status::Look;
+use crate::cli::cluster::words::{counted, short};
 use crate::cluster::handoff::{HandoffError, Pause, Plan};
 use crate::cluster::{Snapshot, State, judge};
 use crate::failure::Failure;
@@ -51,11 +52,7 @@ impl Handoff<'_> {
                             visible(&plan.drivers.join(", "))
                         ),
                     };
-                    text += &hanging(
-                        &first,
-                        &format!("{how}: {}; {goes}", status::short(image)),
-                        columns,
-                    );
+                    text += &hanging(&first, &format!("{how}: {}; {goes}", short(image)), columns);
                     pools.push(json!({ "pool": plan.pool, "state": "done", "image": image }));
                 }
                 End::Held { image, why } => {
@@ -66,7 +63,7 @@ impl Handoff<'_> {
                     };
                     text += &hanging(
                         &first,
-                        &format!("{} is built; {nodes}", status::short(image)),
+                        &format!("{} is built; {nodes}", short(image)),
                         columns,
                     );
                     for why in why {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Outcome;
 use crate::cli::cluster::asking::ask;
-use crate::cli::cluster::status::counted;
+use crate::cli::cluster::words::counted;
 use crate::cli::terminal::Terminal;
 use crate::cluster::handoff::{Asked, HandoffError, Pause, PinningConfig, Plan, exposed};
 use crate::cluster::parity;

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-use super::run::Handoff;
+use super::under_way::Handoff;
 use crate::cli::cluster::drivers::{Looked, look_into};
 use crate::cluster::handoff::{LABEL, Plan, fingerprint};
 use crate::cluster::{OWN_REGISTRY, Seen, ToolImage, Tunnel, Wanted, is_in_own_registry};

@@ -6,27 +6,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
-use super::HandoffArgs;
 use super::end::{End, explained, standing};
 use super::plan::{self, Known};
 use super::prove::Proof;
+use super::under_way::Handoff;
 use crate::cli::Outcome;
-use crate::cli::cluster::patience::Follow;
-use crate::cli::cluster::pools::{change_pool, take_away};
+use crate::cli::cluster::pools::take_away;
 use crate::cli::cluster::status::Look;
 use crate::cli::cluster::way_on;
-use crate::cli::terminal::Terminal;
 use crate::cluster::alerts::{self, AlertOptions};
 use crate::cluster::entitlement::{PoolCopy, pool_copy};
-use crate::cluster::handoff::{
-    Asked, Pause, Plan, WantedPause, built, is_proven, paused, proof, undo, unpaused,
-};
+use crate::cluster::handoff::{Pause, Plan, built, is_proven, paused, proof, undo, unpaused};
 use crate::cluster::parity::{Wanted, applied, change, is_for};
-use crate::cluster::{
-    Applied, Changed, Kind, Pool, Server, Snapshot, State, is_in_own_registry, is_passing,
-};
+use crate::cluster::{Applied, Changed, Kind, Snapshot, State, is_in_own_registry, is_passing};
 use crate::failure::{Failure, sentence};
 use crate::foreign::visible;
 use crate::openshift::directory::read_objects;
@@ -37,15 +30,6 @@ use crate::progress::Progress;
 const UNSEEDED_MAX: Duration = Duration::from_secs(1800);
 /// How long the operator takes for its copy of the entitlement, unless a pool is degraded.
 const ENTITLED_MAX: Duration = Duration::from_secs(600);
-/// A hand-off that is under way.
-pub(super) struct Handoff<'a> {
-    pub(super) asked: Asked,
-    pub(super) pause: WantedPause,
-    pub(super) options: &'a HandoffArgs,
-    pub(super) server: Server,
-    pub(super) runtime: Runtime,
-    pub(super) terminal: &'a Terminal,
-}
 
 impl Handoff<'_> {
     pub(super) fn run(&self) -> Result<Outcome> {
@@ -83,11 +67,6 @@ impl Handoff<'_> {
             self.entitle(known)?;
         }
         self.finish(&known)
-    }
-
-    /// What is so now.
-    pub(super) fn look(&self) -> Result<Snapshot> {
-        self.runtime.block_on(self.server.snapshot())
     }
 
     /// What is to be done, or what stands against it. Nothing is changed.
@@ -212,11 +191,6 @@ impl Handoff<'_> {
             report.is_ok_and(|report| report.state == State::UpToDate)
         };
         plan.is_told && (is_proven(config, &image) || self.options.unverified || have_it())
-    }
-
-    fn change_pool(&self, pool: &str, change: impl Fn(&Pool) -> Option<Value>) -> Result<()> {
-        self.runtime
-            .block_on(change_pool(&self.server, pool, change))
     }
 
     /// Removes the MachineOSConfig of a pool whose image came with the installation, under the pause, and
@@ -431,11 +405,6 @@ impl Handoff<'_> {
         }
         let ends: Vec<End> = ends.into_iter().flatten().collect();
         self.report(known, &ends)
-    }
-
-    fn follow(&self) -> Follow<'_> {
-        let pause = Duration::from_secs(self.options.interval);
-        Follow::new(&self.server, pause, self.terminal, None)
     }
 
     /// How it ended for a pool, if it has.

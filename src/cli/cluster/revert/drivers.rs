@@ -4,9 +4,9 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::RevertArgs;
-use super::run::Revert;
+use super::under_way::Revert;
 use crate::cli::cluster::drivers::look_into;
-use crate::cli::cluster::status::counted;
+use crate::cli::cluster::words::counted;
 use crate::cluster::{Kind, Snapshot};
 use crate::failure::{Failure, sentence};
 use crate::foreign::visible;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::drivers::Drivers;
 use crate::cli::cluster::asking::ask;
-use crate::cli::cluster::status::{counted, short};
+use crate::cli::cluster::words::{counted, short};
 use crate::cli::terminal::Terminal;
 use crate::cluster::revert::{Held, Plan, Way};
 use crate::foreign::visible;

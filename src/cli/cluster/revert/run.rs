@@ -7,19 +7,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
-use super::RevertArgs;
 use super::plan;
+use super::under_way::Revert;
 use crate::cli::Outcome;
 use crate::cli::cluster::patience::Follow;
 use crate::cli::cluster::pools::{change_pool, take_away};
-use crate::cli::cluster::status::{Look, counted};
+use crate::cli::cluster::status::Look;
 use crate::cli::cluster::way_on;
-use crate::cli::terminal::Terminal;
+use crate::cli::cluster::words::counted;
 use crate::cluster::handoff::{PinningConfig, exposed, paused, unpaused};
 use crate::cluster::revert::{Held, Plan, Way, identity, left, plan as planned, saved};
-use crate::cluster::{Changed, Kind, Server, Snapshot, State};
+use crate::cluster::{Changed, Kind, Snapshot, State};
 use crate::failure::Failure;
 use crate::foreign::visible;
 use crate::openshift::yaml;
@@ -29,17 +28,6 @@ use crate::staging::Staging;
 
 /// Most of a saved file that is looked at: more than any object has.
 const SAVED_MAX_BYTES: u64 = 4 << 20;
-
-/// A way back that is under way.
-pub(super) struct Revert<'a> {
-    pub(super) pool: &'a str,
-    /// The drivers that the user names; None if nothing is said of them.
-    pub(super) named: Option<Vec<String>>,
-    pub(super) options: &'a RevertArgs,
-    pub(super) server: Server,
-    pub(super) runtime: Runtime,
-    pub(super) terminal: &'a Terminal,
-}
 
 impl Revert<'_> {
     pub(super) fn run(&self) -> Result<Outcome> {

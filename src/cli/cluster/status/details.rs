@@ -1,7 +1,7 @@
 //! What has happened in a pool, and what to do about it.
 
-use super::table::{at, short};
-use super::{BUILD_CONTAINER, Told};
+use super::told::{BUILD_CONTAINER, Told};
+use crate::cli::cluster::words::{at, short};
 use crate::cluster::{BuildReport, NAMESPACE, PoolReport, State};
 use crate::foreign::visible;
 

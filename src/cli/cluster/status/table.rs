@@ -3,16 +3,15 @@
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Told;
 use super::details::{Line, details};
+use super::told::Told;
+use crate::cli::cluster::words::{ago, counted, short};
 use crate::cli::table::Table;
 use crate::cli::terminal::Terminal;
 use crate::cluster::{Base, PoolReport, Report, State};
 use crate::foreign::visible;
 use crate::paragraph::{Paragraph, hanging, shortened};
 
-/// Digits of a digest that people tell images by.
-const DIGEST_DIGITS: usize = 8;
 /// Columns of a pool's and an image's name in the table.
 const POOL_COLUMNS: usize = 16;
 const IMAGE_COLUMNS: usize = 28;
@@ -87,28 +86,12 @@ pub(super) fn text(
     text
 }
 
-pub(in super::super) fn counted(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
-}
-
-/// Without the registry, and with the beginning of the digest.
 fn image(pool: &PoolReport) -> String {
     match (&pool.image, pool.is_layered) {
         (Some(image), _) => short(image),
         (None, true) => "not built yet".to_owned(),
         (None, false) => "stock".to_owned(),
     }
-}
-
-pub(in super::super) fn short(image: &str) -> String {
-    let (name, digest) = image.split_once('@').unwrap_or((image, ""));
-    let name = name.split_once('/').map_or(name, |(_, name)| name);
-    let digest = digest.split_once(':').map_or(digest, |(_, digest)| digest);
-    let digest: String = digest.chars().take(DIGEST_DIGITS).collect();
-    visible(&format!("{name}@{digest}"))
 }
 
 fn base(base: &Base) -> String {
@@ -123,27 +106,6 @@ fn base(base: &Base) -> String {
             }
         }
     }
-}
-
-/// How long before `now` it was.
-pub(in super::super) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
-    let Some(then) = then else {
-        return "some time".to_owned();
-    };
-    let seconds = now.as_second().saturating_sub(then.as_second()).max(0);
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86400),
-    }
-}
-
-pub(super) fn at(time: Option<Timestamp>) -> String {
-    time.map_or_else(
-        || "?".to_owned(),
-        |time| time.strftime("%F %TZ").to_string(),
-    )
 }
 
 fn marked(pool: &PoolReport, now: Timestamp, terminal: &Terminal) -> String {
