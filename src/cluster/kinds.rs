@@ -18,6 +18,8 @@ pub struct Kind {
 }
 
 const MCO: &str = "machineconfiguration.openshift.io";
+/// Where the cluster's own registry runs.
+pub(super) const REGISTRY_NAMESPACE: &str = "openshift-image-registry";
 
 impl Kind {
     /// Pools of nodes.
@@ -62,8 +64,13 @@ impl Kind {
     .within("openshift-monitoring");
     /// The way to the cluster's own registry from outside.
     pub const REGISTRY_ROUTE: Self =
-        Self::namespaced("route.openshift.io", "v1", "Route", "routes")
-            .within("openshift-image-registry");
+        Self::namespaced("route.openshift.io", "v1", "Route", "routes").within(REGISTRY_NAMESPACE);
+    /// Pods of the cluster's own registry.
+    pub(super) const REGISTRY_POD: Self = Self::POD.within(REGISTRY_NAMESPACE);
+    /// Who signs its certificate, for one.
+    pub(super) const REGISTRY_CONFIG_MAP: Self = Self::CONFIG_MAP.within(REGISTRY_NAMESPACE);
+    /// The entitlement of the cluster, for one.
+    pub(super) const MANAGED_SECRET: Self = Self::SECRET.within("openshift-config-managed");
 
     const fn cluster(
         group: &'static str,
@@ -90,7 +97,7 @@ impl Kind {
     }
 
     /// The same kind in another namespace.
-    pub const fn within(mut self, namespace: &'static str) -> Self {
+    const fn within(mut self, namespace: &'static str) -> Self {
         self.namespace = Some(namespace);
         self
     }
@@ -139,7 +146,7 @@ mod tests {
             "/apis/batch/v1/namespaces/openshift-machine-config-operator/jobs/build-a%2Fb"
         );
         assert_eq!(
-            Kind::SECRET.within("openshift-config-managed").path_of("a"),
+            Kind::MANAGED_SECRET.path_of("a"),
             "/api/v1/namespaces/openshift-config-managed/secrets/a"
         );
         assert_eq!(Kind::SECRET.api_version(), "v1");

@@ -9,7 +9,7 @@
 //!    ├► entitlement                         what builds take RHEL packages with
 //!    ├► parity                              what a change will cost, told before it is made
 //!    ├► revert                              what it takes to go back to the release's own image
-//!    ├► kinds                               where the API has them
+//!    ├► kinds, names                        where the API has them, and what they are called
 //!    └► rights                              what a user has to be allowed
 //! look                                      a Job that looks into an image from within the cluster
 //! tool                                      pods that run coreos-bake
@@ -33,6 +33,7 @@ mod kinds;
 mod log;
 mod look;
 mod membership;
+mod names;
 mod objects;
 pub mod parity;
 mod report;

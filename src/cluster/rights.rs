@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::entitlement;
 use super::kinds::Kind;
-use super::server::{REGISTRY_AUTHORITIES, REGISTRY_POD, Server};
-use crate::failure::Failure;
+use super::names::{ENTITLEMENT, KEYS, REGISTRY_ROUTE, REPOSITORIES, SERVICE_AUTHORITIES};
 use crate::foreign::visible;
 
 /// One thing that a user may do, or not.
@@ -113,16 +110,16 @@ const HANDOFF: [Right; 12] = [
     to("get", Kind::SECRET),
     to("create", Kind::ALERTING_RULE),
     to("patch", Kind::ALERTING_RULE),
-    to("get", entitlement::SOURCE).named(entitlement::ENTITLEMENT),
+    to("get", Kind::MANAGED_SECRET).named(ENTITLEMENT),
 ];
 
 /// What a look into an image in the cluster's own registry needs.
 const OWN_REGISTRY: [Right; 5] = [
-    to("get", Kind::REGISTRY_ROUTE).named("default-route"),
-    to("list", REGISTRY_POD),
-    to("get", REGISTRY_POD).part("portforward"),
-    to("create", REGISTRY_POD).part("portforward"),
-    to("get", REGISTRY_AUTHORITIES.0).named(REGISTRY_AUTHORITIES.1),
+    to("get", Kind::REGISTRY_ROUTE).named(REGISTRY_ROUTE),
+    to("list", Kind::REGISTRY_POD),
+    to("get", Kind::REGISTRY_POD).part("portforward"),
+    to("create", Kind::REGISTRY_POD).part("portforward"),
+    to("get", Kind::REGISTRY_CONFIG_MAP).named(SERVICE_AUTHORITIES),
 ];
 
 /// What a look by a Job needs.
@@ -138,19 +135,19 @@ const ENTITLE: [Right; 7] = [
     to("list", Kind::POOL),
     to("list", Kind::LAYERED_CONFIG),
     to("list", Kind::BUILD),
-    to("get", entitlement::SOURCE).named(entitlement::ENTITLEMENT),
-    to("get", Kind::SECRET).named_for_pools(entitlement::ENTITLEMENT),
-    to("get", Kind::SECRET).named(entitlement::KEYS),
-    to("get", Kind::CONFIG_MAP).named(entitlement::REPOSITORIES),
+    to("get", Kind::MANAGED_SECRET).named(ENTITLEMENT),
+    to("get", Kind::SECRET).named_for_pools(ENTITLEMENT),
+    to("get", Kind::SECRET).named(KEYS),
+    to("get", Kind::CONFIG_MAP).named(REPOSITORIES),
 ];
 
 /// What setting it up needs besides. The API can't tie `create` to a name.
 const SET_ENTITLEMENT: [Right; 6] = [
-    to("patch", entitlement::SOURCE).named(entitlement::ENTITLEMENT),
-    to("create", entitlement::SOURCE),
-    to("patch", Kind::SECRET).named(entitlement::KEYS),
+    to("patch", Kind::MANAGED_SECRET).named(ENTITLEMENT),
+    to("create", Kind::MANAGED_SECRET),
+    to("patch", Kind::SECRET).named(KEYS),
     to("create", Kind::SECRET),
-    to("patch", Kind::CONFIG_MAP).named(entitlement::REPOSITORIES),
+    to("patch", Kind::CONFIG_MAP).named(REPOSITORIES),
     to("create", Kind::CONFIG_MAP),
 ];
 
@@ -180,7 +177,7 @@ impl Right {
     }
 
     /// The names that it is about, where the task is about `pools`; None for all objects.
-    fn names(&self, pools: &[String]) -> Option<Vec<String>> {
+    pub(super) fn names(&self, pools: &[String]) -> Option<Vec<String>> {
         match self.name {
             Name::Any => None,
             Name::Is(name) => Some(vec![name.to_owned()]),
@@ -219,7 +216,7 @@ impl Right {
     }
 
     /// For people.
-    fn told(&self, name: Option<&str>) -> String {
+    pub(super) fn told(&self, name: Option<&str>) -> String {
         let name = name.map_or_else(String::new, |name| format!(" {}", visible(name)));
         let place = self
             .kind
@@ -231,7 +228,7 @@ impl Right {
 }
 
 impl Task {
-    fn rights(self) -> impl Iterator<Item = &'static Right> {
+    pub(super) fn rights(self) -> impl Iterator<Item = &'static Right> {
         let parts: &[&[Right]] = match self {
             Self::Status | Self::Watch => &[&STATUS],
             Self::Retry => &[&STATUS, &RETRY],
@@ -246,6 +243,12 @@ impl Task {
             Self::SetEntitlement => &[&ENTITLE, &SET_ENTITLEMENT],
         };
         parts.iter().copied().flatten()
+    }
+
+    /// Whether one of its rights is about something of each pool.
+    pub(super) fn is_about_pools(self) -> bool {
+        let mut rights = self.rights();
+        rights.any(|right| matches!(right.name, Name::OfPool(_)))
     }
 
     /// What it can do without.
@@ -293,69 +296,5 @@ impl Task {
                 }),
             });
         roles.collect()
-    }
-}
-
-impl Server {
-    /// Asks whether the user may do all that the task needs. A look at the cluster need not ask: what it
-    /// is refused, it is told.
-    ///
-    /// # Errors
-    /// The rights that are missing.
-    pub async fn require_rights(&self) -> Result<()> {
-        self.require_rights_for(self.task()).await
-    }
-
-    /// The same for a task that has turned out to be another.
-    ///
-    /// # Errors
-    /// The rights that are missing.
-    pub async fn require_rights_for(&self, task: Task) -> Result<()> {
-        let missing = self.missing_rights(task).await?;
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(self.without_rights(task, &missing)),
-        }
-    }
-
-    /// What the user may not do of all that is needed.
-    pub(super) async fn missing_rights(&self, task: Task) -> Result<Vec<String>> {
-        let mut missing = Vec::new();
-        for right in task.rights() {
-            let names = right.names(self.pools());
-            let names =
-                names.map_or_else(|| vec![None], |names| names.into_iter().map(Some).collect());
-            for name in names {
-                if !self.may(right, name.as_deref()).await? {
-                    missing.push(right.told(name.as_deref()));
-                }
-            }
-        }
-        Ok(missing)
-    }
-
-    pub(super) fn without_rights(&self, task: Task, missing: &[String]) -> anyhow::Error {
-        let url = self.url();
-        let mut command = task.command().to_owned();
-        match task {
-            Task::SetEntitlement => command += " --from-host",
-            Task::Handoff(looking) if looking.from_within => command += " --tool-image NAME",
-            _ => (),
-        }
-        if task
-            .rights()
-            .any(|right| matches!(right.name, Name::OfPool(_)))
-        {
-            let pools = self.pools().iter();
-            command.extend(pools.map(|pool| format!(" --pool {}", visible(pool))));
-        }
-        Failure::new(
-            format!(
-                "the cluster at {url} does not let you {}",
-                missing.join(", ")
-            ),
-            format!("`coreos-bake cluster {command} --print-rbac` prints the roles that it needs"),
-        )
-        .into()
     }
 }

@@ -7,11 +7,11 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
+use super::kinds::Kind;
 use super::membership::pool_of;
 use super::objects::{
     Build, ClusterVersion, IMAGE_OVERRIDDEN, LayeredConfig, Pool, RELEASE_VERSION, annotation, name,
 };
-use super::server::Listed;
 
 /// All that is judged.
 #[derive(Clone, Debug, Default)]
@@ -90,4 +90,14 @@ impl Rendering {
             overrides_image: annotation(metadata, IMAGE_OVERRIDDEN) == Some("true"),
         }
     }
+}
+
+/// What a list said, so that what comes after it can be waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) kind: Kind,
+    pub(super) selector: Option<&'static str>,
+    pub(super) accept: &'static str,
+    /// The `resourceVersion`.
+    pub(super) version: String,
 }

@@ -15,9 +15,10 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value, json};
 
 use super::repositories::in_builds;
-use super::{CERTIFICATE, ENTITLEMENT, KEY, KEYS, Paper, REPOSITORIES, SOURCE};
+use super::{CERTIFICATE, KEY, Paper};
 use crate::certificate::certificates;
 use crate::cluster::kinds::Kind;
+use crate::cluster::names::{ENTITLEMENT, KEYS, REPOSITORIES};
 use crate::failure::Failure;
 
 /// Most bytes of all values of a Secret, and of a ConfigMap (kubernetes pkg/apis/core/types.go
@@ -195,7 +196,11 @@ impl Material {
                 (CERTIFICATE.to_owned(), encoded(&pair.certificate)),
                 (KEY.to_owned(), encoded(&pair.key)),
             ];
-            all.push(Wanted::new(SOURCE, ENTITLEMENT, data.into_iter().collect()));
+            all.push(Wanted::new(
+                Kind::MANAGED_SECRET,
+                ENTITLEMENT,
+                data.into_iter().collect(),
+            ));
         }
         all
     }

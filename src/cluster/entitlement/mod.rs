@@ -39,19 +39,9 @@ pub use plan::{Plan, Step, Work};
 pub use report::{Entitlement, Files, LastBuild, Need, PoolEntitlement, Problem, Source, look};
 
 use super::kinds::Kind;
+use super::names::ENTITLEMENT;
 use super::server::Server;
 use crate::certificate::Certificate;
-
-/// The entitlement of the cluster, and with `-POOL` behind it, its copies.
-pub(super) const ENTITLEMENT: &str = "etc-pki-entitlement";
-/// The ConfigMap with repositories, for all pools.
-pub(super) const REPOSITORIES: &str = "etc-yum-repos-d";
-/// The Secret with keys that packages are signed by, for all pools.
-pub(super) const KEYS: &str = "etc-pki-rpm-gpg";
-/// Where the entitlement of the cluster is.
-pub(super) const MANAGED_NAMESPACE: &str = "openshift-config-managed";
-/// The Secret with the cluster's entitlement.
-pub(super) const SOURCE: Kind = Kind::SECRET.within(MANAGED_NAMESPACE);
 
 /// What the certificate is called in it, and so in builds.
 const CERTIFICATE: &str = "entitlement.pem";
@@ -105,7 +95,7 @@ pub enum PoolCopy {
 /// # Errors
 /// As [`Server::snapshot`].
 pub async fn pool_copy(server: &Server, pool: &str) -> Result<PoolCopy> {
-    let source: Option<Value> = server.get(SOURCE, ENTITLEMENT).await?;
+    let source: Option<Value> = server.get(Kind::MANAGED_SECRET, ENTITLEMENT).await?;
     let copy: Option<Value> = server.get(Kind::SECRET, &copy_name(pool)).await?;
     Ok(compared(source.as_ref(), copy.as_ref()))
 }

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{ENTITLEMENT, Entitlement, Material};
+use super::{Entitlement, Material};
 use crate::cluster::kinds::Kind;
+use crate::cluster::names::ENTITLEMENT;
 use crate::cluster::server::{Applied, Conflict, MANAGER, Server};
 use crate::failure::Failure;
 use crate::foreign::visible;

@@ -11,10 +11,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::repositories::is_entitled;
-use super::{CERTIFICATE, ENTITLEMENT, KEY, KEYS, Paper, PoolCopy, REPOSITORIES, SOURCE};
+use super::{CERTIFICATE, KEY, Paper, PoolCopy};
 use super::{compared, copy_name};
 use crate::certificate::certificates;
 use crate::cluster::kinds::Kind;
+use crate::cluster::names::{ENTITLEMENT, KEYS, REPOSITORIES};
 use crate::cluster::objects::{Build, LayeredConfig, PRE_BUILT, Pool, created, label, name};
 use crate::cluster::server::{JSON, MANAGER, Server};
 use crate::containerfile::{Package, contents};
@@ -126,7 +127,7 @@ pub async fn look(server: &Server, pools: &[String]) -> Result<Entitlement> {
     configs.sort_by(|a, b| pool_of(a).cmp(pool_of(b)));
     server.for_pools(configs.iter().map(pool_of));
     let builds = server.list::<Build>(Kind::BUILD, None, JSON).await?.items;
-    let source: Option<Value> = server.get(SOURCE, ENTITLEMENT).await?;
+    let source: Option<Value> = server.get(Kind::MANAGED_SECRET, ENTITLEMENT).await?;
     let repositories: Option<Value> = server.get(Kind::CONFIG_MAP, REPOSITORIES).await?;
     let keys: Option<Value> = server.get(Kind::SECRET, KEYS).await?;
     let files = repositories.as_ref().map(files);

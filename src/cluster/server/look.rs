@@ -15,11 +15,12 @@ use super::super::credentials::{Credentials, credentials, login};
 use super::super::handoff::PinningConfig;
 use super::super::judge::judge;
 use super::super::kinds::Kind;
+use super::super::names::REGISTRY_ROUTE;
 use super::super::objects::{Conditions, ON_CLUSTER_LAYERING, Pool, is_seed};
 use super::super::report::State;
-use super::super::snapshot::{Rendering, Snapshot};
+use super::super::snapshot::{Listed, Rendering, Snapshot};
 use super::watch::accepting;
-use super::{Answer, JSON, Listed, METADATA_ONLY, Server, parsed};
+use super::{Answer, JSON, METADATA_ONLY, Server, parsed};
 use crate::openshift::PushSpec;
 
 #[derive(Deserialize)]
@@ -144,7 +145,7 @@ impl Server {
     /// # Errors
     /// As [`Server::snapshot`].
     pub async fn registry_route(&self) -> Result<Option<String>> {
-        let route: Option<Value> = self.get(Kind::REGISTRY_ROUTE, "default-route").await?;
+        let route: Option<Value> = self.get(Kind::REGISTRY_ROUTE, REGISTRY_ROUTE).await?;
         let host = route.and_then(|route| route["spec"]["host"].as_str().map(str::to_owned));
         Ok(host.filter(|host| !host.is_empty()))
     }

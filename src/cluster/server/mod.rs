@@ -5,6 +5,7 @@
 mod access;
 mod change;
 mod look;
+mod rights;
 mod tunnel;
 mod watch;
 
@@ -30,8 +31,6 @@ pub use access::Access;
 pub(super) use change::MANAGER;
 pub use change::{Applied, Changed, Conflict};
 pub use tunnel::{OWN_REGISTRY, Tunnel, is_in_own_registry};
-pub(super) use tunnel::{REGISTRY_AUTHORITIES, REGISTRY_POD};
-pub(super) use watch::Listed;
 
 use super::kinds::Kind;
 use super::rights::Task;

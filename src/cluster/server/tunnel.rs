@@ -17,34 +17,25 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::super::kinds::Kind;
+use super::super::kinds::{Kind, REGISTRY_NAMESPACE};
+use super::super::names::SERVICE_AUTHORITIES;
 use super::{ANSWER_MAX, JSON, Server};
 use crate::failure::{Failure, sentence};
 use crate::foreign::visible;
 
 /// The cluster's own registry, by the name that nodes have for it.
 pub const OWN_REGISTRY: &str = "image-registry.openshift-image-registry.svc";
-/// Where the registry runs.
-const NAMESPACE: &str = "openshift-image-registry";
 /// What its pods have.
 const SELECTOR: &str = "docker-registry=default";
 /// Where its pods listen.
 const PORT: u16 = 5000;
-/// What has the authorities that sign certificates of services, in every namespace.
-const AUTHORITIES: &str = "openshift-service-ca.crt";
-/// Its key.
+/// The key of what has the authorities that sign certificates of services.
 const AUTHORITIES_KEY: &str = "service-ca.crt";
 
 /// Whether an image, or a place for images, is in the cluster's own registry.
 pub fn is_in_own_registry(name: &str) -> bool {
     name.split(['/', ':']).next() == Some(OWN_REGISTRY)
 }
-
-/// Pods of the registry.
-pub(in super::super) const REGISTRY_POD: Kind = Kind::POD.within(NAMESPACE);
-/// Who signs the registry's certificate.
-pub(in super::super) const REGISTRY_AUTHORITIES: (Kind, &str) =
-    (Kind::CONFIG_MAP.within(NAMESPACE), AUTHORITIES);
 
 /// A port of this host that leads to a cluster's own registry, as long as this lives.
 pub struct Tunnel {
@@ -62,21 +53,21 @@ impl Server {
     /// # Errors
     /// No pod of the registry that is ready; an API that forwards no port; missing rights.
     pub async fn registry_tunnel(&self) -> Result<Tunnel> {
-        let (kind, name) = REGISTRY_AUTHORITIES;
-        let authorities: Option<ConfigMap> = self.get(kind, name).await?;
+        let name = SERVICE_AUTHORITIES;
+        let authorities: Option<ConfigMap> = self.get(Kind::REGISTRY_CONFIG_MAP, name).await?;
         let data = authorities.and_then(|map| map.data?.remove(AUTHORITIES_KEY));
         let data = data.filter(|pem| !pem.trim().is_empty());
         let authorities = data.with_context(|| {
-            format!("ConfigMap {name} in {NAMESPACE} has no {AUTHORITIES_KEY}: who signs the registry's certificate is not known")
+            format!("ConfigMap {name} in {REGISTRY_NAMESPACE} has no {AUTHORITIES_KEY}: who signs the registry's certificate is not known")
         })?;
-        let pods = self.list::<Pod>(REGISTRY_POD, Some(SELECTOR), JSON);
+        let pods = self.list::<Pod>(Kind::REGISTRY_POD, Some(SELECTOR), JSON);
         let pods = pods.await?.items;
         let ready = pods.iter().filter(|pod| is_ready(pod));
         let names = ready.filter_map(|pod| pod.metadata.name.as_deref());
         let Some(pod) = names.min() else {
             return Err(Failure::new(
-                format!("no pod of the registry is ready in {NAMESPACE}"),
-                format!("`oc get pods -n {NAMESPACE} -l {SELECTOR}` tells why"),
+                format!("no pod of the registry is ready in {REGISTRY_NAMESPACE}"),
+                format!("`oc get pods -n {REGISTRY_NAMESPACE} -l {SELECTOR}` tells why"),
             )
             .into());
         };
@@ -128,7 +119,7 @@ fn is_ready(pod: &Pod) -> bool {
 async fn forward(config: Config, pod: &str, tell: oneshot::Sender<Result<SocketAddr>>) {
     let started = async {
         let client = Client::try_from(config).context("preparing to talk to the cluster")?;
-        let pods: Api<Pod> = Api::namespaced(client, NAMESPACE);
+        let pods: Api<Pod> = Api::namespaced(client, REGISTRY_NAMESPACE);
         let first = timeout(ANSWER_MAX, connect(&pods, pod)).await;
         let first = first.context("the API has not answered")??;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
@@ -148,7 +139,7 @@ async fn forward(config: Config, pod: &str, tell: oneshot::Sender<Result<SocketA
             let pod = visible(pod);
             let why = sentence(&*error);
             let _ = tell.send(Err(anyhow::anyhow!(
-                "the cluster's API forwards no port of pod {pod} in {NAMESPACE}: {why}"
+                "the cluster's API forwards no port of pod {pod} in {REGISTRY_NAMESPACE}: {why}"
             )));
             return;
         }

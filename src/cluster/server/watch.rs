@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::kinds::Kind;
-use super::super::snapshot::Snapshot;
+use super::super::snapshot::{Listed, Snapshot};
 use super::{ANSWER_BYTES_MAX, JSON, METADATA_ONLY, Server};
 use crate::url::percent_encoded;
 
@@ -28,16 +28,6 @@ const WATCH: u64 = 25;
 /// none through.
 const WATCH_MIN: Duration = Duration::from_secs(1);
 const SHORT_MAX: u32 = 3;
-
-/// What a list said, so that what comes after it can be waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cluster) struct Listed {
-    pub(super) kind: Kind,
-    pub(super) selector: Option<&'static str>,
-    pub(super) accept: &'static str,
-    /// The `resourceVersion`.
-    pub(super) version: String,
-}
 
 /// Names, and what tells one state of an object from another where its version does not.
 type Known = BTreeMap<String, ObjectMeta>;
