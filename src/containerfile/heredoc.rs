@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::parse::Refusal;
+use super::refusal::Refusal;
 
 /// The text with the here-documents of `RUN` blanked, byte for byte, and where they were.
 pub(super) struct Blanked {

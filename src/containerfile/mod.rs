@@ -3,6 +3,7 @@
 //! ```text
 //! parse     stages and steps of a Containerfile (crate `parse-dockerfile`), limits
 //! heredoc   here-documents that the crate doesn't know
+//! refusal   why a text is not read
 //! script    shell text with its lines, and variables
 //! shell     the commands in a RUN
 //! entries   spec.containerFile[] of a MachineOSConfig
@@ -31,6 +32,7 @@ mod modules;
 mod packages;
 mod parse;
 mod paths;
+mod refusal;
 mod script;
 mod shell;
 mod stages;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use parse_dockerfile::{Command as Arguments, Flag, HereDoc, Instruction, RunInstruction, Source};
 
 use super::heredoc::{Blanked, blank};
+use super::refusal::Refusal;
 use super::script::{Script, Variables};
 use super::shell::{Command, assignment, commands, words};
 
@@ -14,13 +15,6 @@ use super::shell::{Command, assignment, commands, words};
 const MAX_BYTES: usize = 1 << 20;
 /// Same reason; messages also stay within what a person looks at.
 const MAX_LINES: usize = 20_000;
-
-/// Why a text is not read.
-pub(super) struct Refusal {
-    pub(super) rule: &'static str,
-    pub(super) line: Option<u32>,
-    pub(super) message: String,
-}
 
 /// A Containerfile.
 pub(super) struct File {
