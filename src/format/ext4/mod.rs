@@ -19,6 +19,7 @@
 //! makes empty file systems. Neither gives what first boot's `tune2fs -U` needs.
 
 mod attributes;
+mod blocks;
 mod checksum;
 mod directory;
 mod extents;
@@ -31,6 +32,7 @@ mod plan;
 mod resize;
 mod space;
 mod tables;
+mod values;
 mod writer;
 
 pub mod reader;

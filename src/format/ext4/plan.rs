@@ -6,13 +6,14 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::Options;
 use super::attributes;
+use super::blocks::Blocks;
 use super::directory;
 use super::extents::node_count;
 use super::format::{FIRST_INODE, LINKS_MAX, MAP_BYTES, ROOT_INODE};
 use super::geometry::Geometry;
-use super::inode::{check_time, device_map};
-use super::space::{Run, Space};
+use super::space::Space;
 use super::tables::{Tables, place_journal, place_tables};
+use super::values::{check_time, device_map};
 use crate::tree::{InodeId, Meta, NAME_MAX, Node, Tree};
 
 /// The directory that `e2fsck` puts orphans in.
@@ -52,24 +53,6 @@ pub struct Layout<'a> {
     pub(super) journal: Blocks,
     /// The resize inode's double-indirect block.
     pub(super) resize_block: u64,
-}
-
-/// The blocks of one inode.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Blocks {
-    pub(super) data: Vec<Run>,
-    /// Nodes of the extent tree.
-    pub(super) nodes: Vec<u64>,
-    pub(super) attributes: Option<u64>,
-}
-
-impl Blocks {
-    /// How many there are.
-    pub(super) fn count(&self) -> u64 {
-        self.data.iter().map(|run| run.len).sum::<u64>()
-            + self.nodes.len() as u64
-            + u64::from(self.attributes.is_some())
-    }
 }
 
 /// One inode with its place.

@@ -2,10 +2,10 @@
 
 use anyhow::{Result, anyhow};
 
+use super::blocks::Blocks;
 use super::extents::node_count;
 use super::format::EXTENT_BLOCKS_MAX;
 use super::geometry::Geometry;
-use super::plan::Blocks;
 use super::space::{Run, Space};
 
 /// Where a group's bitmaps and inode table are.
