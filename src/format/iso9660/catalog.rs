@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use zerocopy::FromBytes;
 
 use super::boot::{Platform, word_sum};
+use super::error::ReadError;
 use super::format::{
     BOOTABLE, CATALOG_ENTRY, CatalogEntry, SECTION_EXTENSION, SECTION_LAST, SECTION_MORE, SECTOR,
     SectionHeader, VALIDATION_KEY, ValidationEntry,
 };
-use super::reader::ReadError;
 
 /// An image that a boot catalog names.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,6 +22,7 @@
 mod boot;
 mod catalog;
 mod date;
+mod error;
 mod format;
 mod hierarchy;
 mod names;
@@ -37,6 +38,7 @@ mod tests;
 
 pub use boot::{BootEntry, Platform};
 pub use catalog::BootImage;
-pub use reader::{ReadError, Reader};
+pub use error::ReadError;
+pub use reader::Reader;
 pub use system_area::{BOOT_CODE_BYTES, write_boot_code};
 pub use writer::{Layout, MAX_ID, MAX_SET_ID, Volume};

@@ -4,13 +4,13 @@
 //! bytes of directories and paths are looked at, and no directory is entered twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::{fmt, io};
+use std::fmt;
 
 use serde_json::{Value, json};
-use thiserror::Error;
 use zerocopy::FromBytes;
 
 use super::catalog::{self, BootImage};
+use super::error::ReadError;
 use super::format::{
     BOOT_SYSTEM_ID, BootDescriptor, DESCRIPTOR_BOOT, DESCRIPTOR_END, DESCRIPTOR_PRIMARY,
     DESCRIPTOR_SUPPLEMENTARY, DescriptorHead, ESCAPES_JOLIET, FIRST_DESCRIPTOR, FLAG_DIRECTORY,
@@ -31,34 +31,6 @@ const MAX_DIRECTORY_BYTES: u64 = 64 << 20;
 
 /// Bytes of all paths together.
 const MAX_PATH_BYTES: usize = 32 << 20;
-
-/// Why an ISO can't be read.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// Something else than an ISO.
-    #[error("there is no ISO 9660 volume in it")]
-    NotIso,
-    /// The volume goes on behind the end of the file.
-    #[error("it is incomplete: the volume has {volume_bytes} bytes, the file only {file_bytes}")]
-    Incomplete {
-        /// What the volume says.
-        volume_bytes: u64,
-        /// What there is.
-        file_bytes: u64,
-    },
-    /// An ISO that contradicts itself or exceeds what is read.
-    #[error("it is damaged: {0}")]
-    Damaged(String),
-    /// The file can't be read.
-    #[error("reading sector {sector}")]
-    Io {
-        /// The first of the sectors that were to be read.
-        sector: u32,
-        /// Why it can't.
-        source: io::Error,
-    },
-}
 
 /// An opened volume.
 pub struct Reader {

@@ -2,10 +2,10 @@
 
 use zerocopy::FromBytes;
 
+use super::error::ReadError;
 use super::format::{
     NAME_MORE, SECTOR, SHARING_CHECK, UseAttributes, UseContinuation, UseHead, UseName, UseSharing,
 };
-use super::reader::ReadError;
 use crate::tree::Content;
 
 /// Continuations that one record may have; mkisofs and libisofs make one.
