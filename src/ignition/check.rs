@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::report::Report;
-use super::rules::Place;
-use super::shape::{CONFIG, Field, Join, Kind, Shape, key_of, object};
+use super::shape::{Field, Join, Kind, Place, Shape, key_of, list, object};
+use super::spec::CONFIG;
 use super::version::Version;
 
 /// Everything that is wrong with a configuration of that version.
@@ -177,13 +177,6 @@ impl Check {
         let minor = self.version.minor();
         shape.fields.iter().filter(move |f| f.since <= minor)
     }
-}
-
-/// The entries under a key, none if there is no list.
-pub(super) fn list<'a>(map: &'a Map<String, Value>, name: &str) -> &'a [Value] {
-    map.get(name)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
 }
 
 /// How Go compares names of keys: small letters, and two signs that fold to ASCII.

@@ -10,7 +10,8 @@ use super::error::Error;
 use super::parse::version_of;
 use super::rules::nodes::SPECIAL_BITS;
 use super::rules::resources::since as scheme_since;
-use super::shape::{CONFIG, Field, Kind, Shape};
+use super::shape::{Field, Kind, Shape};
+use super::spec::CONFIG;
 use super::url;
 use super::version::Version;
 

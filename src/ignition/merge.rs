@@ -11,12 +11,12 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::check::list;
 use super::convert::{ignored_before, raise};
 use super::error::Error;
 use super::parse::version_of;
 use super::report::{Finding, Report};
-use super::shape::{CONFIG, Field, HTTP_HEADER, Join, Kind, RESOURCE, Shape, key_of, object};
+use super::shape::{Field, Join, Kind, Shape, key_of, list, object};
+use super::spec::{CONFIG, HTTP_HEADER, RESOURCE};
 use super::version::Version;
 
 /// Two configurations made one.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! parse      bytes into a checked value        json, error, report, version
-//! check      types, unknown keys, doubles      shape (the table of all keys), rules
+//! check      types, unknown keys, doubles      shape, spec (the table of all keys), rules
 //! merge      a child on top of a parent        convert (up, down, what gets lost)
 //! resource   contents into data URLs and out   data_url, url, unit_file
 //! fragment   files and units of our own
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Configurations are values, not structs: most are somebody else's, and a key that we don't know is
-//! theirs to keep. All that is known about keys is in the table in `shape`.
+//! theirs to keep. All that is known about keys is in the table in `spec`.
 //!
 //! Stricter than Ignition, on purpose: a key that is there twice, a key in other letters than the
 //! spec's (Go takes both), and experimental versions are refused. Left out: fetching, specs before
@@ -32,6 +32,7 @@ mod report;
 mod resource;
 mod rules;
 mod shape;
+mod spec;
 mod unit_file;
 mod url;
 mod version;

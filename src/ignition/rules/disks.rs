@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::super::report::Report;
+use super::super::shape::Place;
 use super::super::version::Version;
-use super::{Place, path_error};
+use super::path_error;
 
 /// Characters of a partition's name in the GUID partition table.
 const PARTITION_LABEL_MAX: usize = 36;

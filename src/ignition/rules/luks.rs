@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::super::report::Report;
+use super::super::shape::Place;
 use super::super::url;
 use super::super::version::Version;
-use super::{Place, path_error, text_in};
+use super::{path_error, text_in};
 
 /// Bytes of a LUKS2 label, without the zero at its end.
 const LABEL_MAX: usize = 47;

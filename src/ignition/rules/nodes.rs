@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::super::report::Report;
+use super::super::shape::Place;
 use super::super::version::Version;
-use super::{Place, path_error, text_in};
+use super::{path_error, text_in};
 
 /// setuid, setgid and sticky.
 pub(in super::super) const SPECIAL_BITS: i64 = 0o7000;

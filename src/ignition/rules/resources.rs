@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::super::data_url;
 use super::super::report::Report;
+use super::super::shape::Place;
 use super::super::url;
 use super::super::version::Version;
-use super::{Place, text_in};
+use super::text_in;
 
 /// The contents of a file.
 pub(in super::super) fn contents(place: &Place<'_>, report: &mut Report) {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::check::list;
 use super::super::report::Report;
+use super::super::shape::{Place, list};
 use super::super::unit_file;
-use super::{Place, text_in};
+use super::text_in;
 
 /// Where Ignition writes units.
 pub(in super::super) const UNITS: &str = "/etc/systemd/system/";
