@@ -14,9 +14,10 @@ use oci_spec::image::{Descriptor, ImageIndex};
 use super::arch;
 use super::blob::Blob;
 use super::digest::Digest;
-use super::error::{ImageError, shown};
+use super::error::ImageError;
 use super::manifest::{Config, Document, MANIFEST_BYTES_MAX, blob, config_blob};
 use super::media_type::{is_index, is_manifest};
+use super::quoted::shown;
 use super::reference::Select;
 use super::source::Source;
 

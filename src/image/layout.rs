@@ -16,8 +16,9 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::digest::Digest;
-use super::error::{ImageError, fault, shown};
+use super::error::ImageError;
 use super::manifest::MANIFEST_BYTES_MAX;
+use super::quoted::{fault, shown};
 
 /// The only version there is.
 const LAYOUT_VERSION: &str = "1.0.0";

@@ -13,8 +13,9 @@ use serde::de::IgnoredAny;
 
 use super::blob::Blob;
 use super::digest::Digest;
-use super::error::{ImageError, fault, shown};
+use super::error::ImageError;
 use super::media_type::{DOCKER_CONFIG, OCI_CONFIG, is_index, is_manifest};
+use super::quoted::{fault, shown};
 
 /// Most bytes of a manifest or index: the limit that the distribution specification lets
 /// registries have.

@@ -30,6 +30,7 @@ mod layer;
 mod layout;
 mod manifest;
 mod media_type;
+mod quoted;
 mod reference;
 mod registry;
 mod source;
@@ -58,9 +59,9 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use archive::Archive;
 use blob::Blob;
 use choose::Chosen;
-use error::shown;
 use layout::Layout;
 use manifest::{CONFIG_BYTES_MAX, Config, Document, MANIFEST_BYTES_MAX};
+use quoted::shown;
 use registry::Registry;
 use source::Source;
 

@@ -14,7 +14,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -28,6 +27,7 @@ use serde::Deserialize;
 use super::super::error::ImageError;
 use super::super::reference::RegistryName;
 use super::helper::{self, Answer};
+use super::secret::Secret;
 
 /// Most bytes of a file with credentials; pull secrets of big sites have some KiB.
 const AUTHFILE_BYTES_MAX: u64 = 4 << 20;
@@ -37,24 +37,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-/// What proves who we are.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Secret {
-    /// User name and password.
-    Basic(String, String),
-    /// A refresh token, good for getting access tokens.
-    Identity(String),
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Basic(user, _) => write!(f, "Basic({user:?})"),
-            Self::Identity(_) => write!(f, "Identity"),
-        }
-    }
-}
 
 /// The outcome of the search: a secret or none, and how to tell the user about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

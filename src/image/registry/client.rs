@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::failure::{Failure, find};
 use super::patience::silent;
 use super::places::{Neighbours, Purpose, Resolver, same_origin};
-use super::token::Scope;
+use super::scope::Scope;
 use super::{Connection, USER_AGENT};
 use crate::image::Access;
 

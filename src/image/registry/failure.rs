@@ -7,7 +7,6 @@ use std::io;
 use serde::Deserialize;
 
 use super::Connection;
-use super::places::Forbidden;
 use crate::failure::sentence;
 use crate::image::error::ImageError;
 
@@ -34,6 +33,11 @@ pub(super) enum Failure {
     /// What was sent is wrong, and would be again.
     Lasting(Box<ImageError>),
 }
+
+/// A name that leads where no request may go.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Forbidden(pub(super) String);
 
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {

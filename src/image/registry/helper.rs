@@ -12,7 +12,7 @@ use std::thread;
 use serde::Deserialize;
 
 use super::super::storage::tail;
-use super::auth::Secret;
+use super::secret::Secret;
 
 /// The user name that marks a secret as a refresh token.
 const TOKEN_USER: &str = "<token>";

@@ -23,6 +23,8 @@ mod helper;
 mod patience;
 mod places;
 mod push;
+mod scope;
+mod secret;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -39,16 +41,18 @@ use tokio::sync::Mutex;
 use super::Access;
 use super::blob::Blob;
 use super::digest::{Digest, Hasher};
-use super::error::{ImageError, list};
+use super::error::ImageError;
 use super::manifest::MANIFEST_BYTES_MAX;
+use super::quoted::list;
 use super::reference::{RegistryName, Version};
 use crate::kernel::changes;
 use auth::Login;
 use documents::Manifest;
 pub use patience::Patience;
 use places::{Neighbours, Places, is_this_host};
+use scope::Scope;
 use stream::BlobReader;
-use token::{Scope, Session};
+use token::Session;
 
 /// What registries see us as.
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));

@@ -23,7 +23,7 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::auth::Environment;
-use super::failure::Failure;
+use super::failure::{Failure, Forbidden};
 
 /// The variables that name proxies (reqwest 0.13 `src/proxy.rs`).
 const PROXY_VARIABLES: [&str; 6] = [
@@ -169,11 +169,6 @@ fn proxies(environment: Environment<'_>) -> Vec<String> {
     });
     hosts.collect()
 }
-
-/// A name that leads where no request may go.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Forbidden(pub(super) String);
 
 /// Looks names up as the system does, and judges what they lead to.
 pub(super) struct Resolver(pub(super) Arc<Neighbours>);

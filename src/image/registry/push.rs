@@ -22,7 +22,7 @@ use super::client::location;
 use super::failure::Failure;
 use super::patience::Failures;
 use super::places::{Purpose, same_origin};
-use super::token::Scope;
+use super::scope::Scope;
 use super::{Connection, Registry};
 use crate::image::write::{Part, Parts};
 use crate::image::{Digest, RegistryName};

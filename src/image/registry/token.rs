@@ -18,10 +18,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Connection;
-use super::auth::Secret;
 use super::client::Reach;
 use super::failure::Failure;
 use super::places::{Purpose, same_origin};
+use super::scope::Scope;
+use super::secret::Secret;
 
 /// Most bytes of an answer with a token, as in containers/image (`internal/iolimits` at df7e80d).
 const TOKEN_BYTES_MAX: u64 = 1 << 20;
@@ -34,23 +35,6 @@ const TOKEN_SECONDS_MAX: u64 = 24 * 60 * 60;
 
 /// Most bytes of the answer to `/v2/`, of which only the head matters.
 const PING_BYTES_MAX: u64 = 4 << 10;
-
-/// What may be done in which repositories.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Scope(Vec<String>);
-
-impl Scope {
-    /// `actions` are words with commas between them: `pull,push`.
-    pub(super) fn new(repository: &str, actions: &str) -> Self {
-        Self(vec![format!("repository:{repository}:{actions}")])
-    }
-
-    /// This and that.
-    pub(super) fn and(mut self, other: Self) -> Self {
-        self.0.extend(other.0);
-        self
-    }
-}
 
 /// What is known of how to sign in.
 #[derive(Default)]
@@ -180,7 +164,7 @@ impl Connection {
             .map_err(|_| Failure::Answer("a token server with a malformed address".into()))?;
         self.places.permit(&url, Purpose::Tokens)?;
         let service = service.map(|service| ("service", service));
-        let scopes = scope.0.join(" ");
+        let scopes = scope.parts().join(" ");
         let (request, authorization) = match &self.login.secret {
             Some(Secret::Identity(refresh)) => {
                 let mut form = vec![
@@ -193,7 +177,7 @@ impl Connection {
                 (self.http.post(url).form(&form), None)
             }
             other => {
-                let scopes = scope.0.iter().map(|scope| ("scope", scope.as_str()));
+                let scopes = scope.parts().iter().map(|scope| ("scope", scope.as_str()));
                 url.query_pairs_mut().extend_pairs(scopes.chain(service));
                 let authorization = match other {
                     Some(Secret::Basic(user, password)) => Some(basic(user, password)),
