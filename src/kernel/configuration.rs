@@ -20,7 +20,7 @@ use anyhow::{Result, ensure};
 
 use super::files::Files;
 use super::glob;
-use super::modules::logical_lines;
+use super::kmod_text::{logical_lines, underscores};
 
 /// Parents of the directories; the first one that has a file counts. The second one stands for the
 /// first in the commit of an image.
@@ -226,40 +226,9 @@ pub(super) fn soft(of: String, words: &str) -> Soft {
     soft
 }
 
-/// A name or alias as kmod compares it: with `_` for `-`, except within brackets.
-pub(super) fn underscores(name: &str) -> String {
-    let mut within = false;
-    name.chars()
-        .map(|character| {
-            match character {
-                '[' => within = true,
-                ']' => within = false,
-                '-' if !within => return '_',
-                _ => {}
-            }
-            character
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{logical_lines, soft, underscores};
-
-    #[test]
-    fn names_are_compared_with_underscores() {
-        assert_eq!(underscores("snd-hda[a-c]-x"), "snd_hda[a-c]_x");
-    }
-
-    #[test]
-    fn lines_go_on_after_a_backslash() {
-        let text = "# no\nblacklist a\n\nsoftdep b pre: c \\\n  post: d\\\n";
-        assert_eq!(
-            logical_lines(text),
-            ["blacklist a", "softdep b pre: c   post: d"],
-            "{text}"
-        );
-    }
+    use super::soft;
 
     #[test]
     fn soft_dependencies_before_and_after() {

@@ -22,9 +22,9 @@ use std::ops::Range;
 
 use anyhow::{Result, bail, ensure};
 
-use super::configuration::underscores;
 use super::files::Files;
 use super::glob::matches_partly;
+use super::kmod_text::underscores;
 use super::modules::canonical_name;
 
 /// Largest description that is taken; `lspci -vvv` of a large server has some 0.5 MB.

@@ -23,10 +23,11 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::arguments::Arguments;
-use super::configuration::{Modprobe, Said, Soft, modules_load, underscores};
+use super::configuration::{Modprobe, Said, Soft, modules_load};
 use super::depmod::is_index;
 use super::files::Files;
 use super::glob;
+use super::kmod_text::underscores;
 use super::modules::{Aliases, Dependencies, canonical_name};
 
 /// Where systemd's loader of modules is.

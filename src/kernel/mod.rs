@@ -13,6 +13,7 @@
 //! versions       versions of symbols, of modules and of kernels
 //! target         does a module fit the kernel that boots
 //! configuration  modprobe.d and modules-load.d
+//! kmod_text      lines and names as kmod reads them
 //! arguments      kernel arguments about modules
 //! command_line   what a kernel argument can be, in every boot loader's text
 //! loading        what loads a module, and what keeps it from that
@@ -53,6 +54,7 @@ mod hardware;
 mod hostonly;
 mod image;
 mod initramfs;
+mod kmod_text;
 mod loading;
 mod modinfo;
 mod modules;

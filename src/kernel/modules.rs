@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::configuration::underscores;
 use super::glob;
+use super::kmod_text::underscores;
 
 /// What a module file's name ends in; kmod knows these.
 const SUFFIXES: [&str; 4] = [".ko", ".ko.xz", ".ko.gz", ".ko.zst"];
@@ -134,24 +134,6 @@ impl Aliases {
             })
             .map(|(module, _)| module.as_str())
     }
-}
-
-/// Lines of kmod's configuration without comments; a `\` at the end joins a line with the next one.
-pub(super) fn logical_lines(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for part in text.lines() {
-        match part.strip_suffix('\\') {
-            Some(part) => line.push_str(part),
-            None => {
-                line.push_str(part);
-                lines.push(std::mem::take(&mut line));
-            }
-        }
-    }
-    lines.push(line);
-    lines.retain(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
 }
 
 #[cfg(test)]

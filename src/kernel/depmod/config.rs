@@ -12,7 +12,7 @@
 use anyhow::{Result, ensure};
 use regex::RegexBuilder;
 
-use crate::kernel::modules::logical_lines;
+use crate::kernel::kmod_text::logical_lines;
 
 /// Most entries of all kinds, which every path of a name that is there twice is compared with.
 const ENTRIES_MAX: usize = 4096;
