@@ -11,6 +11,7 @@
 //! boot_images        boot images that the cluster has to leave alone
 //! pull_secret        whether the cluster may pull the image
 //! manifest           an object as a file of the install directory
+//! request            what is asked for
 //! notes              what the admin has to know
 //! objects            all of it for one request, or why the cluster would not come up
 //! reruns             what has initramfs made anew on nodes
@@ -40,6 +41,7 @@ mod notes;
 mod objects;
 mod pull_secret;
 mod release;
+mod request;
 mod reruns;
 mod role;
 
@@ -59,8 +61,9 @@ pub use machine_os_config::{CONTAINERFILE_MAX_CHARS, PushSecret, Seed, SeedError
 pub(crate) use manifest::yaml;
 pub use manifest::{Folder, Manifest};
 pub use notes::Note;
-pub use objects::{Derivation, Found, Media, Objects, Request, RequestError, ToldRelease, objects};
+pub use objects::{Objects, RequestError, objects};
 pub use pull_secret::{PullSecret, PullSecretError};
 pub use release::{Release, ReleaseError, Seeding};
+pub use request::{Derivation, Found, Media, Request, ToldRelease};
 pub use reruns::reruns;
 pub use role::{Role, RoleError};

@@ -6,8 +6,8 @@
 use super::driver::Driver;
 use super::image_reference::OsImage;
 use super::kernel_arguments::FirstBoot;
-use super::objects::{Derivation, Request};
 use super::release::Seeding;
+use super::request::{Derivation, Request};
 use super::role::Role;
 
 /// What the admin has to know or do.

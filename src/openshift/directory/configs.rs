@@ -14,9 +14,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::manifests::{self, Document};
+use super::files::read_limited;
+use super::manifests::{self, Document, ENDINGS};
 use super::state::{IN_PLACE, State};
-use super::{ENDINGS, read_limited};
 use crate::certificate::certificates;
 use crate::failure::Failure;
 use crate::ignition::{

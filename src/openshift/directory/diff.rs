@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 use similar::TextDiff;
 
+use super::edit::Edit;
+use super::files::sha256;
 use super::manifests;
-use super::plan::Edit;
-use super::sha256;
 use crate::ignition::{CONTENT_MAX_BYTES, content};
 use crate::openshift::Manifest;
 use crate::openshift::manifest::yaml;

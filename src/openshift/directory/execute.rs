@@ -9,15 +9,16 @@
 //! comes back if one doesn't, is [`crate::staging`]'s. Originals in the record are hard links where the file
 //! system has them, so that undoing brings back the very same file.
 
-use std::fs::{self, DirBuilder, File, Metadata, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::plan::{Edit, Plan};
-use super::read_limited;
+use super::edit::Edit;
+use super::files::{give_to_owner_of, owner, read_limited};
+use super::plan::Plan;
 use super::record::{Entry, RECORD_DIRECTORY, REPLACED_MAX_BYTES, Record, times_of};
 use crate::openshift::Folder;
 use crate::staging::{Staged, Staging, Times, sync_directory};
@@ -26,25 +27,27 @@ use crate::staging::{Staged, Staging, Times, sync_directory};
 const FILE_MODE: u32 = 0o640;
 const FOLDER_MODE: u32 = 0o750;
 
-/// Writes what is new beside its final places.
-pub(super) fn stage(plan: &Plan) -> Result<Option<Staged>> {
-    if plan.edits.is_empty() {
-        return Ok(None);
+impl Plan {
+    /// Stages all edits, if there are any, to be published all or none.
+    pub fn stage(&self) -> Result<Option<Staged>> {
+        if self.edits.is_empty() {
+            return Ok(None);
+        }
+        for edit in &self.edits {
+            check_unchanged(self, edit)?;
+        }
+        let times = times_of(&self.directory)?;
+        // What is replaced is known.
+        let staging = Staging::new(&self.directory, true)?;
+        let bytes = self.edits.iter().map(|edit| edit.after.len() as u64).sum();
+        stage_all(self, &staging, &times).map_err(|error| staging.room().explain(error, bytes))?;
+        let edits = self.edits.iter().map(|edit| edit.path.clone());
+        let names = [RECORD_DIRECTORY.to_owned()].into_iter().chain(edits);
+        Ok(Some(Staged {
+            names: names.collect(),
+            staging,
+        }))
     }
-    for edit in &plan.edits {
-        check_unchanged(plan, edit)?;
-    }
-    let times = times_of(&plan.directory)?;
-    // What is replaced is known.
-    let staging = Staging::new(&plan.directory, true)?;
-    let bytes = plan.edits.iter().map(|edit| edit.after.len() as u64).sum();
-    stage_all(plan, &staging, &times).map_err(|error| staging.room().explain(error, bytes))?;
-    let edits = plan.edits.iter().map(|edit| edit.path.clone());
-    let names = [RECORD_DIRECTORY.to_owned()].into_iter().chain(edits);
-    Ok(Some(Staged {
-        names: names.collect(),
-        staging,
-    }))
 }
 
 /// The plan was made from a content; it has to be there still.
@@ -135,20 +138,6 @@ fn write_new(plan: &Plan, edit: &Edit, staging: &Staging) -> Result<()> {
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()?;
     Ok(())
-}
-
-fn owner(metadata: &Metadata) -> (u32, u32) {
-    (metadata.uid(), metadata.gid())
-}
-
-/// Whoever owns the directory has to be able to read what is new in it, also if we are root.
-pub(super) fn give_to_owner_of(directory: &Path, new: &Path) -> io::Result<()> {
-    let theirs = owner(&fs::metadata(directory)?);
-    let is_root = rustix::process::geteuid().is_root();
-    match is_root && theirs != owner(&fs::metadata(new)?) {
-        true => chown(new, Some(theirs.0), Some(theirs.1)),
-        false => Ok(()),
-    }
 }
 
 /// Keeps a file under another name: the very same one, or a copy where there are no links.

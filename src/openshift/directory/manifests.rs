@@ -15,11 +15,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use serde_saphyr::options;
 
-use super::{ENDINGS, read_limited};
+use super::files::read_limited;
 use crate::failure::Failure;
 use crate::openshift::machine_config::ROLE_LABEL;
 use crate::openshift::machine_os_config::PRE_BUILT;
 use crate::openshift::{Folder, Found, PullSecret, Release, ToldRelease};
+
+/// Endings of files that openshift-install takes for manifests.
+pub(super) const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
 
 /// Largest manifest. What the cluster takes ends at 1.5 MiB.
 const MANIFEST_MAX_BYTES: u64 = 16 << 20;

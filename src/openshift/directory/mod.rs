@@ -4,10 +4,11 @@
 //! state         which stage it is at, or why nothing can be done
 //! manifests     what its manifests say of images
 //! configs       its Ignition configs, and fragments in them
-//! plan          the edits
+//! edit, plan    the edits
 //! execute       all of them or none
 //! record        what there was before, and how it is restored
 //! diff          the edits for people
+//! files         how files are read, told apart and given away
 //! ```
 //!
 //! Nothing but `DIR/.coreos-bake` is written besides the edits. openshift-install doesn't see it: it
@@ -17,7 +18,9 @@
 
 mod configs;
 mod diff;
+mod edit;
 mod execute;
+mod files;
 mod manifests;
 mod plan;
 mod record;
@@ -27,28 +30,27 @@ mod state;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::machine_config::ROLE_LABEL;
 use super::machine_os_config::PRE_BUILT;
 use super::{Folder, Found, PullSecret, Role, ToldRelease};
 use configs::ConfigFile;
+use files::read_limited;
+use manifests::ENDINGS;
 use record::Record;
 
+pub use edit::Edit;
 pub use manifests::{Document, read_objects};
-pub use plan::{Edit, Plan};
+pub use plan::Plan;
 pub use record::{Undone, undo};
 pub use state::State;
 
-/// Endings of files that openshift-install takes for manifests, and the agent-based installer.
-const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
+/// Endings of those that the agent-based installer takes for manifests.
 const AGENT_ENDINGS: [&str; 2] = [".yaml", ".yml"];
 
 /// Largest install config. It can have certificates and a pull secret in it.
@@ -247,28 +249,4 @@ impl Directory {
 fn is_ours(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or_default();
     name.starts_with("99-") && name.contains("coreos-bake-")
-}
-
-/// A whole file of the directory, if it isn't longer than it can be.
-fn read_limited(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
-    let reading = || format!("reading {}", path.display());
-    // Opening a pipe would wait for somebody to write to it.
-    if !path.metadata().with_context(reading)?.is_file() {
-        bail!("{} is no regular file", path.display());
-    }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| {
-            file.take(limit_bytes.saturating_add(1))
-                .read_to_end(&mut bytes)
-        })
-        .with_context(reading)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit_bytes {
-        bail!("{} has more than {limit_bytes} bytes", path.display());
-    }
-    Ok(bytes)
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
 }

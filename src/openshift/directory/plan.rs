@@ -6,37 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Directory, State, diff, execute, sha256};
+use super::edit::Edit;
+use super::files::sha256;
+use super::{Directory, State, diff};
 use crate::failure::Failure;
 use crate::openshift::machine_config::ROLE_LABEL;
 use crate::openshift::{Folder, Manifest, Note, Objects, Role};
-use crate::staging::Staged;
-
-/// One file that will be another one.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Edit {
-    /// Its name, as seen from the install directory.
-    pub path: String,
-    /// Its content now, if it is there.
-    pub before: Option<Vec<u8>>,
-    /// Its content then.
-    pub after: Vec<u8>,
-    /// Whether nobody should see that on a screen.
-    pub is_secret: bool,
-}
-
-impl std::fmt::Debug for Edit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({} bytes)", self.path, self.after.len())
-    }
-}
-
-impl Edit {
-    /// SHA-256 of its content then, lower-case hex.
-    pub fn sha256(&self) -> String {
-        sha256(&self.after)
-    }
-}
 
 /// All edits of a directory.
 #[derive(Debug)]
@@ -120,11 +95,6 @@ impl Plan {
     pub fn diff(&self) -> String {
         let edits = self.edits.iter();
         edits.map(|edit| diff::unified(edit, &self.added)).collect()
-    }
-
-    /// Stages all edits, if there are any, to be published all or none.
-    pub fn stage(&self) -> Result<Option<Staged>> {
-        execute::stage(self)
     }
 
     fn note(&mut self, id: &'static str, sentence: impl Into<String>) {

@@ -17,10 +17,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::execute::give_to_owner_of;
-use super::plan::Edit;
-use super::state::recognise;
-use super::{State, read_limited, sha256};
+use super::edit::Edit;
+use super::files::{give_to_owner_of, read_limited, sha256};
+use super::state::{State, recognise};
 use crate::failure::Failure;
 use crate::staging::{TakenBack, Times, clear_leftovers, hold_signals, sync_directory};
 

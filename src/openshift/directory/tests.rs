@@ -63,7 +63,7 @@ fn a_diff_shows_what_is_added() {
     let mut both = ours.clone();
     let files = both["storage"]["files"].as_array_mut().unwrap();
     files.extend(theirs["storage"]["files"].as_array().unwrap().clone());
-    let hash = super::sha256(b"\x1b[2J");
+    let hash = super::files::sha256(b"\x1b[2J");
     for path in ["bootstrap.ign", "openshift/a.yaml"] {
         let edit = Edit {
             path: path.to_owned(),
@@ -144,7 +144,7 @@ fn a_record_of_somebody_elses_making_is_refused() {
     let place = directory.path().join(RECORD_DIRECTORY);
     fs::create_dir(&place).unwrap();
     fs::write(directory.path().join("precious"), "").unwrap();
-    let hash = super::sha256(b"");
+    let hash = super::files::sha256(b"");
     let record = |path: &str, folder: &str| {
         format!(
             r#"{{"schema":"coreos-bake/prepared/v1","state":"manifests","settings":"","edits":[{{"path":{path:?},"before":null,"after":"{hash}"}}],"folders":[{folder}],"times":[]}}"#

@@ -4,7 +4,6 @@
 //! of their own or none. So words that any of them could misread are refused here, once.
 
 use super::Path;
-use super::terms::link;
 use crate::kernel::{ArgumentError, check_argument};
 use crate::openshift::{OsImage, Release, Role};
 use crate::url::{self, UrlError};
@@ -21,6 +20,12 @@ const WORD_MAX_BYTES: usize = 1024;
 /// Most machines' roles, files and arguments; far more than any command line takes.
 const LIST_MAX: usize = 64;
 
+/// Hex digits of a checksum that go into a file name: enough that two bakes never share it.
+const NAME_DIGITS: usize = 12;
+
+/// Endings that openshift-install takes off, with what they mean, before it looks into its cache.
+const PACKED: [&str; 2] = [".gz", ".xz"];
+
 /// A file that a bake has written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BakedFile {
@@ -34,6 +39,26 @@ pub struct BakedFile {
     pub sha256: String,
     /// The same of what it unpacks to, if it is compressed.
     pub uncompressed_sha256: Option<String>,
+}
+
+impl BakedFile {
+    /// A name for the file that has its checksum in it, and the checksum; none if that is not known.
+    /// openshift-install takes a file from its cache by the last part of the URL and doesn't look at the
+    /// checksum again; a compressed file's is that of what it unpacks to.
+    pub(super) fn link(&self) -> Option<(String, &str)> {
+        let packing = PACKED.into_iter().find(|end| self.name.ends_with(end));
+        let sum = match (packing, &self.uncompressed_sha256) {
+            (_, Some(sum)) => sum,
+            (None, None) => &self.sha256,
+            (Some(_), None) => return None,
+        };
+        let packing = packing.unwrap_or_default();
+        let head = self.name.strip_suffix(packing).unwrap_or(&self.name);
+        let stem = head.rfind('.').filter(|at| *at > 0).unwrap_or(head.len());
+        let (stem, ending) = head.split_at(stem);
+        let digits = sum.get(..NAME_DIGITS).unwrap_or(sum);
+        Some((format!("{stem}-{digits}{ending}{packing}"), sum))
+    }
 }
 
 /// What is known of the media and the cluster.
@@ -252,7 +277,7 @@ impl Facts {
                     true => baked("qcow2", "a qcow2 image for the bootstrap machine", "qcow2")?,
                     false => iso()?,
                 };
-                if link(file).is_none() {
+                if file.link().is_none() {
                     let what = "the checksum of what a compressed file unpacks to";
                     return Err(missing(what, "--bake"));
                 }

@@ -7,19 +7,13 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::facts::{BakedFile, Facts};
+use super::facts::Facts;
 use super::text::{place, word};
 use crate::openshift::{FirstBoot, Release};
 use crate::template;
 
 /// Machines of a cluster that need a config.
 const ROLES: [&str; 3] = ["bootstrap", "master", "worker"];
-
-/// Hex digits of a checksum that go into a file name: enough that two bakes never share it.
-const NAME_DIGITS: usize = 12;
-
-/// Endings that openshift-install takes off, with what they mean, before it looks into its cache.
-const PACKED: [&str; 2] = [".gz", ".xz"];
 
 /// Values and conditions of one recipe.
 pub(super) struct Terms {
@@ -93,7 +87,7 @@ impl Terms {
             };
             let name = role.to_uppercase();
             self.set(&name, &file.name);
-            if let (Some((link, sum)), "iso" | "qcow2") = (link(file), role) {
+            if let (Some((link, sum)), "iso" | "qcow2") = (file.link(), role) {
                 self.set(&format!("{name}-LINK"), link);
                 self.set(&format!("{name}-SHA256"), sum);
             }
@@ -319,24 +313,6 @@ fn installed_kargs(facts: &Facts, role: &str) -> Vec<String> {
         FirstBoot::Compares(all) if role != "bootstrap" => all,
         _ => facts.dest_kargs.clone(),
     }
-}
-
-/// A name for a file that has its checksum in it, and the checksum; none if that is not known.
-/// openshift-install takes a file from its cache by the last part of the URL and doesn't look at the
-/// checksum again; a compressed file's is that of what it unpacks to.
-pub(super) fn link(file: &BakedFile) -> Option<(String, &str)> {
-    let packing = PACKED.into_iter().find(|end| file.name.ends_with(end));
-    let sum = match (packing, &file.uncompressed_sha256) {
-        (_, Some(sum)) => sum,
-        (None, None) => &file.sha256,
-        (Some(_), None) => return None,
-    };
-    let packing = packing.unwrap_or_default();
-    let head = file.name.strip_suffix(packing).unwrap_or(&file.name);
-    let stem = head.rfind('.').filter(|at| *at > 0).unwrap_or(head.len());
-    let (stem, ending) = head.split_at(stem);
-    let digits = sum.get(..NAME_DIGITS).unwrap_or(sum);
-    Some((format!("{stem}-{digits}{ending}{packing}"), sum))
 }
 
 /// Where this program has to listen for the media's URL to lead to it, if it can: every address of the

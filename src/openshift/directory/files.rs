@@ -1,0 +1,49 @@
+//! Files of the directory: read up to a limit, told apart by their hash, given to whose the directory is.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+/// A whole file of the directory, if it isn't longer than it can be.
+pub(super) fn read_limited(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
+    let reading = || format!("reading {}", path.display());
+    // Opening a pipe would wait for somebody to write to it.
+    if !path.metadata().with_context(reading)?.is_file() {
+        bail!("{} is no regular file", path.display());
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| {
+            file.take(limit_bytes.saturating_add(1))
+                .read_to_end(&mut bytes)
+        })
+        .with_context(reading)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit_bytes {
+        bail!("{} has more than {limit_bytes} bytes", path.display());
+    }
+    Ok(bytes)
+}
+
+/// In lower-case hex.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// User and group.
+pub(super) fn owner(metadata: &Metadata) -> (u32, u32) {
+    (metadata.uid(), metadata.gid())
+}
+
+/// Whoever owns the directory has to be able to read what is new in it, also if we are root.
+pub(super) fn give_to_owner_of(directory: &Path, new: &Path) -> io::Result<()> {
+    let theirs = owner(&fs::metadata(directory)?);
+    let is_root = rustix::process::geteuid().is_root();
+    match is_root && theirs != owner(&fs::metadata(new)?) {
+        true => chown(new, Some(theirs.0), Some(theirs.1)),
+        false => Ok(()),
+    }
+}
