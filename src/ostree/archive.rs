@@ -29,7 +29,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::limits::{PATH_MAX, XATTRS_MAX, check_owner};
 use super::object::permissions;
-use super::pax::{parse_records, xattrs};
+use super::pax::{decimal, parse_records, seconds, xattrs};
 use crate::failure::Failure;
 use crate::tree::Meta;
 
@@ -454,22 +454,4 @@ fn signed(field: &[u8]) -> Result<i64> {
         .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
         .and_then(|digits| i64::from_str_radix(digits, 8).ok())
         .with_context(|| format!("{:?} is not an octal number", String::from_utf8_lossy(text)))
-}
-
-pub(super) fn decimal(text: &[u8]) -> Result<u64> {
-    let digits = std::str::from_utf8(text).ok();
-    digits
-        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
-        .and_then(|digits| digits.parse().ok())
-        .with_context(|| format!("{:?} is not a number", String::from_utf8_lossy(text)))
-}
-
-/// Whole seconds of a PAX time, rounded towards zero.
-fn seconds(text: &[u8]) -> Result<i64> {
-    let (sign, text) = match text.strip_prefix(b"-") {
-        Some(text) => (-1, text),
-        None => (1, text),
-    };
-    let whole = text.split(|byte| *byte == b'.').next().unwrap_or_default();
-    Ok(sign * i64::try_from(decimal(whole)?)?)
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-use super::archive::decimal;
 use super::limits::{XATTRS_MAX, check_xattrs};
 use crate::tree::Xattrs;
 
@@ -74,4 +73,23 @@ fn check_xattr(name: &[u8]) -> Result<()> {
         String::from_utf8_lossy(name)
     );
     Ok(())
+}
+
+/// A number as records have it.
+pub(super) fn decimal(text: &[u8]) -> Result<u64> {
+    let digits = std::str::from_utf8(text).ok();
+    digits
+        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok())
+        .with_context(|| format!("{:?} is not a number", String::from_utf8_lossy(text)))
+}
+
+/// Whole seconds of a PAX time, rounded towards zero.
+pub(super) fn seconds(text: &[u8]) -> Result<i64> {
+    let (sign, text) = match text.strip_prefix(b"-") {
+        Some(text) => (-1, text),
+        None => (1, text),
+    };
+    let whole = text.split(|byte| *byte == b'.').next().unwrap_or_default();
+    Ok(sign * i64::try_from(decimal(whole)?)?)
 }
