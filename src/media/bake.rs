@@ -10,15 +10,16 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use self::disks::Disks;
-use super::iso::{self, Iso, Payload};
+use super::iso::{self, Iso};
 use super::live;
 use super::medium::Medium;
 use super::miniso;
 use super::names::{CHECKSUMS, Format, STREAM};
-use super::plan::{Plan, Request, refuse_missing, refuse_unmountable};
+use super::payload::Payload;
+use super::plan::{Plan, refuse_missing, refuse_unmountable};
 use super::proof::{Judge, Proven};
 use super::pxe;
-use super::record::checksums;
+use super::request::Request;
 use super::source::Source;
 use super::stream::stream;
 use crate::format::squashfs;
@@ -391,4 +392,12 @@ impl Bake<'_> {
 
 fn pretty(value: &impl Serialize) -> Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// `sha256sum.txt` in the form that `sha256sum --check` takes.
+fn checksums(artifacts: &[Artifact]) -> String {
+    artifacts
+        .iter()
+        .map(|artifact| format!("{}  {}\n", artifact.sha256, artifact.name))
+        .collect()
 }

@@ -17,11 +17,11 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::compress::Archive;
+use super::contents::contents_of;
 use super::names::{Format, Names};
-use super::plan::Request;
-use super::source::CONTENTS_MAX_BYTES;
+use super::request::Request;
 use crate::format::qcow2;
-use crate::image::{Compression, Image};
+use crate::image::Image;
 use crate::sysroot::machine;
 
 /// What comes with each live medium or disk besides: boot loaders, tables, areas to be filled.
@@ -121,30 +121,21 @@ impl Estimate {
             least_bytes: contents + copies * boot,
         }
     }
+}
 
-    /// For an image whose layers were not read yet.
-    pub(super) fn before_reading(request: &Request, image: &Image) -> Self {
+impl Request {
+    /// About how much room a bake of `image` takes, before its layers are read.
+    pub fn estimate(&self, image: &Image) -> Estimate {
         let contents = contents_of(image);
-        let names = Names::new("", "", request.archive);
+        let names = Names::new("", "", self.archive);
         // Of the stand-in they are 2 and 9 %; the larger the image, the less.
-        let formats = request.formats_for(machine(&image.architecture));
-        Self::new(
-            request,
+        let formats = self.formats_for(machine(&image.architecture));
+        Estimate::new(
+            self,
             &formats,
             &names,
             contents,
             [contents / 50, contents / 15],
         )
     }
-}
-
-/// About how many bytes the files of an image have.
-pub(super) fn contents_of(image: &Image) -> u64 {
-    let layers = image.layers.iter();
-    let bytes = layers.map(|layer| match layer.compression {
-        Compression::None => layer.size_bytes,
-        Compression::Gzip | Compression::Zstd => layer.size_bytes.saturating_mul(11) / 5,
-    });
-    // What a manifest says is believed up to the most that is ever kept, so that sums stay in bounds.
-    bytes.fold(0, u64::saturating_add).min(CONTENTS_MAX_BYTES)
 }

@@ -26,8 +26,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::iso::Payload;
 use super::menu::{self, KargArea, Menu};
+use super::payload::Payload;
 use crate::failure::Failure;
 use crate::tree::{Content, ReadAt};
 

@@ -25,6 +25,7 @@ use super::disk::ESP_VOLUME_ID;
 use super::ipl::{self, Ipl};
 use super::menu;
 use super::miniso;
+use super::payload::Payload;
 use crate::failure::Failure;
 use crate::format::{fat, gpt, iso9660};
 use crate::progress::{Progress, Silent};
@@ -55,17 +56,6 @@ const ISOLINUX_MENU: &str = "isolinux/isolinux.cfg";
 /// The boot catalog beside [`BIOS_IMAGE`], and where there is no BIOS.
 const CATALOG: &str = "isolinux/boot.cat";
 const CATALOG_WITHOUT_BIOS: &str = "boot.catalog";
-
-/// Kernel, initramfs and root file system as PXE has them too.
-#[derive(Clone, Debug)]
-pub struct Payload {
-    /// `images/pxeboot/vmlinuz`
-    pub kernel: Content,
-    /// `images/pxeboot/initrd.img`
-    pub initrd: Content,
-    /// `images/pxeboot/rootfs.img`
-    pub rootfs: Content,
-}
 
 /// An ISO, complete but for its payload.
 #[derive(Debug)]

@@ -10,9 +10,8 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::installed::Installed;
-use super::iso::Payload;
 use super::live_root::LiveRoot;
-use super::place::MINIMAL;
+use super::payload::Payload;
 use crate::failure::Failure;
 use crate::format::gpt::Table;
 use crate::format::{iso9660, qcow2};
@@ -64,6 +63,9 @@ impl Live {
         })
     }
 }
+
+/// What an ISO that fetches its root is called.
+pub(super) const MINIMAL: &str = "minimal-iso";
 
 /// A PXE set's files, by what their names end in.
 pub(super) const PXE_PARTS: [&str; 3] = ["-live-kernel.", "-live-initramfs.", ROOTFS_PART];

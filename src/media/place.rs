@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::medium::{
-    self, IsoParts, Medium, PXE_PARTS, ROOTFS_PART, is_iso, is_other_medium, live_arguments,
-    names_in, pxe_parts,
+    self, IsoParts, MINIMAL, Medium, PXE_PARTS, ROOTFS_PART, is_iso, is_other_medium,
+    live_arguments, names_in, pxe_parts,
 };
 use super::soundness::Soundness;
 use crate::failure::Failure;
@@ -18,9 +18,6 @@ use crate::format::iso9660;
 use crate::kernel::{self, FILE_MAX_BYTES, Initramfs};
 use crate::record::{self, Record};
 use crate::tree::Content;
-
-/// What an ISO that fetches its root is called.
-pub(super) const MINIMAL: &str = "minimal-iso";
 
 /// What was opened.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! What a bake leaves beside the media: the record of what was made, and checksums.
+//! What a bake leaves beside the media: the record of what was made.
 
 use super::bake::Bake;
 use super::proof::Proven;
@@ -72,12 +72,4 @@ impl Bake<'_> {
             unknown: unknown(),
         })
     }
-}
-
-/// `sha256sum.txt` in the form that `sha256sum --check` takes.
-pub(super) fn checksums(artifacts: &[Artifact]) -> String {
-    artifacts
-        .iter()
-        .map(|artifact| format!("{}  {}\n", artifact.sha256, artifact.name))
-        .collect()
 }

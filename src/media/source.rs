@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::estimate::contents_of;
+use super::contents::{CONTENTS_MAX_BYTES, contents_of};
 use crate::image::{self, Access, Image, ImageRef, Select, Version};
 use crate::ostree::{
     self, ContainerReference, FileType, FindLabels, Imported, Importer, Labels, LayerFacts, Limits,
@@ -20,10 +20,6 @@ use crate::stages::Parts;
 use crate::staging::clear_leftovers;
 use crate::sysroot::Facts;
 use crate::tree::{Store, Tree};
-
-/// Most bytes of file contents that one image may unpack to. Real ones are below 10 GiB; a bomb
-/// is stopped before it fills the disk.
-pub(super) const CONTENTS_MAX_BYTES: u64 = 64 << 30;
 
 /// An image with its merged tree.
 #[derive(Debug)]
