@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::platform::{self, PLATFORMS_JSON};
+use super::platforms_json::{self, PLATFORMS_JSON};
 use crate::failure::Failure;
 use crate::foreign::{is_plain, title};
 use crate::format::qcow2;
@@ -122,7 +122,7 @@ impl Facts {
         let image = ImageJson::of(tree)?;
         image.check()?;
         let platforms = config_file(tree, PLATFORMS_JSON)?;
-        platforms.as_deref().map_or(Ok(()), platform::check)?;
+        platforms.as_deref().map_or(Ok(()), platforms_json::check)?;
         Ok(Self {
             pretty_name: field("PRETTY_NAME").unwrap_or_else(|| format!("{osname} {version}")),
             osname,

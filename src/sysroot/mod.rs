@@ -14,6 +14,7 @@ mod composefs;
 mod deployment;
 mod facts;
 mod platform;
+mod platforms_json;
 mod plot;
 mod repo;
 

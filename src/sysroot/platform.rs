@@ -1,45 +1,18 @@
 //! What differs between platforms: kernel arguments and console, both in `/boot`.
 //!
-//! Format of `platforms.json` and of the console's markers: osbuild
-//! `stages/org.osbuild.coreos.platform`, coreos-installer `src/install.rs`.
+//! Format of the console's markers: osbuild `stages/org.osbuild.coreos.platform`, coreos-installer
+//! `src/install.rs`.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
-use serde::Deserialize;
+use anyhow::Result;
 
+use super::platforms_json::parse;
 use super::{Facts, Sysroot, boot};
-use crate::kernel::check_arguments;
 use crate::tree::{Content, Node};
 
 /// Where the console's GRUB commands are, on a disk that GRUB boots.
 pub(super) const CONSOLE: &str = "boot/grub2/console.cfg";
-
-/// What the image says of platforms.
-pub(super) const PLATFORMS_JSON: &str = "usr/share/coreos-assembler/platforms.json";
-
-/// A platform of `platforms.json`; one that isn't there needs nothing.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Platform {
-    grub_commands: Vec<String>,
-    kernel_arguments: Vec<String>,
-}
-
-/// The platforms of `platforms.json`, by name. Bounded by the file, which was read up to a limit.
-fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Platform>> {
-    serde_json::from_slice(bytes).with_context(|| format!("parsing {PLATFORMS_JSON}"))
-}
-
-/// Refuses kernel arguments that can't be ones, of whatever platform: coreos-installer takes those of others
-/// from `/boot`. GRUB's commands are the image's own, as its `grub.cfg` is.
-pub(super) fn check(bytes: &[u8]) -> Result<()> {
-    for (name, platform) in parse(bytes)? {
-        let place = format!("{PLATFORMS_JSON}, platform {name:?}");
-        check_arguments(&place, &platform.kernel_arguments)?;
-    }
-    Ok(())
-}
 
 impl Sysroot {
     /// Makes the disk one for `platform` (`metal`, `qemu`): its Ignition platform, kernel arguments
