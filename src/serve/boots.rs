@@ -14,8 +14,8 @@ use super::answer::{self, plain, script, text, wrong_method};
 use super::asker::{Peer, authority, is_browser, query_value};
 use super::board::{Script, Transfer};
 use super::directory::Missing;
-use super::routes::{App, Shared, look_up, not_there, refuse, refused, with_file};
 use super::script::{self, CONFIG, OVERLAY};
+use super::shared::{App, Shared, look_up, not_there, refuse, refused, with_file};
 use super::ticket::{Denial, Item, Ticket};
 use crate::hosts::Mac;
 

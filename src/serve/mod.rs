@@ -30,6 +30,7 @@ mod range;
 mod routes;
 mod script;
 mod server;
+mod shared;
 mod stall;
 mod status;
 mod ticket;

@@ -14,31 +14,13 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::routing::{get, post};
-use tokio::task::spawn_blocking;
 
 use super::answer::{self, plain, text, wrong_method};
-use super::asker::{Asker, Peer, Token};
-use super::board::{Board, Transfer};
-use super::body::{FileBody, Pool};
+use super::asker::{Asker, Peer};
 use super::boots;
-use super::directory::{Directory, Missing, Served, percent_decoded};
-use super::hosts::Hosts;
+use super::directory::{Missing, percent_decoded};
 use super::page;
-use super::status::Event;
-
-/// What all requests share.
-pub(super) struct Shared {
-    pub(super) directory: Directory,
-    pub(super) hosts: Hosts,
-    pub(super) board: Arc<Board>,
-    pub(super) pool: Arc<Pool>,
-    pub(super) token: Token,
-    pub(super) url: Option<String>,
-    pub(super) scheme: &'static str,
-    pub(super) strict: bool,
-}
-
-pub(super) type App = State<Arc<Shared>>;
+use super::shared::{App, Shared, look_up, not_there, refuse, with_file};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -119,51 +101,4 @@ async fn file(
         Some(bytes) => with_file(&shared, response, served, bytes, None),
         None => response,
     }
-}
-
-/// `response` with these bytes of a file behind it.
-pub(super) fn with_file(
-    shared: &Shared,
-    mut response: Response<Body>,
-    served: Served,
-    bytes: (u64, u64),
-    transfer: Option<Transfer>,
-) -> Response<Body> {
-    let pool = Arc::clone(&shared.pool);
-    *response.body_mut() = Body::new(FileBody::new(served.file, bytes, pool, transfer));
-    response
-}
-
-/// The file called `name`. The directory may be on another machine's disk.
-pub(super) async fn look_up(shared: &Arc<Shared>, name: String) -> Result<Served, Missing> {
-    let shared = Arc::clone(shared);
-    let found = spawn_blocking(move || shared.directory.find(&name)).await;
-    found.unwrap_or(Err(Missing::Unknown))
-}
-
-/// There is nothing, or nothing for everyone; the operator hears of what was expected to be there.
-pub(super) fn not_there(shared: &Shared, peer: Peer, missing: Missing) -> Response<Body> {
-    let sentence = missing.to_string();
-    match missing {
-        Missing::Unknown => plain(StatusCode::NOT_FOUND, &sentence),
-        _ => refuse(shared, peer, StatusCode::NOT_FOUND, &sentence),
-    }
-}
-
-pub(super) fn refused(shared: &Shared, peer: Peer, sentence: &str) {
-    shared.board.tell(&Event::Refused {
-        client: peer.ip(),
-        host: None,
-        sentence: sentence.to_owned(),
-    });
-}
-
-pub(super) fn refuse(
-    shared: &Shared,
-    peer: Peer,
-    status: StatusCode,
-    sentence: &str,
-) -> Response<Body> {
-    refused(shared, peer, sentence);
-    plain(status, sentence)
 }
