@@ -17,6 +17,7 @@ mod inspect;
 mod layer;
 mod manual;
 mod misuse;
+mod outcome;
 mod prepare;
 mod report;
 mod screen;
@@ -28,7 +29,6 @@ mod terminal;
 mod values;
 mod verify;
 
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -41,51 +41,17 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::failure::{Failure, sentence};
+use crate::staging;
 use crate::staging::Abandoned;
-use crate::{image, staging};
+use outcome::{Outcome, USAGE, Usage, hint};
 use terminal::{Terminal, TerminalArgs};
 
-/// Exit code for arguments that are wrong, as clap has it.
-const USAGE: u8 = 2;
 /// What the program is called.
 const PROGRAM: &str = "coreos-bake";
 
 /// Which program it is, to its commit where that is known. No output has it: media of two commits that bake
 /// alike are the same.
 const VERSION: &str = env!("COREOS_BAKE_VERSION");
-
-/// How a command ended, apart from errors.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Outcome {
-    /// Done, and every promise holds.
-    Done,
-    /// A check that was the whole point found something missing.
-    Failed,
-    /// Done, but a check does not hold.
-    Doubtful,
-}
-
-/// Something is wrong with the options that clap does not see. Ends the program as what clap finds does.
-#[derive(Debug, thiserror::Error)]
-#[error("{sentence}")]
-struct Usage {
-    sentence: String,
-    hint: Option<String>,
-}
-
-impl Usage {
-    fn new(sentence: impl Into<String>) -> Self {
-        Self {
-            sentence: sentence.into(),
-            hint: None,
-        }
-    }
-
-    fn with_hint(self, hint: impl Into<String>) -> Self {
-        let hint = Some(hint.into());
-        Self { hint, ..self }
-    }
-}
 
 /// Turn a layered CoreOS container image into media that boot
 ///
@@ -200,18 +166,6 @@ fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>> {
         .and_then(|file| file.take(limit).read_to_end(&mut bytes))
         .with_context(|| format!("reading {}", path.display()))?;
     Ok(bytes)
-}
-
-/// The first advice that any error in the chain has.
-fn hint(error: &(dyn Error + 'static)) -> Option<String> {
-    std::iter::successors(Some(error), |error| (*error).source()).find_map(|cause| {
-        let usage = cause.downcast_ref::<Usage>();
-        let failure = cause.downcast_ref::<Failure>();
-        usage
-            .and_then(|usage| usage.hint.clone())
-            .or_else(|| failure.map(|failure| failure.hint().to_owned()))
-            .or_else(|| image::hint(cause))
-    })
 }
 
 /// Whoever reads our output has seen enough: not an error.
