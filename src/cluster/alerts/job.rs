@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Watch;
+use super::options::Watch;
 use crate::cluster::rights::Task;
 use crate::cluster::tool::Tool;
 

@@ -9,7 +9,8 @@
 
 use serde_json::{Value, json};
 
-use super::{AlertOptions, Watch, job};
+use super::job;
+use super::options::{AlertOptions, Watch};
 use crate::cluster::judge::BUILD_MAX;
 use crate::cluster::objects::NAMESPACE;
 
