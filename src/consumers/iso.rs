@@ -16,7 +16,8 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::{Consumer, Objection};
+use super::consumer::Consumer;
+use super::objection::Objection;
 use crate::format::iso9660::{Platform, Reader};
 use crate::media::IGNITION_AREA_BYTES;
 

@@ -12,7 +12,9 @@
 //! `pkg/asset/agent/image/agentimage.go` @e63803a and `pkg/infrastructure/baremetal/bootstrap.go`
 //! @00c2b5a, which were read.
 
+mod consumer;
 mod iso;
+mod objection;
 mod service;
 
 #[cfg(test)]
@@ -20,78 +22,16 @@ mod tests;
 
 use std::fs::File;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
+pub use self::consumer::Consumer;
 use self::iso::Iso;
+pub use self::objection::Objection;
 use crate::format::{iso9660, qcow2};
 use crate::tree::Content;
-
-/// A program that takes a medium.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Consumer {
-    /// `openshift-install agent create image`.
-    Agent,
-    /// assisted-image-service, and with it assisted-service and multicluster engine.
-    Assisted,
-    /// `openshift-install create cluster` on bare metal.
-    Ipi,
-}
-
-impl Consumer {
-    /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 3] = [
-        ("agent", Self::Agent),
-        ("assisted", Self::Assisted),
-        ("ipi", Self::Ipi),
-    ];
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        let known = Self::ALL.iter().find(|(_, consumer)| *consumer == self);
-        known.expect("all are listed").0
-    }
-
-    /// The program that it stands for.
-    pub fn program(self) -> &'static str {
-        match self {
-            Self::Agent => "openshift-install agent create image",
-            Self::Assisted => "assisted-image-service",
-            Self::Ipi => "openshift-install create cluster, from 4.22 on",
-        }
-    }
-}
-
-impl FromStr for Consumer {
-    type Err = anyhow::Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match Self::ALL.iter().find(|(known, _)| *known == name) {
-            Some((_, consumer)) => Ok(*consumer),
-            None => bail!("there are {}", Self::ALL.map(|(name, _)| name).join(", ")),
-        }
-    }
-}
-
-/// Something that a program would not get over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Objection {
-    /// What is wrong with the medium, as a sentence.
-    pub reason: String,
-    /// What the program says, or how its message begins; nothing where it goes on, and what it makes
-    /// doesn't boot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub says: Option<String>,
-    /// When it matters; nothing if always.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub when: Option<&'static str>,
-    /// Where the rule is written: repository, file and revision.
-    pub source: &'static str,
-}
 
 /// What a program is expected to do with a medium.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

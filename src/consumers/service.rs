@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 
-use super::Objection;
 use super::iso::{Iso, KERNEL, Machines, ROOTFS, only, refused};
+use super::objection::Objection;
 use crate::format::cpio;
 use crate::kernel::Files;
 use crate::media::LiveRoot;
