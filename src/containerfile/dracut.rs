@@ -1,8 +1,8 @@
 //! What a call of dracut says (dracut(8)).
 
-use super::Remark;
 use super::heredoc::excerpt;
 use super::paths::{below, normal};
+use super::remark::Remark;
 use super::shell::Command;
 
 /// Options whose value is the next word.

@@ -1,11 +1,62 @@
 //! The list `spec.containerFile` of a MachineOSConfig.
 
-use super::{Architecture, Entry, Remark};
+use super::remark::Remark;
 
 /// `content` of an entry, as the API's schema limits it.
 const MAX_CHARACTERS: usize = 4096;
 /// How many entries it allows.
 const MAX_ENTRIES: usize = 4;
+
+/// What an entry of `spec.containerFile` is said to be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Architecture {
+    /// `NoArch`, the only one that the build reads.
+    NoArch,
+    /// `AMD64`.
+    Amd64,
+    /// `ARM64`.
+    Arm64,
+    /// `PPC64LE`.
+    Ppc64le,
+    /// `S390X`.
+    S390x,
+}
+
+impl Architecture {
+    /// Parses `containerfileArch`, in any case.
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [
+            Self::NoArch,
+            Self::Amd64,
+            Self::Arm64,
+            Self::Ppc64le,
+            Self::S390x,
+        ];
+        all.into_iter()
+            .find(|a| a.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The name as the API writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoArch => "NoArch",
+            Self::Amd64 => "AMD64",
+            Self::Arm64 => "ARM64",
+            Self::Ppc64le => "PPC64LE",
+            Self::S390x => "S390X",
+        }
+    }
+}
+
+/// One of `spec.containerFile[]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// `containerfileArch`.
+    pub architecture: Architecture,
+    /// `content`.
+    pub content: &'a [u8],
+}
 
 /// The content that ends up in the build, if any.
 pub(super) fn read_by_the_build<'a>(entries: &[Entry<'a>]) -> Option<&'a [u8]> {

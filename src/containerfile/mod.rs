@@ -4,6 +4,7 @@
 //! parse     stages and steps of a Containerfile (crate `parse-dockerfile`), limits
 //! heredoc   here-documents that the crate doesn't know
 //! refusal   why a text is not read
+//! remark    one thing about a Containerfile, and how bad it is
 //! script    shell text with its lines, and variables
 //! shell     the commands in a RUN
 //! entries   spec.containerFile[] of a MachineOSConfig
@@ -33,83 +34,19 @@ mod packages;
 mod parse;
 mod paths;
 mod refusal;
+mod remark;
 mod script;
 mod shell;
 mod stages;
 #[cfg(test)]
 mod tests;
 
-use serde::Serialize;
-
 use parse::File;
 
 pub use contents::{Becomes, Contents, FileChange, Package, UnitChange, contents, has_extension};
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// The build fails, or a node boots without what was asked for.
-    Error,
-    /// It goes wrong under circumstances, or may do something else than meant.
-    Warning,
-    /// Nothing breaks.
-    Note,
-}
-
-/// One thing about a Containerfile.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Remark {
-    /// Line, from one; None if it is about the whole.
-    pub line: Option<u32>,
-    /// How bad it is.
-    pub severity: Severity,
-    /// Which rule, one of [`RULES`].
-    pub rule: &'static str,
-    /// What is so, in one sentence.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl Remark {
-    fn new(
-        severity: Severity,
-        rule: &'static str,
-        line: impl Into<Option<u32>>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            line: line.into(),
-            severity,
-            rule,
-            message: message.into(),
-            hint: None,
-        }
-    }
-
-    fn error(rule: &'static str, line: impl Into<Option<u32>>, message: impl Into<String>) -> Self {
-        Self::new(Severity::Error, rule, line, message)
-    }
-
-    fn warning(
-        rule: &'static str,
-        line: impl Into<Option<u32>>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self::new(Severity::Warning, rule, line, message)
-    }
-
-    fn note(rule: &'static str, line: impl Into<Option<u32>>, message: impl Into<String>) -> Self {
-        Self::new(Severity::Note, rule, line, message)
-    }
-
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
+pub use entries::{Architecture, Entry};
+pub use modules::{LEFT_TO_BASE, Wanted};
+pub use remark::{Remark, Severity};
 
 /// The line, from one, on which the instruction begins that a build prints as `printed`: with its lines
 /// joined, and comments between them left out.
@@ -133,69 +70,6 @@ pub fn line_of(text: &str, printed: &str) -> Option<u32> {
         }
     }
     None
-}
-
-/// What an entry of `spec.containerFile` is said to be for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Architecture {
-    /// `NoArch`, the only one that the build reads.
-    NoArch,
-    /// `AMD64`.
-    Amd64,
-    /// `ARM64`.
-    Arm64,
-    /// `PPC64LE`.
-    Ppc64le,
-    /// `S390X`.
-    S390x,
-}
-
-impl Architecture {
-    /// Parses `containerfileArch`, in any case.
-    pub fn parse(name: &str) -> Option<Self> {
-        let all = [
-            Self::NoArch,
-            Self::Amd64,
-            Self::Arm64,
-            Self::Ppc64le,
-            Self::S390x,
-        ];
-        all.into_iter()
-            .find(|a| a.name().eq_ignore_ascii_case(name))
-    }
-
-    /// The name as the API writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NoArch => "NoArch",
-            Self::Amd64 => "AMD64",
-            Self::Arm64 => "ARM64",
-            Self::Ppc64le => "PPC64LE",
-            Self::S390x => "S390X",
-        }
-    }
-}
-
-/// One of `spec.containerFile[]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
-    /// `containerfileArch`.
-    pub architecture: Architecture,
-    /// `content`.
-    pub content: &'a [u8],
-}
-
-/// What the image has to have.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wanted<'a> {
-    /// Kernel modules by name.
-    pub drivers: &'a [String],
-    /// Release of the kernel in the stage `configs`, if it is known.
-    pub kernel: Option<&'a str>,
-    /// Those of the drivers that are in the image below, but that its dracut leaves out of an
-    /// initramfs unless they are named.
-    pub left_out: &'a [String],
 }
 
 /// Remarks about all of `spec.containerFile`, sorted by line. Only the entry that the build reads is
@@ -240,9 +114,6 @@ fn sorted(mut remarks: Vec<Remark>) -> Vec<Remark> {
     remarks.dedup();
     remarks
 }
-
-/// The rule of the remark that a driver has to be in the image below, as no instruction brings it.
-pub const LEFT_TO_BASE: &str = "driver-left-to-base";
 
 /// Every rule, sorted.
 pub const RULES: [&str; 49] = [

@@ -8,13 +8,28 @@ use super::heredoc::excerpt;
 use super::packages::name;
 use super::parse::{Action, File, Step};
 use super::paths::normal;
-use super::{LEFT_TO_BASE, Remark, Severity, Wanted};
+use super::remark::{Remark, Severity};
 use crate::kernel::{
     NAMING, OMITTING, canonical_name, dracut_line, listed_for_dracut, module_name,
 };
 
 /// The end of a RUN that does it right.
 const REBUILD: &str = "RUN kver=$(ls /usr/lib/modules) && depmod -a \"$kver\" && DRACUT_NO_XATTR=1 dracut --force --no-hostonly --reproducible --kver \"$kver\" \"/usr/lib/modules/$kver/initramfs.img\" && ostree container commit";
+
+/// The rule of the remark that a driver has to be in the image below, as no instruction brings it.
+pub const LEFT_TO_BASE: &str = "driver-left-to-base";
+
+/// What the image has to have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Kernel modules by name.
+    pub drivers: &'a [String],
+    /// Release of the kernel in the stage `configs`, if it is known.
+    pub kernel: Option<&'a str>,
+    /// Those of the drivers that are in the image below, but that its dracut leaves out of an
+    /// initramfs unless they are named.
+    pub left_out: &'a [String],
+}
 
 pub(super) fn check(file: &File, wanted: &Wanted<'_>) -> Vec<Remark> {
     let history = History::of(file);

@@ -1,8 +1,8 @@
 //! Packages: what is installed, and what that takes from the cluster.
 
-use super::Remark;
 use super::heredoc::excerpt;
 use super::parse::{Action, File, Run};
+use super::remark::Remark;
 use super::shell::Command;
 
 /// A part of the OS that nodes are given by `spec.extensions` of a MachineConfig.

@@ -1,8 +1,8 @@
 //! Where instructions write, and places whose content a node does not keep or the machine-config
 //! operator owns.
 
-use super::Remark;
 use super::parse::{Action, Copy, File, Run};
+use super::remark::Remark;
 use super::shell::Command;
 
 /// Files and directories that the rendered MachineConfig fills.

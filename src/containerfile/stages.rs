@@ -1,8 +1,8 @@
 //! Stages, the build context that is not there, and values that everybody can read.
 
-use super::Remark;
 use super::heredoc::excerpt;
 use super::parse::{Action, Copy, File, Run, Stage};
+use super::remark::Remark;
 
 /// Stages that the operator puts before the user's text.
 const OPERATOR_STAGES: [&str; 2] = ["configs", "extract"];
