@@ -20,7 +20,7 @@ use tar::{EntryType, Header, PaxExtensions};
 
 use super::digest::Digest;
 use super::error::ImageError;
-use super::layout::{check_marker, without_marker};
+use super::layout::{blob_name, check_marker, without_marker};
 use super::manifest::MANIFEST_BYTES_MAX;
 use super::media_type::Compression;
 use crate::tree::{Content, ContentReader};
@@ -131,10 +131,6 @@ fn not_a_layout(name: &str, reason: impl Into<String>, hint: Option<String>) -> 
         reason: reason.into(),
         hint,
     }
-}
-
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
 
 /// The part of a layout that a member is, if it is one.

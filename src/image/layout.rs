@@ -23,6 +23,9 @@ use super::quoted::{fault, shown};
 /// The only version there is.
 const LAYOUT_VERSION: &str = "1.0.0";
 
+/// What the file `oci-layout` says.
+pub(super) const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
 /// Most bytes of the file `oci-layout`, which holds one short object.
 const MARKER_BYTES_MAX: u64 = 64 << 10;
 
@@ -76,20 +79,14 @@ impl Layout {
 
     /// Length of a blob, if it is there.
     pub(super) fn len_bytes(&self, digest: &Digest) -> anyhow::Result<Option<u64>> {
-        let path = self.blob_path(digest);
+        let path = self.path.join(blob_name(digest));
         regular_file(&path).with_context(|| format!("looking at {}", path.display()))
     }
 
     /// Opens a blob that is there.
     pub(super) fn read(&self, digest: &Digest) -> anyhow::Result<File> {
-        let path = self.blob_path(digest);
+        let path = self.path.join(blob_name(digest));
         File::open(&path).with_context(|| format!("opening {}", path.display()))
-    }
-
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
-        let mut path = self.path.join("blobs");
-        path.extend([digest.algorithm(), digest.hex()]);
-        path
     }
 
     fn document(&self, name: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
@@ -142,4 +139,9 @@ pub(super) fn check_marker(text: &[u8]) -> Result<(), String> {
         )),
         Err(error) => Err(format!("its oci-layout is malformed: {}", fault(&error))),
     }
+}
+
+/// Where a blob lies in a layout.
+pub(super) fn blob_name(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }

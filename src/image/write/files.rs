@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use super::super::Image;
 use super::super::blob::Blob;
-use super::super::layout::Layout;
-use super::{MARKER, Part, Parts, REF_NAME, Watched, blob_path};
+use super::super::choose::REF_NAME;
+use super::super::layout::{Layout, MARKER, blob_name};
+use super::parts::{Part, Parts};
+use super::watched::Watched;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::staging::{Staging, check_writable, is_scratch};
@@ -69,7 +71,7 @@ fn store(
 ) -> Result<()> {
     let mut names = Vec::new();
     for part in blobs {
-        let name = blob_path(&part.blob.digest);
+        let name = blob_name(&part.blob.digest);
         let mut file = staging.create(&name)?;
         let inner = parts.read(&part)?;
         io::copy(&mut Watched { inner, progress }, &mut file)

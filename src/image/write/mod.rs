@@ -4,22 +4,20 @@
 //! of a registry, the manifest comes last, so that nobody can pull half an image.
 
 mod files;
+mod parts;
 mod tar;
+mod watched;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Result;
 
-use super::blob::{Blob, CheckedBlob};
 use super::registry::Registry;
-use super::{
-    Access, Derived, Digest, Image, ImageRef, ReferenceError, RegistryName, Select, Version,
-};
+use super::{Access, Derived, Image, ImageRef, ReferenceError, RegistryName, Select, Version};
 use crate::progress::Progress;
 use crate::staging::Room;
-use crate::tree::Content;
+pub(super) use parts::{Part, Parts};
 
 /// Where an image is to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,137 +150,5 @@ pub fn write(
             Registry::connect(name, access)?.push(&parts, progress)?;
             Ok(format!("docker://{}@{}", name.name(), derived.digest))
         }
-    }
-}
-
-/// The blobs of a derived image.
-pub(super) struct Parts<'a> {
-    image: &'a Image,
-    derived: &'a Derived,
-}
-
-/// One of them.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    pub(super) blob: Blob,
-    from: From,
-}
-
-#[derive(Clone, Debug)]
-enum From {
-    /// A layer of the image below.
-    Base,
-    Content(Content),
-}
-
-impl Parts<'_> {
-    /// Layers and configuration, in the order in which they are stored; no blob twice.
-    pub(super) fn blobs(&self) -> Vec<Part> {
-        let derived = self.derived;
-        let base = (0..self.image.layers.len()).map(|index| Part {
-            blob: self.image.layer_blob(index),
-            from: From::Base,
-        });
-        let new = [
-            (
-                "the new layer",
-                &derived.layer.digest,
-                derived.layer.blob.clone(),
-            ),
-            (
-                "the new configuration",
-                &derived.config_digest,
-                Content::bytes(derived.config.clone()),
-            ),
-        ];
-        let mut blobs: Vec<Part> = base
-            .chain(new.map(|(object, digest, content)| Part::new(object, digest, content)))
-            .collect();
-        let mut seen = std::collections::BTreeSet::new();
-        blobs.retain(|part| seen.insert(part.blob.digest.clone()));
-        blobs
-    }
-
-    /// The manifest, as a blob like others.
-    fn manifest(&self) -> Part {
-        let content = Content::bytes(self.derived.manifest.clone());
-        Part::new("the new manifest", &self.derived.digest, content)
-    }
-
-    pub(super) fn derived(&self) -> &Derived {
-        self.derived
-    }
-
-    /// The repository that the image below is in, if it is in a registry.
-    pub(super) fn origin(&self) -> Option<&RegistryName> {
-        match &self.image.reference {
-            ImageRef::Registry(name) => Some(name),
-            _ => None,
-        }
-    }
-
-    /// The bytes of a blob as they are stored. Those of the image below are checked while they are
-    /// read.
-    pub(super) fn read(&self, part: &Part) -> Result<Box<dyn Read + Send>> {
-        Ok(match &part.from {
-            From::Base => {
-                let source = self.image.source.read(&part.blob)?;
-                Box::new(CheckedBlob::new(part.blob.clone(), source))
-            }
-            From::Content(content) => Box::new(content.reader()),
-        })
-    }
-
-    /// What an `index.json` says of the image.
-    fn descriptor(&self, tag: Option<&str>) -> serde_json::Value {
-        let derived = self.derived;
-        let mut descriptor = serde_json::json!({
-            "mediaType": derived.media_type,
-            "digest": derived.digest,
-            "size": derived.manifest.len(),
-            "platform": { "architecture": self.image.architecture, "os": "linux" },
-        });
-        if let Some(tag) = tag {
-            descriptor["annotations"] = serde_json::json!({ REF_NAME: tag });
-        }
-        descriptor
-    }
-}
-
-impl Part {
-    fn new(object: &str, digest: &Digest, content: Content) -> Self {
-        Self {
-            blob: Blob {
-                object: object.to_owned(),
-                digest: digest.clone(),
-                size_bytes: content.len(),
-            },
-            from: From::Content(content),
-        }
-    }
-}
-
-/// The annotation that holds a tag in a layout.
-const REF_NAME: &str = super::choose::REF_NAME;
-
-/// Where a blob lies in a layout.
-fn blob_path(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
-}
-
-/// What the file `oci-layout` says.
-const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
-
-/// Tells `progress` of what is read.
-struct Watched<'a, R> {
-    inner: R,
-    progress: &'a dyn Progress,
-}
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.progress.advance(count as u64);
-        Ok(count)
     }
 }

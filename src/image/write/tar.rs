@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use tar::{Builder, EntryType, Header};
 
-use super::{MARKER, Parts, Watched, blob_path};
+use super::super::layout::{MARKER, blob_name};
+use super::parts::Parts;
+use super::watched::Watched;
 use crate::progress::Progress;
 use crate::staging::{Staging, check_free, check_writable};
 
@@ -73,7 +75,7 @@ fn store(
     // By name, so that the order says nothing of how the image was made.
     let blobs: BTreeMap<String, _> = blobs
         .into_iter()
-        .map(|part| (blob_path(&part.blob.digest), part))
+        .map(|part| (blob_name(&part.blob.digest), part))
         .collect();
     for (name, part) in blobs {
         let inner = parts.read(&part)?;
