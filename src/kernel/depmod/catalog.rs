@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Cycle;
 use super::config::Config;
 use super::hash::HashOrdered;
 use super::module::Facts;
@@ -12,6 +11,14 @@ use crate::kernel::modules::module_name;
 
 /// Most dependencies of all modules, direct or not; a distribution has some 30 000.
 const DEPENDENCIES_MAX: usize = 1 << 22;
+
+/// Modules are dependencies of each other, so none of them could ever be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("modules depend on each other in a circle: {}", .modules.join(" -> "))]
+pub struct Cycle {
+    /// Names of the modules, each followed by one that it needs; the first one is also the last.
+    pub modules: Vec<String>,
+}
 
 /// A module that counts.
 #[derive(Debug)]

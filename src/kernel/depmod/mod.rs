@@ -36,8 +36,10 @@ use std::io::Read;
 use anyhow::{Context, Result, ensure};
 
 use self::catalog::Catalog;
+pub use self::catalog::Cycle;
 use self::config::Config;
 use self::module::Facts;
+pub use self::output::{BuildFiles, Indexes};
 use super::files::Files;
 use super::modules::module_name;
 
@@ -84,34 +86,6 @@ pub fn depmod_configuration(root: &dyn Files) -> Result<Vec<(String, String)>> {
         }
     }
     Ok(found.into_iter().collect())
-}
-
-/// What the kernel's build leaves beside the modules; None where the file is missing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BuildFiles<'a> {
-    /// `modules.order`
-    pub order: Option<&'a [u8]>,
-    /// `modules.builtin`
-    pub builtin: Option<&'a [u8]>,
-    /// `modules.builtin.modinfo`
-    pub builtin_modinfo: Option<&'a [u8]>,
-}
-
-/// What depmod would have written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Indexes {
-    /// Contents by file name (`modules.dep`).
-    pub files: BTreeMap<&'static str, Vec<u8>>,
-    /// What depmod would have complained about: one sentence each.
-    pub warnings: Vec<String>,
-}
-
-/// Modules are dependencies of each other, so none of them could ever be loaded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("modules depend on each other in a circle: {}", .modules.join(" -> "))]
-pub struct Cycle {
-    /// Names of the modules, each followed by one that it needs; the first one is also the last.
-    pub modules: Vec<String>,
 }
 
 /// The modules of one kernel, being collected.

@@ -6,10 +6,29 @@ use anyhow::{Context, Result, ensure};
 
 use super::catalog::{Catalog, Module};
 use super::trie::Trie;
-use super::{BuildFiles, Indexes};
 
 /// Largest `modules.dep`, which is what fits in a binary index; a distribution's has some 0.7 MB.
 const DEPENDENCY_LINES_MAX_BYTES: usize = 256 << 20;
+
+/// What the kernel's build leaves beside the modules; None where the file is missing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuildFiles<'a> {
+    /// `modules.order`
+    pub order: Option<&'a [u8]>,
+    /// `modules.builtin`
+    pub builtin: Option<&'a [u8]>,
+    /// `modules.builtin.modinfo`
+    pub builtin_modinfo: Option<&'a [u8]>,
+}
+
+/// What depmod would have written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Indexes {
+    /// Contents by file name (`modules.dep`).
+    pub files: BTreeMap<&'static str, Vec<u8>>,
+    /// What depmod would have complained about: one sentence each.
+    pub warnings: Vec<String>,
+}
 
 /// All indexes.
 pub(super) fn indexes(catalog: &Catalog, build: &BuildFiles<'_>) -> Result<Indexes> {
