@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Checksum, LayerFacts, Source};
+use super::object::Checksum;
+use super::source::{LayerFacts, Source};
 
 /// Diff-id of the last layer that belongs to the encapsulated commit. The only mark of one.
 const FINAL_DIFF_ID: &str = "ostree.final-diffid";

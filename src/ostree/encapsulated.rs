@@ -21,12 +21,12 @@ use std::io::Read;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::Keep;
 use super::archive::{Archive, Entry, EntryKind};
 use super::limits::{METADATA_OBJECT_MAX, Meter, XATTRS_MAX, check_target};
 use super::object::{
     self, Checksum, DirTree, FileHash, Kind, Object, ObjectName, SYMLINK_MODE, symlink_checksum,
 };
+use super::source::Keep;
 use crate::progress::Progress;
 use crate::tree::{Content, InodeId, Meta, Node, Store, Tree, Xattrs};
 

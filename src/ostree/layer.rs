@@ -7,12 +7,12 @@ use std::io::Read;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Keep;
 use super::archive::{Archive, EntryKind};
 use super::encapsulated::REPOSITORY;
 use super::filter;
 use super::limits::{Meter, PATH_MAX, check_target};
 use super::object::SYMLINK_MODE;
+use super::source::Keep;
 use crate::progress::Progress;
 use crate::tree::{Content, Meta, NAME_MAX, Store};
 

@@ -11,7 +11,8 @@ use super::layer::{self, Layer};
 use super::limits::Meter;
 use super::object::Checksum;
 use super::parallel::in_parallel;
-use super::{Keep, LayerFacts, Source, commit, refs};
+use super::source::{Keep, LayerFacts, Source};
+use super::{commit, refs};
 use crate::progress::Progress;
 use crate::tree::{Store, Tree};
 
