@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use super::objects::{self, Repository};
-use super::{Verified, osmet};
+use super::osmet;
+use super::verified::Verified;
 use crate::format::gpt::Table;
 use crate::format::{cpio, ext4, fat, iso9660};
 use crate::kernel::{self, Files, Initramfs};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use super::Verified;
+use super::verified::Verified;
 use crate::failure::Failure;
 use crate::foreign::visible;
 use crate::progress::Progress;
