@@ -1,4 +1,4 @@
-//! What objects of a cluster are called that others read by their names.
+//! Names of objects in a cluster that its operators and builds go by.
 
 /// The entitlement of the cluster, and with `-POOL` behind it, its copies.
 pub(super) const ENTITLEMENT: &str = "etc-pki-entitlement";
