@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::{Facts, Sysroot, boot};
-use crate::kernel::check_arguments;
+use crate::foreign::check_arguments;
 use crate::tree::{Content, Node};
 
 /// Where the console's GRUB commands are, on a disk that GRUB boots.
