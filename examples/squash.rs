@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use coreos_bake::format::squashfs::{self, Compressor};
-use coreos_bake::tree::Store;
+use bake_format::squashfs::{self, Compressor};
+use bake_tree::Store;
 
 /// Far above any image; a store wants a limit.
 const STORE_LIMIT: u64 = 1 << 40;

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use coreos_bake::format::xfs::{Layout, Options};
-use coreos_bake::progress::Silent;
-use coreos_bake::tree::Store;
+use bake_format::progress::Silent;
+use bake_format::xfs::{Layout, Options};
+use bake_tree::Store;
 
 /// Far above any image; a store wants a limit.
 const STORE_LIMIT: u64 = 1 << 40;

@@ -2,7 +2,10 @@
 //!
 //! It goes to two places that give characters a meaning of their own. A terminal gets all of it, with
 //! what would move the cursor or turn the line round written out ([`visible`]). A boot loader's text
-//! gets only what none of their languages gives a meaning to ([`title`]). JSON has it as it is.
+//! gets only what none of their languages gives a meaning to ([`title`], [`check_arguments`]). JSON has it as it is.
+
+use crate::failure::Failure;
+use crate::kernel::{COMMAND_LINE_MAX_BYTES, check_argument};
 
 /// What a title's line on a loader's screen has room for, in characters.
 const TITLE_MAX_CHARACTERS: usize = 120;
@@ -69,6 +72,28 @@ pub fn title(text: &str) -> String {
 pub fn is_plain(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+~".contains(&byte);
     !name.is_empty() && !name.starts_with(['.', '-']) && name.bytes().all(is_plain)
+}
+
+/// Refuses arguments that `place` gives.
+///
+/// # Errors
+/// One with the place, the first argument that can't be one, and why; or that they are too long together.
+pub fn check_arguments(place: &str, arguments: &[String]) -> Result<(), Failure> {
+    const HINT: &str = "an argument is one word, such as console=ttyS0,115200n8; what needs blanks goes \
+                        into a file, such as /etc/modprobe.d/NAME.conf for a module's options";
+    for argument in arguments {
+        check_argument(argument)
+            .map_err(|error| Failure::new(format!("{place}: {error}"), HINT))?;
+    }
+    let bytes: usize = arguments.iter().map(|argument| argument.len() + 1).sum();
+    if bytes > COMMAND_LINE_MAX_BYTES {
+        let most = COMMAND_LINE_MAX_BYTES - 1;
+        return Err(Failure::new(
+            format!("{place}: the kernel arguments have {bytes} bytes, and kernels take {most}"),
+            "shorten them",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -149,5 +174,17 @@ mod tests {
             let means = |c: char| "\"'$`\\;{}|&#@^=".contains(c);
             prop_assert!(!title.contains(means), "{}", title);
         }
+    }
+
+    #[test]
+    fn arguments_are_refused_with_their_place() {
+        let given = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect::<Vec<_>>();
+        let error = check_arguments("image.json", &given(&["quiet", "a;b"])).unwrap_err();
+        let expected = "image.json: \"a;b\" can't be a kernel argument: boot loaders take ; for something else";
+        assert_eq!(error.to_string(), expected);
+        let long = vec!["x".repeat(700); 3];
+        let error = check_arguments("image.json", &long).unwrap_err();
+        assert!(error.to_string().contains("2103 bytes"), "{error}");
+        assert!(check_arguments("image.json", &long[..2]).is_ok());
     }
 }

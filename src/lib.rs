@@ -25,35 +25,34 @@
 //! machines can fetch from while they boot, `certificate` until when certificates are valid, `template`
 //! fills in boot menus and recipes, `paragraph` breaks lines for people, and `foreign` shows them and boot
 //! loaders what others wrote.
+//!
+//! What knows nothing of images and media has crates of its own below `crates/`: `tree`; `format`, with `cache`
+//! and `progress`; `kernel`, with `containerfile`. In here they go by these names.
 
-pub mod cache;
 mod certificate;
 pub mod cli;
 pub mod cluster;
 pub mod consumers;
-pub mod containerfile;
 pub mod failure;
 pub mod foreign;
-pub mod format;
 pub mod hosts;
 pub mod ignition;
 pub mod image;
-pub mod kernel;
 pub mod layer;
 pub mod media;
 pub mod openshift;
 pub mod ostree;
 pub mod paragraph;
-pub mod progress;
 pub mod record;
-#[cfg(test)]
-mod referee;
 pub mod selinux;
 pub mod serve;
 pub mod stages;
 pub mod staging;
 pub mod sysroot;
 mod template;
-pub mod tree;
 pub mod url;
 pub mod verify;
+
+use bake_format::{self as format, cache, progress};
+use bake_kernel::{containerfile, kernel};
+use bake_tree as tree;

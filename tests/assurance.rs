@@ -4,7 +4,7 @@
 #[path = "support/layout.rs"]
 mod layout;
 #[expect(dead_code, reason = "unit tests use the rest")]
-#[path = "../src/kernel/tests/object.rs"]
+#[path = "../crates/kernel/src/kernel/tests/object.rs"]
 mod object;
 mod support;
 
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use coreos_bake::format::cpio;
+use bake_format::cpio;
 use layout::Layout;
 use object::{Module, module};
 use roots::mounts;

@@ -22,11 +22,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bake_format::progress::Silent;
+use bake_tree::Content;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use coreos_bake::image::{Access, Digest, Image, NewLayer, Patience, Target, hint, open, write};
-use coreos_bake::progress::Silent;
-use coreos_bake::tree::Content;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_rustls::rustls::ServerConfig;

@@ -16,7 +16,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coreos_bake::format::cpio;
+use bake_format::cpio;
 use layout::Layout;
 use serde_json::{Value, json};
 use site::{Seen, Site, seen, wanted};

@@ -9,10 +9,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bake_format::progress::Silent;
+use bake_kernel::kernel::{Files, Initramfs, kept};
 use coreos_bake::image::Access;
-use coreos_bake::kernel::{Files, Initramfs, kept};
 use coreos_bake::media::{ReadOptions, Source};
-use coreos_bake::progress::Silent;
 use serde_json::Value;
 use support::{Workshop, find, have, run, run_to_fail, sample, text};
 

@@ -14,9 +14,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::process::Command;
 
+use bake_format::progress::Silent;
+use bake_tree::Content;
 use coreos_bake::image::{Access, Digest, Image, NewLayer, Target, hint, open, write};
-use coreos_bake::progress::Silent;
-use coreos_bake::tree::Content;
 use serde_json::json;
 
 use layout::Layout;

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use coreos_bake::format::cpio;
+use bake_format::cpio;
 use layout::{Item, Layout, derive, file, tar};
 use serde_json::{Value, json};
 use support::{Workshop, find, have, names, open_up, run, run_to_fail, text};

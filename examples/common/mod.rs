@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 
 use anyhow::{Context, Result, bail};
-use coreos_bake::tree::{InodeId, Meta, Node, Store, Tree, Xattrs};
+use bake_tree::{InodeId, Meta, Node, Store, Tree, Xattrs};
 
 /// What tar puts before the name of an extended attribute.
 const XATTR_KEY: &str = "SCHILY.xattr.";

@@ -1,7 +1,7 @@
 //! A Containerfile of any bytes.
 #![no_main]
 
-use coreos_bake_fuzz::containerfile::{Wanted, lint};
+use bake_kernel::containerfile::{Wanted, lint};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,7 +1,7 @@
 //! An initramfs of any bytes, and a driver looked up in it.
 #![no_main]
 
-use coreos_bake_fuzz::kernel::{Boot, Files, Initramfs, look_up_at};
+use bake_kernel::kernel::{Boot, Files, Initramfs, look_up_at};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,7 +1,7 @@
 //! A module file of any bytes, read for what it says of itself and for the indexes.
 #![no_main]
 
-use coreos_bake_fuzz::kernel::{BuildFiles, Depmod, ModuleInfo};
+use bake_kernel::kernel::{BuildFiles, Depmod, ModuleInfo};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

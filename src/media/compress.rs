@@ -137,8 +137,8 @@ mod tests {
 
     use super::*;
     use crate::format::sparse::RawFile;
-    use crate::referee::have;
     use crate::tree::ReadAt;
+    use bake_referee::have;
 
     const MIB: u64 = 1 << 20;
 

@@ -181,7 +181,7 @@ mod tests {
     use super::firmware::FIRMWARE_MAX_BYTES;
     use super::*;
     use crate::ignition::{content, validate};
-    use crate::referee;
+    use bake_referee as referee;
 
     fn name(text: &str) -> DriverName {
         text.parse().unwrap()

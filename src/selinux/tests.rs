@@ -7,8 +7,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use super::{FileKind, Policy};
-use crate::referee::{have, is_there};
 use crate::tree::{Content, Meta, Node, Tree};
+use bake_referee::{have, is_there};
 
 /// Where Debian's selinux-policy-default keeps its texts.
 const DEBIAN_POLICY: &str = "/etc/selinux/default/contexts/files/file_contexts";

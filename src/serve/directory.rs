@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags, open, openat};
 
 use crate::failure::Failure;
-use crate::kernel::check_arguments;
+use crate::foreign::check_arguments;
 use crate::media;
 use crate::record::{self, Artifact, Record};
 

@@ -49,8 +49,8 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::referee::have;
     use crate::tree::{Content, Meta, Node, Tree};
+    use bake_referee::have;
 
     fn tree(path: &str, bytes: Vec<u8>) -> Tree {
         let mut tree = Tree::new(Meta::root(0o755));

@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::platforms_json::{self, PLATFORMS_JSON};
 use crate::failure::Failure;
-use crate::foreign::{is_plain, title};
+use crate::foreign::{check_arguments, is_plain, title};
 use crate::format::qcow2;
-use crate::kernel::{self, Files, Kernel, check_arguments};
+use crate::kernel::{self, Files, Kernel};
 use crate::tree::{Content, Node, Tree};
 
 /// Configuration files larger than this are not what they claim to be.

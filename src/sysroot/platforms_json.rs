@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::kernel::check_arguments;
+use crate::foreign::check_arguments;
 
 /// Where it says that.
 pub(super) const PLATFORMS_JSON: &str = "usr/share/coreos-assembler/platforms.json";

@@ -6,10 +6,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
+use bake_format::progress::Progress;
+use bake_tree::{Node, Tree};
 use coreos_bake::image::Access;
 use coreos_bake::media::{Glance, ReadOptions, Source};
-use coreos_bake::progress::Progress;
-use coreos_bake::tree::{Node, Tree};
 
 use super::image::Image;
 use super::tar::Tar;

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use bake_format::progress::Silent;
+use bake_tree::Node;
 use coreos_bake::image::Access;
 use coreos_bake::media::{ReadOptions, Source};
 use coreos_bake::ostree::{Checksum, Kind, Object, ObjectName};
-use coreos_bake::progress::Silent;
-use coreos_bake::tree::Node;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

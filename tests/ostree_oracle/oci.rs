@@ -8,13 +8,13 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::Result;
+use bake_format::progress::Silent;
+use bake_tree::{Store, Tree};
 use coreos_bake::ostree::{
     self, Checksum, FileType, Imported, Importer, Labels, LayerFacts, LibostreeVersion, Limits,
     Options, Source,
 };
-use coreos_bake::progress::Silent;
 use coreos_bake::selinux::{FileKind, Policy};
-use coreos_bake::tree::{Store, Tree};
 use serde_json::{Value, json};
 
 use super::support::run;

@@ -7,8 +7,6 @@
 )]
 
 pub mod machine;
-#[path = "../../src/referee.rs"]
-mod referee;
 pub mod server;
 pub mod tree;
 
@@ -20,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 #[allow(unused_imports, reason = "each test program uses its own part")]
-pub(crate) use referee::{have, unmount};
+pub(crate) use bake_referee::{have, unmount};
 use tempfile::TempDir;
 
 /// User and group that the program is run as where we are root: Debian's `nobody`.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::referee;
+use bake_referee as referee;
 
 const ENGINE: &str = "/usr/lib/dracut/modules.d/30ignition/ignition";
 

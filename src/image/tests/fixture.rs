@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::image::digest::Digest;
 use crate::image::media_type::{DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::image::{Access, Image, hint, open};
-pub(super) use crate::referee::have;
+pub(super) use bake_referee::have;
 
 pub(super) const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 pub(super) const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";

@@ -15,8 +15,8 @@ use libcoreinst::live;
 
 use super::{Customization, utf8, with_hint};
 use crate::failure::Failure;
+use crate::foreign::check_arguments;
 use crate::hosts::kargs;
-use crate::kernel::check_arguments;
 
 /// Marks an initramfs as a live one, for coreos-installer 0.27.0 (`src/live/mod.rs`).
 const LIVE_STAMP: &str = "etc/coreos-live-initramfs";

@@ -21,9 +21,9 @@ use crate::ignition::content;
 use crate::media::customize::{Customization, utf8};
 use crate::progress::Silent;
 use crate::record::tests::sample_of;
-use crate::referee::have;
 use crate::staging::Staging;
 use crate::tree::Content;
+use bake_referee::have;
 
 const KERNEL: &str = "mini-1-live-kernel.x86_64";
 const INITRAMFS: &str = "mini-1-live-initramfs.x86_64.img";

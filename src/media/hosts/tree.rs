@@ -15,10 +15,11 @@ use anyhow::{Result, bail};
 
 use super::{Content, HostFile};
 use crate::failure::Failure;
+use crate::foreign::check_arguments;
 use crate::foreign::is_plain;
 use crate::hosts::kargs::Boot;
 use crate::hosts::{Host, Mac};
-use crate::kernel::{COMMAND_LINE_MAX_BYTES, check_arguments};
+use crate::kernel::COMMAND_LINE_MAX_BYTES;
 use crate::media::pxe::Menu;
 use crate::record::{self, Record};
 use crate::url;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::Event;
 use super::{Bake, KERNEL, ROOTFS, ROOTFS_BYTES, Running, beside, curl, noise, status, worker};
-use crate::referee::have;
+use bake_referee::have;
 
 #[test]
 fn nothing_else_is_reachable() {

@@ -319,7 +319,7 @@ fn dnsmasq_takes_its_lines() {
             lines.contains("\"coreos-bake\",http://192.168.1.5:8080/boot.ipxe\n"),
             "{lines}"
         );
-        if !crate::referee::have("dnsmasq") {
+        if !bake_referee::have("dnsmasq") {
             return;
         }
         assert!(dnsmasq_takes(&lines), "{lines}");

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{Bake, CONFIG, Running, status, status_json, worker};
-use crate::referee::{have, is_there};
+use bake_referee::{have, is_there};
 
 const MAC: &str = "52:54:00:00:00:01";
 

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use super::super::{MOUNT_POINTS, image};
 use super::{NET_BIND_SERVICE, file, image_of, object, sample, symlink};
 use crate::ostree::Checksum;
-use crate::referee::have;
 use crate::tree::{Meta, Node, Tree};
+use bake_referee::have;
 
 /// What is expected in the image: the tree, and the mount points that it does not have.
 fn expected(tree: &Tree) -> BTreeMap<Vec<u8>, (Meta, Node, u32)> {
