@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use coreos_bake::image::{self, Access};
+use coreos_bake::testing::image::{self, Access};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);

@@ -29,30 +29,69 @@
 //! What knows nothing of images and media has crates of its own below `crates/`: `tree`; `format`, with `cache`
 //! and `progress`; `kernel`, with `containerfile`. In here they go by these names.
 
+#![allow(
+    unreachable_pub,
+    reason = "rooms are private, so that rustc finds what nobody uses; `pub` is what a room shows the others"
+)]
+
 mod certificate;
 pub mod cli;
-pub mod cluster;
-pub mod consumers;
-pub mod failure;
-pub mod foreign;
-pub mod hosts;
-pub mod ignition;
-pub mod image;
-pub mod layer;
-pub mod media;
-pub mod openshift;
-pub mod ostree;
-pub mod paragraph;
-pub mod record;
-pub mod selinux;
-pub mod serve;
-pub mod stages;
-pub mod staging;
-pub mod sysroot;
+mod cluster;
+mod consumers;
+mod failure;
+mod foreign;
+mod hosts;
+mod ignition;
+mod image;
+mod layer;
+mod media;
+mod openshift;
+mod ostree;
+mod paragraph;
+mod record;
+mod selinux;
+mod serve;
+mod stages;
+mod staging;
+mod sysroot;
 mod template;
-pub mod url;
-pub mod verify;
+mod url;
+mod verify;
 
 use bake_format::{self as format, cache, progress};
 use bake_kernel::{containerfile, kernel};
 use bake_tree as tree;
+
+/// What this package's own tests and examples look at from outside; not an interface for others.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::cluster::parity::extensions;
+    pub use crate::failure::sentence;
+    pub use crate::record::Record;
+
+    /// Images.
+    pub mod image {
+        pub use crate::image::{Access, Digest, Image, NewLayer, Patience, Target, hint, open, write};
+    }
+    /// An image's OS.
+    pub mod os {
+        pub use crate::media::{Glance, ReadOptions, Source};
+    }
+    /// Objects for the installer and the cluster.
+    pub mod openshift {
+        pub use crate::openshift::{
+            BootImages, Derivation, Driver, Firmware, Media, Objects, PushSecret, Request, Role, Seed,
+        };
+    }
+    /// Imports.
+    pub mod ostree {
+        pub use crate::ostree::{
+            Checksum, FileType, Imported, Importer, Keep, Kind, Labels, LayerFacts, LibostreeVersion, Limits, Object,
+            ObjectName, OpenLayer, Options, Source, import,
+        };
+    }
+    /// Labels.
+    pub mod selinux {
+        pub use crate::selinux::{FileKind, Policy};
+    }
+}

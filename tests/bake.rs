@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use base64::Engine;
-use coreos_bake::record::Record;
+use coreos_bake::testing::Record;
 use serde_json::{Value, json};
 use support::{Workshop, contents, find, have, names, run, run_to_fail, sample, text};
 

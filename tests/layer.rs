@@ -11,8 +11,8 @@ use std::process::Command;
 
 use bake_format::progress::Silent;
 use bake_kernel::kernel::{Files, Initramfs, kept};
-use coreos_bake::image::Access;
-use coreos_bake::media::{ReadOptions, Source};
+use coreos_bake::testing::image::Access;
+use coreos_bake::testing::os::{ReadOptions, Source};
 use serde_json::Value;
 use support::{Workshop, find, have, run, run_to_fail, sample, text};
 

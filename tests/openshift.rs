@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use coreos_bake::cluster::parity::extensions;
-use coreos_bake::openshift::{
+use coreos_bake::testing::extensions;
+use coreos_bake::testing::openshift::{
     BootImages, Derivation, Driver, Firmware, Media, Objects, PushSecret, Request, Role, Seed,
     objects,
 };

@@ -21,7 +21,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use archive::Tar;
-use coreos_bake::ostree::{Checksum, Imported, Importer, Kind, LibostreeVersion};
+use coreos_bake::testing::ostree::{Checksum, Imported, Importer, Kind, LibostreeVersion};
 use layers::{base_tree, encapsulate, impossible, nasty};
 use oci::Oci;
 use repository::{Repository, our_objects, our_roots};

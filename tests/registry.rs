@@ -16,7 +16,7 @@ use std::process::Command;
 
 use bake_format::progress::Silent;
 use bake_tree::Content;
-use coreos_bake::image::{Access, Digest, Image, NewLayer, Target, hint, open, write};
+use coreos_bake::testing::image::{Access, Digest, Image, NewLayer, Target, hint, open, write};
 use serde_json::json;
 
 use layout::Layout;

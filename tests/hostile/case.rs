@@ -8,8 +8,8 @@ use std::sync::{LazyLock, Mutex};
 
 use bake_format::progress::Progress;
 use bake_tree::{Node, Tree};
-use coreos_bake::image::Access;
-use coreos_bake::media::{Glance, ReadOptions, Source};
+use coreos_bake::testing::image::Access;
+use coreos_bake::testing::os::{Glance, ReadOptions, Source};
 
 use super::image::Image;
 use super::tar::Tar;
@@ -246,7 +246,7 @@ fn options(scratch: &Path) -> ReadOptions {
 }
 
 fn told(error: anyhow::Error) -> String {
-    coreos_bake::failure::sentence(&*error)
+    coreos_bake::testing::sentence(&*error)
 }
 
 /// Keeps warnings.

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 
 use bake_format::progress::Silent;
 use bake_tree::Node;
-use coreos_bake::image::Access;
-use coreos_bake::media::{ReadOptions, Source};
-use coreos_bake::ostree::{Checksum, Kind, Object, ObjectName};
+use coreos_bake::testing::image::Access;
+use coreos_bake::testing::os::{ReadOptions, Source};
+use coreos_bake::testing::ostree::{Checksum, Kind, Object, ObjectName};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use bake_format::progress::Silent;
 use bake_tree::{Store, Tree};
-use coreos_bake::ostree::{
+use coreos_bake::testing::ostree::{
     self, Checksum, FileType, Imported, Importer, Labels, LayerFacts, LibostreeVersion, Limits,
     Options, Source,
 };
-use coreos_bake::selinux::{FileKind, Policy};
+use coreos_bake::testing::selinux::{FileKind, Policy};
 use serde_json::{Value, json};
 
 use super::support::run;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use coreos_bake::ostree::{Checksum, Imported, Kind, Object};
+use coreos_bake::testing::ostree::{Checksum, Imported, Kind, Object};
 use gvariant::aligned_bytes::{A8, copy_to_align};
 use gvariant::{Marker, Structure, gv};
 

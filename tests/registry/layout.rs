@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use coreos_bake::image::{Access, Image, open};
+use coreos_bake::testing::image::{Access, Image, open};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

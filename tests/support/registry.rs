@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use coreos_bake::image::{Access, Patience};
+use coreos_bake::testing::image::{Access, Patience};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
