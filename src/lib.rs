@@ -71,7 +71,9 @@ pub mod testing {
 
     /// Images.
     pub mod image {
-        pub use crate::image::{Access, Digest, Image, NewLayer, Patience, Target, hint, open, write};
+        pub use crate::image::{
+            Access, Digest, Image, NewLayer, Patience, Target, hint, open, write,
+        };
     }
     /// An image's OS.
     pub mod os {
@@ -80,14 +82,15 @@ pub mod testing {
     /// Objects for the installer and the cluster.
     pub mod openshift {
         pub use crate::openshift::{
-            BootImages, Derivation, Driver, Firmware, Media, Objects, PushSecret, Request, Role, Seed,
+            BootImages, Derivation, Driver, Firmware, Media, Objects, PushSecret, Request, Role,
+            Seed, objects,
         };
     }
     /// Imports.
     pub mod ostree {
         pub use crate::ostree::{
-            Checksum, FileType, Imported, Importer, Keep, Kind, Labels, LayerFacts, LibostreeVersion, Limits, Object,
-            ObjectName, OpenLayer, Options, Source, import,
+            Checksum, FileType, Imported, Importer, Keep, Kind, Labels, LayerFacts,
+            LibostreeVersion, Limits, Object, ObjectName, OpenLayer, Options, Source, import,
         };
     }
     /// Labels.

@@ -26,7 +26,9 @@ use bake_format::progress::Silent;
 use bake_tree::Content;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use coreos_bake::testing::image::{Access, Digest, Image, NewLayer, Patience, Target, hint, open, write};
+use coreos_bake::testing::image::{
+    Access, Digest, Image, NewLayer, Patience, Target, hint, open, write,
+};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_rustls::rustls::ServerConfig;

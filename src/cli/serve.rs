@@ -25,7 +25,7 @@ use crate::hosts::Inventory;
 use crate::media;
 use crate::progress::Progress;
 use crate::record::Record;
-use crate::serve::{self, Host, Ignition, Network, Options, Server};
+use crate::serve::{self, Host, Network, Options, Server};
 
 /// Where to listen if no port is named.
 const PORT: u16 = 8080;
@@ -254,7 +254,7 @@ fn known(inventory: Inventory, directory: &Path) -> Result<Vec<Host>> {
             macs: host.macs,
             role: host.role,
             kargs: host.kargs,
-            ignition: host.ignition.map(Ignition::File),
+            ignition: host.ignition,
             target_disk: host.disk,
             overlay: overlay.map(Into::into),
         })

@@ -49,11 +49,11 @@ pub use kinds::Kind;
 pub use log::{Step, failing_step};
 pub use look::{Seen, Wanted};
 pub use objects::{NAMESPACE, Pool};
-pub use report::{Base, BuildReport, NodeReport, PoolReport, Report, Short, State};
+pub use report::{Base, BuildReport, PoolReport, Report, State};
 pub use rights::{Looking, Task};
 pub use server::{
     Access, Applied, Changed, Conflict, OWN_REGISTRY, Server, Tunnel, is_in_own_registry,
     is_passing,
 };
-pub use snapshot::{Rendering, Snapshot};
+pub use snapshot::Snapshot;
 pub use tool::ToolImage;

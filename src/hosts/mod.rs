@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::failure::Failure;
-pub use mac::{Mac, NoMac};
+pub use mac::Mac;
 
 /// A line of a few hundred bytes for each of [`MAX_HOSTS`] hosts, and as much in comments.
 const MAX_INVENTORY_BYTES: u64 = 4 << 20;
@@ -73,15 +73,6 @@ pub struct Host {
 }
 
 impl Host {
-    /// The files that the inventory names for this host.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        [&self.ignition, &self.live_ignition, &self.nmstate]
-            .into_iter()
-            .flatten()
-            .chain(&self.keyfiles)
-            .map(PathBuf::as_path)
-    }
-
     /// Whether kernel arguments and URLs are not enough, so that a network boot needs an initramfs of
     /// the host's own beside the common one.
     pub fn needs_overlay(&self) -> bool {

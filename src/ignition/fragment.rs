@@ -1,7 +1,7 @@
 //! Files and units for configurations that are merged into others, with nothing newer than spec
 //! 3.2.0, which is what openshift-install writes and what every OpenShift 4 that is alive takes.
 
-use ignition_config::v3_2::{Config, Dropin, File, Storage, Systemd, Unit};
+use ignition_config::v3_2::{Config, File, Storage, Systemd, Unit};
 use serde_json::Value;
 
 use super::error::Error;
@@ -25,16 +25,6 @@ pub fn unit(name: &str, enabled: Option<bool>, contents: Option<&str>) -> Unit {
         enabled,
         contents: contents.map(str::to_owned),
         ..Unit::new(name.to_owned())
-    }
-}
-
-/// A drop-in on top of a unit that the system has.
-pub fn dropin(unit: &str, name: &str, contents: &str) -> Unit {
-    let mut dropin = Dropin::new(name.to_owned());
-    dropin.contents = Some(contents.to_owned());
-    Unit {
-        dropins: Some(vec![dropin]),
-        ..Unit::new(unit.to_owned())
     }
 }
 

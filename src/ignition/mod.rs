@@ -40,14 +40,11 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-pub use convert::{Lost, LowerError, Raised, lost, lower, raise};
-pub use data_url::DataUrlError;
 pub use error::Error;
-pub use flatten::{Flat, FlattenError, Ignored, NESTING_MAX, flatten, ignored_once_from};
-pub use merge::{Merged, merge};
-pub use parse::{CONFIG_MAX_BYTES, Config, parse, validate, version_of};
-pub use report::{Finding, Level, Report};
-pub use resource::{
-    CONTENT_MAX_BYTES, HashFunction, ResourceError, check_hash, content, hash_of, resource,
-};
+pub use flatten::{flatten, ignored_once_from};
+pub use merge::merge;
+pub use parse::{CONFIG_MAX_BYTES, parse, validate};
+#[cfg(test)]
+pub use resource::resource;
+pub use resource::{CONTENT_MAX_BYTES, content};
 pub use version::Version;

@@ -46,11 +46,6 @@ impl Report {
         self.of(Level::Error)
     }
 
-    /// What Ignition puts up with.
-    pub fn warnings(&self) -> impl Iterator<Item = &Finding> {
-        self.of(Level::Warning)
-    }
-
     fn of(&self, level: Level) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |f| f.level == level)
     }

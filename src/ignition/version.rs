@@ -19,8 +19,6 @@ impl Version {
     pub const V3_3: Self = Self(3);
     /// 3.4.0: `arn:` URLs, LUKS discard and open options.
     pub const V3_4: Self = Self(4);
-    /// 3.5.0: LUKS keys in crypto cards.
-    pub const V3_5: Self = Self(5);
     /// 3.6.0: setuid, setgid and sticky bits.
     pub const V3_6: Self = Self(6);
     /// The newest that is understood here.

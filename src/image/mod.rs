@@ -41,7 +41,7 @@ mod write;
 
 pub use arch::{goarch, uname};
 pub use derive::{Derived, NewLayer};
-pub use digest::{Digest, DigestError};
+pub use digest::Digest;
 pub use error::{ImageError, hint};
 pub use layer::{LAYER_BYTES_MAX, LayerReader};
 pub use media_type::Compression;

@@ -131,16 +131,6 @@ impl ReferenceError {
 }
 
 impl ImageRef {
-    /// Registry and repository without tag and digest, for images in a registry.
-    pub fn repository(&self) -> Option<String> {
-        match self {
-            Self::Registry(name) => Some(name.name()),
-            _ => None,
-        }
-    }
-}
-
-impl ImageRef {
     /// The image that a user names. A path that exists and has no prefix is refused with the prefix
     /// that it needs.
     pub fn named(text: &str) -> Result<Self, ReferenceError> {

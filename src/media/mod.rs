@@ -35,11 +35,10 @@ pub use compress::Archive;
 pub use compression::{Choice, live_root};
 pub use customize::Customization;
 pub use disk::least_disk_bytes;
-pub use estimate::{Estimate, FileEstimate};
 pub use hosts::{
     HostFile, HostsPlan, HostsRequest, initramfs_carries_settings, iso_carries_settings, overlays,
 };
-pub use identity::{Beside, Ignition, MadeOf};
+pub use identity::Beside;
 pub use installed::Installed;
 pub use iso::IGNITION_AREA_BYTES;
 pub use live_root::LiveRoot;

@@ -48,22 +48,20 @@ mod role;
 #[cfg(test)]
 mod tests;
 
-pub use boot_images::{BootImages, DayTwo, Platform, PlatformError, SkewRecord};
-pub use driver::{Driver, DriverError, VERIFY_UNIT, fragment, named_in};
-pub use firmware::{FIRMWARE_MAX_BYTES, Firmware, FirmwareError};
-pub use image_reference::{OsImage, OsImageError, PushSpec};
+pub use boot_images::{BootImages, DayTwo};
+pub use driver::{Driver, named_in};
+pub use firmware::{FIRMWARE_MAX_BYTES, Firmware};
+pub use image_reference::{OsImage, PushSpec};
 pub use kernel_arguments::FirstBoot;
-pub use machine_config::{
-    MACHINE_CONFIG_MAX_BYTES, MACHINE_CONFIG_WARN_BYTES, MachineConfig, ObjectError, size_bytes,
-};
+pub use machine_config::{MachineConfig, ObjectError};
 pub(crate) use machine_os_config::is_subdomain;
-pub use machine_os_config::{CONTAINERFILE_MAX_CHARS, PushSecret, Seed, SeedError};
+pub use machine_os_config::{CONTAINERFILE_MAX_CHARS, PushSecret, Seed};
 pub(crate) use manifest::yaml;
 pub use manifest::{Folder, Manifest};
 pub use notes::Note;
 pub use objects::{Objects, RequestError, objects};
-pub use pull_secret::{PullSecret, PullSecretError};
-pub use release::{Release, ReleaseError, Seeding};
+pub use pull_secret::PullSecret;
+pub use release::Release;
 pub use request::{Derivation, Found, Media, Request, ToldRelease};
 pub use reruns::reruns;
-pub use role::{Role, RoleError};
+pub use role::Role;

@@ -7,8 +7,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::ignition::Version;
-
 /// The first release that takes an image of one's own as `osImageURL`.
 const OLDEST: (u16, u16) = (4, 12);
 
@@ -64,15 +62,6 @@ impl Release {
         self.minor() >= (major, minor)
     }
 
-    /// The newest spec of Ignition that a MachineConfig may have.
-    pub fn ignition_ceiling(self) -> Version {
-        match self.minor() {
-            (4, ..=13) => Version::V3_2,
-            (4, ..=18) => Version::V3_4,
-            _ => Version::V3_5,
-        }
-    }
-
     /// Whether the release's node image is put over the `/usr` of a bootstrap node whose own image
     /// has no OpenShift in it.
     pub fn bootstrap_overlays(self) -> bool {
@@ -115,11 +104,6 @@ impl Release {
 
     /// Whether boot images that are too old keep the cluster from upgrading.
     pub fn enforces_skew(self) -> bool {
-        self.from(4, 22)
-    }
-
-    /// Whether the release has several streams of the OS.
-    pub fn has_streams(self) -> bool {
         self.from(4, 22)
     }
 

@@ -29,7 +29,7 @@ use crate::foreign::title;
 use crate::image::{ImageRef, uname};
 use crate::ostree::ContainerReference;
 
-pub use proof::{DriverAtStage, Proof, Status};
+pub use proof::{DriverAtStage, Proof};
 
 /// The record's name in the directory of the media.
 pub const NAME: &str = "bake.json";

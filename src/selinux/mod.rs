@@ -27,7 +27,7 @@ mod subs;
 #[cfg(test)]
 mod tests;
 
-pub use policy::{Policy, SpecError};
+pub use policy::Policy;
 
 use crate::tree::Node;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -25,8 +25,9 @@ pub struct Host {
     pub role: Option<String>,
     /// Kernel arguments on top of the bake's own.
     pub kargs: Vec<String>,
-    /// Its Ignition configuration. The live system takes it, or with `target_disk` the installed one.
-    pub ignition: Option<Ignition>,
+    /// The file of its Ignition configuration, read once when the server starts. The live system takes it, or
+    /// with `target_disk` the installed one.
+    pub ignition: Option<PathBuf>,
     /// Where to install, such as `/dev/disk/by-id/…`. Without it the machine stays a live system.
     pub target_disk: Option<String>,
     /// An initramfs of its own, loaded after the common one. With `target_disk`, it tells the installer
@@ -61,51 +62,22 @@ impl Host {
     }
 }
 
-/// Where an Ignition configuration comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ignition {
-    /// A file, read once when the server starts.
-    File(PathBuf),
-    /// The configuration itself.
-    Bytes(Vec<u8>),
-}
-
-impl Ignition {
-    /// The configuration, if it looks like one. Hosts that share a file share what was `read` of it.
-    fn load(&self, read: &mut BTreeMap<PathBuf, Bytes>) -> Result<Bytes> {
-        let Self::File(path) = self else {
-            return self.read();
-        };
-        if let Some(bytes) = read.get(path) {
-            return Ok(bytes.clone());
-        }
-        let bytes = self.read()?;
-        read.insert(path.clone(), bytes.clone());
-        Ok(bytes)
+/// The Ignition configuration in a file, if it looks like one.
+fn load(path: &Path) -> Result<Bytes> {
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_IGNITION_BYTES + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("reading {shown}"))?;
+    if u64::try_from(bytes.len())? > MAX_IGNITION_BYTES {
+        bail!("{shown} is larger than {MAX_IGNITION_BYTES} bytes");
     }
-
-    fn read(&self) -> Result<Bytes> {
-        let (bytes, shown) = match self {
-            Self::Bytes(bytes) => (bytes.clone(), "the Ignition configuration".to_owned()),
-            Self::File(path) => {
-                let shown = path.display().to_string();
-                let mut bytes = Vec::new();
-                File::open(path)
-                    .and_then(|file| file.take(MAX_IGNITION_BYTES + 1).read_to_end(&mut bytes))
-                    .with_context(|| format!("reading {shown}"))?;
-                (bytes, shown)
-            }
-        };
-        if u64::try_from(bytes.len())? > MAX_IGNITION_BYTES {
-            bail!("{shown} is larger than {MAX_IGNITION_BYTES} bytes");
-        }
-        let config: serde_json::Value =
-            serde_json::from_slice(&bytes).with_context(|| format!("parsing {shown}"))?;
-        if !config["ignition"]["version"].is_string() {
-            bail!("{shown} is no Ignition configuration: it has no ignition.version");
-        }
-        Ok(bytes.into())
+    let config: serde_json::Value =
+        serde_json::from_slice(&bytes).with_context(|| format!("parsing {shown}"))?;
+    if !config["ignition"]["version"].is_string() {
+        bail!("{shown} is no Ignition configuration: it has no ignition.version");
     }
+    Ok(bytes.into())
 }
 
 /// Hosts that were found to be in order.
@@ -121,7 +93,7 @@ impl Hosts {
         let mut checked: Vec<(Host, Option<Bytes>)> = Vec::with_capacity(hosts.len());
         let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
         let mut by_mac = BTreeMap::new();
-        let mut read = BTreeMap::new();
+        let mut read: BTreeMap<PathBuf, Bytes> = BTreeMap::new();
         for (index, host) in hosts.into_iter().enumerate() {
             let name = &host.name;
             let words = host.kargs.iter().flat_map(|karg| karg.split_whitespace());
@@ -147,14 +119,14 @@ impl Hosts {
                     bail!("hosts {other:?} and {name:?} both have hardware address {mac}");
                 }
             }
-            let ignition = match &host.ignition {
-                Some(ignition) => Some(
-                    ignition
-                        .load(&mut read)
-                        .with_context(|| format!("checking host {name:?}"))?,
-                ),
-                None => None,
-            };
+            // Hosts that share a file share what was read of it.
+            if let Some(path) = &host.ignition
+                && !read.contains_key(path)
+            {
+                let config = load(path).with_context(|| format!("checking host {name:?}"))?;
+                read.insert(path.clone(), config);
+            }
+            let ignition = host.ignition.as_ref().map(|path| read[path].clone());
             checked.push((host, ignition));
         }
         Ok(Self {

@@ -39,12 +39,11 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub use crate::hosts::{Mac, NoMac};
 pub use asker::check_status_token;
 pub use board::Board;
-pub use hosts::{Host, Ignition};
-pub use script::{Network, NoNetwork, dnsmasq_lines};
-pub use server::{Options, Server, run};
-pub use status::{
-    Event, Events, HostStatus, IgnitionStatus, Phase, Refusal, Status, Step, StepStatus, Totals,
-};
+pub use hosts::Host;
+pub use script::{Network, dnsmasq_lines};
+pub use server::{Options, Server};
+pub use status::{Event, Events, HostStatus, Phase, Refusal, Status, StepStatus};
+#[cfg(test)]
+pub use status::{IgnitionStatus, Step};

@@ -94,7 +94,6 @@ pub struct Options {
 pub struct Server {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    address: SocketAddr,
     url: String,
     status_url: String,
     exposure: Option<String>,
@@ -110,12 +109,6 @@ enum Stop {
     No,
     Gently,
     Now,
-}
-
-/// Serves until `signals` brings one message, which lets running transfers end; a second one, or
-/// the end of [`Options::grace`], breaks them off.
-pub async fn run(options: Options, events: Events, signals: UnboundedReceiver<()>) -> Result<()> {
-    Server::bind(options, events).await?.run(signals).await
 }
 
 impl Server {
@@ -179,7 +172,6 @@ impl Server {
         Ok(Self {
             listener,
             tls,
-            address,
             url,
             status_url,
             exposure,
@@ -192,12 +184,14 @@ impl Server {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    #[cfg(test)]
+    pub(super) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
     }
 
     /// Where clients reach it.
-    pub fn url(&self) -> &str {
+    #[cfg(test)]
+    pub(super) fn url(&self) -> &str {
         &self.url
     }
 
@@ -211,7 +205,8 @@ impl Server {
         Arc::clone(&self.board)
     }
 
-    /// Serves; see [`run`].
+    /// Serves until `signals` brings one message, which lets running transfers end; a second one, or
+    /// the end of [`Options::grace`], breaks them off.
     pub async fn run(self, mut signals: UnboundedReceiver<()>) -> Result<()> {
         let (all, of_address) = self.places;
         let places = Places::new(all, of_address);

@@ -324,6 +324,7 @@ fn progress(step: &StepStatus) -> String {
 mod tests {
     use super::*;
     use crate::paragraph::width;
+
     use crate::serve::{IgnitionStatus, Step};
 
     fn host(name: &str, role: &str, client: &str) -> HostStatus {

@@ -16,8 +16,8 @@ mod schedule;
 
 use serde_json::{Value, json};
 
-pub use options::{AlertOptionError, AlertOptions, Claim, Namespace, Watch};
-pub use schedule::{Schedule, ScheduleError};
+pub use options::{AlertOptions, Claim, Namespace, Watch};
+pub use schedule::Schedule;
 
 /// All objects, those first that others are in. The same options give the same objects.
 pub fn objects(options: &AlertOptions) -> Vec<Value> {

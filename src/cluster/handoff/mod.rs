@@ -13,7 +13,7 @@ mod tests;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use containerfile::{LABEL, bare, fingerprint, marked};
+pub use containerfile::{LABEL, fingerprint, marked};
 pub use pin::{PinningConfig, exposed};
 
 use super::kinds::Kind;

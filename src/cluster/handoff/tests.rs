@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::super::objects::{LayeredConfig, Pool};
 use super::super::snapshot::Snapshot;
+use super::containerfile::bare;
 use super::*;
 
 fn of<T: serde::de::DeserializeOwned>(value: Value) -> T {

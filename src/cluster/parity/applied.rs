@@ -84,7 +84,8 @@ fn put(spec: &mut Value, part: &str, list: &str, key: &str, item: Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Nodes, Size, Wanted, change};
+    use super::super::cost::Nodes;
+    use super::super::{Size, Wanted, change};
     use super::*;
 
     #[test]

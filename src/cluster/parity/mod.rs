@@ -16,6 +16,6 @@ mod drift;
 mod extensions;
 
 pub use applied::{applied, is_for};
-pub use cost::{Cost, Nodes, Size, Wanted, at_a_time, change};
-pub use drift::{Drift, How, drift};
-pub use extensions::{Extensions, extensions};
+pub use cost::{Size, Wanted, at_a_time, change};
+pub use drift::drift;
+pub use extensions::extensions;

@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use super::super::{HashFunction, ResourceError, check_hash, content, fragment, hash_of, resource};
+use super::super::resource::HashFunction;
+use super::super::resource::ResourceError;
+use super::super::resource::check_hash;
+use super::super::resource::hash_of;
+use super::super::{content, fragment, resource};
 use super::ignition;
 
 fn samples() -> Vec<Vec<u8>> {
@@ -137,9 +141,8 @@ fn fragments_are_valid_and_of_the_old_spec() {
         Some(true),
         Some("[Install]\nWantedBy=b.target\n"),
     );
-    let dropin = fragment::dropin("b.service", "10-a.conf", "[Unit]\nAfter=a.service\n");
     let bare = fragment::unit("c.socket", Some(false), None);
-    let config = fragment::config(vec![file], vec![unit, dropin, bare]).unwrap();
+    let config = fragment::config(vec![file], vec![unit, bare]).unwrap();
     assert_eq!(config["ignition"]["version"], "3.2.0");
     assert_eq!(config["storage"]["files"][0]["mode"], 420);
     if ignition::have() {

@@ -1,8 +1,9 @@
-//! Up and down between versions.
+//! Up from version to version.
 
 use serde_json::{Value, json};
 
-use super::super::{Version, lost, lower, parse, raise, validate};
+use super::super::convert::raise;
+use super::super::{Version, parse, validate};
 use super::ignition;
 
 fn of(version: Version, body: Value) -> Value {
@@ -106,7 +107,7 @@ fn news() -> Vec<(Version, &'static str, Value)> {
             ),
         ),
         (
-            Version::V3_5,
+            Version::of_minor(5),
             "$.storage.luks.0.cex",
             luks(json!({"cex": {"enabled": true}})),
         ),
@@ -125,27 +126,6 @@ fn news() -> Vec<(Version, &'static str, Value)> {
 
 fn versions() -> impl Iterator<Item = Version> {
     (0..=Version::NEWEST.minor()).map(Version::of_minor)
-}
-
-#[test]
-fn news_are_lost_below_their_version_and_only_there() {
-    for (since, path, body) in news() {
-        let config = of(Version::NEWEST, body.clone());
-        assert!(!validate(&config).unwrap().is_fatal(), "{config}");
-        for to in versions() {
-            let lost = lost(&config, to).unwrap();
-            // LUKS in whole is lost where it isn't known, with all that is in it.
-            let known = lost.iter().any(|lost| path.starts_with(&lost.path));
-            assert_eq!(known, to < since, "{path} in {to}: {lost:?}");
-            let lowered = lower(&config, to);
-            assert_eq!(lowered.is_err(), to < since, "{path} in {to}");
-            if let Ok(lowered) = lowered {
-                let report = validate(&lowered).unwrap();
-                assert_eq!(report.findings, [], "{lowered}");
-                assert_eq!(raise(&lowered, Version::NEWEST).unwrap().value, config);
-            }
-        }
-    }
 }
 
 /// The packaged Ignition warns of keys that a version doesn't have, and refuses its values.
@@ -197,13 +177,8 @@ fn special_bits_are_masked_only_where_they_begin_to_count() {
         json!({"storage": {"files": [{"path": "/a", "mode": 0o4755}]}}),
     );
     let mode = |to| raise(&config, to).unwrap().value["storage"]["files"][0]["mode"].clone();
-    assert_eq!(mode(Version::V3_5), 0o4755);
+    assert_eq!(mode(Version::of_minor(5)), 0o4755);
     assert_eq!(mode(Version::V3_6), 0o755);
-    // Nothing is lost either where they didn't count to begin with.
-    assert_eq!(
-        lost(&raise(&config, Version::V3_5).unwrap().value, Version::V3_0).unwrap(),
-        []
-    );
 }
 
 #[test]
@@ -217,29 +192,4 @@ fn texts_that_were_no_option_are_said() {
     assert_eq!(raised["storage"]["links"], links);
     let kept = raise(&config, Version::V3_2).unwrap().value;
     assert_eq!(kept, config);
-}
-
-#[test]
-fn losses_are_told_in_one_sentence() {
-    let config = of(
-        Version::V3_3,
-        json!({"kernelArguments": {"shouldExist": ["a"]}, "storage": {"luks": [{"name": "l"}]}}),
-    );
-    assert_eq!(
-        lower(&config, Version::V3_1).unwrap_err().to_string(),
-        "the config can't be of spec 3.1.0: $.kernelArguments: \"kernelArguments\" needs spec \
-         3.3.0; $.storage.luks: \"luks\" needs spec 3.2.0"
-    );
-}
-
-#[test]
-fn what_says_nothing_is_no_loss() {
-    let config = of(
-        Version::V3_5,
-        json!({"kernelArguments": {"shouldExist": []}, "storage": {"luks": null}, "odd": 1}),
-    );
-    let lowered = lower(&config, Version::V3_1).unwrap();
-    assert_eq!(lowered, of(Version::V3_1, json!({"storage": {}, "odd": 1})));
-    let newer = lower(&config, Version::V3_6).unwrap();
-    assert_eq!(newer, config);
 }

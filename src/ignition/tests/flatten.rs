@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::super::{
-    Error, FlattenError, HashFunction, NESTING_MAX, Version, data_url, flatten, ignored_once_from,
-    parse, resource,
-};
+use super::super::flatten::FlattenError;
+use super::super::flatten::NESTING_MAX;
+use super::super::resource::HashFunction;
+use super::super::{Error, Version, data_url, flatten, ignored_once_from, parse, resource};
 use super::ignition;
 use super::merge::{meaning, released};
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Version, data_url, merge, parse, raise, validate};
+use super::super::convert::raise;
+use super::super::{Version, data_url, merge, parse, validate};
 use super::ignition;
 
 /// A parent and a child, of the table.

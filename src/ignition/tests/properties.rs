@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 
+use super::super::convert::raise;
 use super::super::{
-    Version, content, data_url, flatten, ignored_once_from, lost, lower, merge, parse, raise,
-    resource, url, validate,
+    Version, content, data_url, flatten, ignored_once_from, merge, parse, resource, url, validate,
 };
 use super::{ignition, merge as pairs};
 
@@ -260,8 +260,6 @@ proptest! {
         let _ = ignored_once_from(&any);
         for version in [Version::V3_0, Version::V3_2, Version::V3_6] {
             let _ = raise(&any, version);
-            let _ = lost(&any, version);
-            let _ = lower(&any, version);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Good and bad configs: what we say, and what Ignition says.
 
-use super::super::{Error, Finding, Level, parse};
+use super::super::report::Finding;
+use super::super::report::Level;
+use super::super::{Error, parse};
 use super::ignition;
 
 /// What stands for a hash in the tables.

@@ -47,7 +47,7 @@ use record::Record;
 pub use edit::Edit;
 pub use manifests::{Document, read_objects};
 pub use plan::Plan;
-pub use record::{Undone, undo};
+pub use record::undo;
 pub use state::State;
 
 /// Endings of those that the agent-based installer takes for manifests.

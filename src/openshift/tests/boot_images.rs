@@ -1,4 +1,5 @@
-use crate::openshift::{BootImages, DayTwo, SkewRecord};
+use crate::openshift::boot_images::SkewRecord;
+use crate::openshift::{BootImages, DayTwo};
 
 fn steps(platform: &str, release: &str, os_version: &str) -> Vec<DayTwo> {
     let images = BootImages {

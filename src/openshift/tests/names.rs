@@ -1,4 +1,5 @@
-use crate::openshift::{OsImage, OsImageError, PushSpec};
+use crate::openshift::image_reference::OsImageError;
+use crate::openshift::{OsImage, PushSpec};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 

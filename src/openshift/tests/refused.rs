@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
 use super::request::{IMAGE, changed};
+use crate::openshift::release::Seeding;
 use crate::openshift::{
-    Derivation, Found, PullSecret, PushSecret, Request, RequestError, Role, Seed, Seeding,
-    ToldRelease,
+    Derivation, Found, PullSecret, PushSecret, Request, RequestError, Role, Seed, ToldRelease,
 };
 
 pub(super) fn seed() -> Seed {

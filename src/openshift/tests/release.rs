@@ -1,5 +1,7 @@
-use crate::ignition::Version;
-use crate::openshift::{FirstBoot, Platform, Release, ReleaseError, Seeding};
+use crate::openshift::boot_images::Platform;
+use crate::openshift::release::ReleaseError;
+use crate::openshift::release::Seeding;
+use crate::openshift::{FirstBoot, Release};
 
 fn release(text: &str) -> Release {
     text.parse().unwrap()
@@ -54,75 +56,23 @@ fn texts_that_are_releases() {
 
 #[test]
 fn rules_change_at_their_releases() {
-    use Version as V;
-    type Row = (&'static str, V, bool, Seeding, bool, &'static str);
+    type Row = (&'static str, bool, Seeding, bool, &'static str);
     let rows: [Row; 9] = [
-        (
-            "4.13",
-            V::V3_2,
-            false,
-            Seeding::Missing,
-            false,
-            "rhel-coreos",
-        ),
-        (
-            "4.14",
-            V::V3_4,
-            false,
-            Seeding::Missing,
-            false,
-            "rhel-coreos",
-        ),
-        (
-            "4.16",
-            V::V3_4,
-            false,
-            Seeding::Missing,
-            false,
-            "rhel-coreos",
-        ),
-        (
-            "4.18",
-            V::V3_4,
-            false,
-            Seeding::Missing,
-            false,
-            "rhel-coreos",
-        ),
-        (
-            "4.19",
-            V::V3_5,
-            true,
-            Seeding::Missing,
-            false,
-            "rhel-coreos",
-        ),
-        (
-            "4.20",
-            V::V3_5,
-            true,
-            Seeding::Missing,
-            false,
-            "rhel-coreos",
-        ),
-        (
-            "4.21",
-            V::V3_5,
-            true,
-            Seeding::Unannounced,
-            false,
-            "rhel-coreos",
-        ),
-        ("4.22", V::V3_5, true, Seeding::There, true, "rhel-coreos"),
-        ("5.0", V::V3_5, true, Seeding::There, true, "rhel-coreos-10"),
+        ("4.13", false, Seeding::Missing, false, "rhel-coreos"),
+        ("4.14", false, Seeding::Missing, false, "rhel-coreos"),
+        ("4.16", false, Seeding::Missing, false, "rhel-coreos"),
+        ("4.18", false, Seeding::Missing, false, "rhel-coreos"),
+        ("4.19", true, Seeding::Missing, false, "rhel-coreos"),
+        ("4.20", true, Seeding::Missing, false, "rhel-coreos"),
+        ("4.21", true, Seeding::Unannounced, false, "rhel-coreos"),
+        ("4.22", true, Seeding::There, true, "rhel-coreos"),
+        ("5.0", true, Seeding::There, true, "rhel-coreos-10"),
     ];
-    for (text, ceiling, overlays, seeding, since_22, tag) in rows {
+    for (text, overlays, seeding, since_22, tag) in rows {
         let release = release(text);
-        assert_eq!(release.ignition_ceiling(), ceiling, "{text}");
         assert_eq!(release.bootstrap_overlays(), overlays, "{text}");
         assert_eq!(release.seeding(), seeding, "{text}");
         assert_eq!(release.enforces_skew(), since_22, "{text}");
-        assert_eq!(release.has_streams(), since_22, "{text}");
         assert_eq!(release.builds_on_os_image(), since_22, "{text}");
         assert_eq!(release.bootstraps_from_iso(), since_22, "{text}");
         assert_eq!(release.redeploys_indexes(), since_22, "{text}");

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 
-use super::super::{Event, Ignition, IgnitionStatus, Phase, Step};
+use super::super::status::IgnitionStatus;
+use super::super::status::Step;
+use super::super::{Event, Phase};
 use super::{Bake, CONFIG, INITRAMFS, KERNEL, ROOTFS, Running, Urls, beside, soon, status, worker};
 
 const MAC: &str = "52:54:00:00:00:01";
@@ -342,7 +344,9 @@ fn a_broken_connection_does_not_use_the_config_up() {
         r#"{{"ignition":{{"version":"3.4.0"}},"x":"{}"}}"#,
         "x".repeat(40 << 20)
     );
-    host.ignition = Some(Ignition::Bytes(large.clone().into_bytes()));
+    let file = bake.directory.path().join("large.ign");
+    std::fs::write(&file, &large).unwrap();
+    host.ignition = Some(file);
     options.hosts = vec![host];
     let running = Running::start(options);
     let urls = running.boot(MAC);
@@ -514,15 +518,15 @@ fn hosts_that_cannot_be_told_apart_are_refused() {
             "checking host \"two words\": \"two words\" is not one kernel argument: it has white space in it",
         ),
         (
-            &|hosts| hosts[1].ignition = Some(Ignition::File(no_config.clone())),
+            &|hosts| hosts[1].ignition = Some(no_config.clone()),
             "no-config is no Ignition configuration: it has no ignition.version",
         ),
         (
-            &|hosts| hosts[1].ignition = Some(Ignition::File(no_json.clone())),
+            &|hosts| hosts[1].ignition = Some(no_json.clone()),
             "no-json: expected value at line 1 column 1",
         ),
         (
-            &|hosts| hosts[1].ignition = Some(Ignition::File("/nowhere.ign".into())),
+            &|hosts| hosts[1].ignition = Some("/nowhere.ign".into()),
             "checking host \"worker-1\": reading /nowhere.ign: No such file or directory (os error 2)",
         ),
     ] {

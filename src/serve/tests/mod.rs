@@ -23,7 +23,7 @@ use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::{Board, Event, Host, Ignition, Options, Server};
+use super::{Board, Event, Host, Options, Server};
 use crate::record::tests::sample_of;
 
 const KERNEL: &str = "mini-1-live-kernel.x86_64";
@@ -330,13 +330,13 @@ fn worker() -> Host {
         macs: vec!["52:54:00:00:00:01".parse().unwrap()],
         role: Some("worker".to_owned()),
         kargs: vec!["quiet".to_owned()],
-        ignition: Some(Ignition::Bytes(CONFIG.as_bytes().to_vec())),
+        ignition: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/tests/worker.ign")),
         target_disk: None,
         overlay: None,
     }
 }
 
-const CONFIG: &str = r#"{"ignition":{"version":"3.4.0"}}"#;
+const CONFIG: &str = include_str!("worker.ign");
 
 fn status_json(running: &Running) -> Value {
     let (status, body) = running.get("/status.json");
