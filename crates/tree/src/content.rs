@@ -173,15 +173,6 @@ impl Content {
         })
     }
 
-    /// The file and the byte offset in it where the bytes are, for system calls that copy between
-    /// files; `None` if they are in memory.
-    pub fn file_range(&self) -> Option<(&File, u64)> {
-        match &self.place {
-            Place::File { file, offset, .. } => Some((file, *offset)),
-            Place::Memory(_) | Place::Composed { .. } | Place::LeftOut => None,
-        }
-    }
-
     /// Whether both handles name the same stored bytes.
     pub fn same_place(&self, other: &Self) -> bool {
         self.len == other.len

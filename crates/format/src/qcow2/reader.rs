@@ -113,11 +113,6 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Length of the disk in bytes.
-    pub fn disk_len(&self) -> u64 {
-        self.size
-    }
-
     /// The disk as content.
     pub fn into_content(self) -> Content {
         let len = self.size;

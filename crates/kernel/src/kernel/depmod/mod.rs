@@ -108,11 +108,6 @@ impl Depmod {
         })
     }
 
-    /// Absolute directories outside of the kernel's own that modules are to be taken from, too.
-    pub fn external_directories(&self) -> impl Iterator<Item = &str> {
-        self.config.external.iter().map(String::as_str)
-    }
-
     /// Whether depmod would look at the file: by its name it is a module, it is not below `build` or
     /// `source`, and if the path is absolute, it is in an external directory. Paths are as for
     /// [`Depmod::add`].

@@ -88,7 +88,7 @@ impl Scratch {
                 depmod.add(path, &mut File::open(directory.join(path)).unwrap())?;
             }
         }
-        let external: Vec<String> = depmod.external_directories().map(str::to_owned).collect();
+        let external = depmod.config.external.clone();
         for path in external
             .iter()
             .flat_map(|at| walk(Path::new(at), DEPTH_MAX))
