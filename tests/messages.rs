@@ -44,7 +44,9 @@ fn collect(tokens: TokenStream, texts: &mut Vec<String>) {
     while let Some(token) = tokens.next() {
         match token {
             TokenTree::Punct(sign) if sign.as_char() == '#' => {
-                tokens.next_if(|next| matches!(next, TokenTree::Punct(sign) if sign.as_char() == '!'));
+                tokens.next_if(
+                    |next| matches!(next, TokenTree::Punct(sign) if sign.as_char() == '!'),
+                );
                 let Some(TokenTree::Group(attribute)) = tokens.next_if(
                     |next| matches!(next, TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket),
                 ) else {
@@ -55,12 +57,17 @@ fn collect(tokens: TokenStream, texts: &mut Vec<String>) {
                     // The item under it ends with its braces or its semicolon.
                     for token in tokens.by_ref() {
                         match token {
-                            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => break,
+                            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+                                break;
+                            }
                             TokenTree::Punct(sign) if sign.as_char() == ';' => break,
                             _ => {}
                         }
                     }
-                } else if !["doc", "allow", "expect"].iter().any(|of| text.starts_with(of)) {
+                } else if !["doc", "allow", "expect"]
+                    .iter()
+                    .any(|of| text.starts_with(of))
+                {
                     collect(attribute.stream(), texts);
                 }
             }
@@ -107,7 +114,9 @@ fn is_sentence(text: &str) -> bool {
         let word = word.trim_matches([',', '.', ';', ':', '(', ')', '"', '\'', '`']);
         word.len() > 1 && word.chars().all(|c| c.is_ascii_alphabetic() || c == '\'')
     };
-    words.windows(2).any(|pair| is_word(pair[0]) && is_word(pair[1]))
+    words
+        .windows(2)
+        .any(|pair| is_word(pair[0]) && is_word(pair[1]))
 }
 
 #[test]
