@@ -3,11 +3,10 @@
 //! Data flows one way through the rooms:
 //!
 //! ```text
-//! cli ─┬─► layer ─────────────┐
-//!      ├─► media ─┬─► sysroot ┼─► os ─► image, ostree, selinux, kernel
-//!      ├──────────┴─► stages ─┘      ├─► containerfile
-//!      ├─► consumers ─► media        └─► tree ◄── format
-//!      └─► verify ─► media, ostree, format
+//! cli ─┬─► layer ───────────────────────┐
+//!      ├─► media ──┬─► sysroot ─────────┼─► os ─► image, ostree, selinux, kernel
+//!      ├─► verify ─┼─► readback ─► stages ─► containerfile
+//!      └─► consumers                    └─► tree ◄── format
 //! ```
 //!
 //! `image` reads and verifies layers, `ostree` merges them into one tree, with labels that `selinux` finds and
@@ -18,8 +17,8 @@
 //! `stages` puts both together for every boot of a machine's life. `layer` adds and repairs drivers by
 //! one more layer. `hosts` reads what machines there are; `media` makes media for each of them, and
 //! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs, and
-//! `openshift` prepares what the installer and the cluster are told. `consumers` tells whether the
-//! programs that take a medium would take one, and `verify` whether one is as it was made. `cache` keeps compressed blocks for the
+//! `openshift` prepares what the installer and the cluster are told. `readback` opens finished media; `consumers` tells whether
+//! the programs that take a medium would take one, and `verify` whether one is as it was made. `cache` keeps compressed blocks for the
 //! next bake, and `record` is what one leaves for all who go on from it: `bake.json`. `url` knows which URLs
 //! machines can fetch from while they boot, `certificate` until when certificates are valid, `template`
 //! fills in boot menus and recipes, `paragraph` breaks lines for people, and `foreign` shows them and boot
@@ -48,6 +47,7 @@ mod openshift;
 mod os;
 mod ostree;
 mod paragraph;
+mod readback;
 mod record;
 mod selinux;
 mod serve;

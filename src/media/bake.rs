@@ -12,10 +12,8 @@ use serde::Serialize;
 use self::disks::Disks;
 use super::iso::{self, Iso};
 use super::live;
-use super::medium::Medium;
 use super::miniso;
 use super::names::{CHECKSUMS, Format, STREAM};
-use super::payload::Payload;
 use super::plan::{Plan, refuse_missing, refuse_unmountable};
 use super::proof::{Judge, Proven};
 use super::pxe;
@@ -24,6 +22,7 @@ use super::stream::stream;
 use crate::format::squashfs;
 use crate::os::Source;
 use crate::progress::Progress;
+use crate::readback::{self, Medium, Payload};
 use crate::record::{Artifact, Record, Unknown};
 use crate::stages::{self, Presence};
 use crate::staging::Staging;
@@ -365,9 +364,8 @@ impl Bake<'_> {
             size: file.metadata()?.len(),
             sha256: match known {
                 Some(sha256) => hex::encode(sha256),
-                None => {
-                    live::sha256(&file).with_context(|| format!("reading {}", path.display()))?
-                }
+                None => readback::sha256(&file)
+                    .with_context(|| format!("reading {}", path.display()))?,
             },
             uncompressed_sha256: uncompressed.map(hex::encode),
             unknown: Unknown::new(),

@@ -41,7 +41,7 @@ pub struct Request {
     pub qcow2: qcow2::Compression,
     /// Length of disk images in bytes, where they shall not be as long as upstream makes them.
     pub disk_bytes: Option<u64>,
-    /// Room for Ignition configs in the ISO, in bytes, within [`super::IGNITION_AREA_BYTES`].
+    /// Room for Ignition configs in the ISO, in bytes, within [`crate::readback::IGNITION_AREA_BYTES`].
     pub ignition_area_bytes: u64,
     /// Head of file names instead of name and version of the operating system.
     pub prefix: Option<String>,
