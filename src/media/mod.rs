@@ -16,7 +16,6 @@ mod miniso;
 mod names;
 mod plan;
 mod proof;
-mod pxe;
 mod record;
 mod request;
 mod stream;

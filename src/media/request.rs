@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::format::qcow2;
 use crate::image::{Image, uname};
 use crate::kernel::check_argument;
+use crate::netboot::rootfs_url;
 use crate::record;
 
 /// Files beside the media that describe them.
@@ -106,16 +107,12 @@ pub(super) fn hindrance(
                 "give the URL of the file that is written beside it with --rootfs-url",
             )),
             // coreos-installer writes it into the boot menu as it is (`src/live/mod.rs`, 0.27.0).
-            Some(url) => {
-                check_argument(&format!("coreos.live.rootfs_url={url}"))
-                    .err()
-                    .map(|error| {
-                        Failure::new(
-                            format!("a minimal ISO can't fetch from that --rootfs-url: {error}"),
-                            "write such characters as % and two digits, or serve the file at another URL",
-                        )
-                    })
-            }
+            Some(url) => check_argument(&rootfs_url(url)).err().map(|error| {
+                Failure::new(
+                    format!("a minimal ISO can't fetch from that --rootfs-url: {error}"),
+                    "write such characters as % and two digits, or serve the file at another URL",
+                )
+            }),
         },
         Format::Qcow2 if architecture == Some("s390x") => Some(Failure::new(
             "a qcow2 disk for s390x would not boot: zipl has to write a boot map onto it, on that \

@@ -74,9 +74,6 @@ pub(super) const PXE_PARTS: [&str; 3] = ["-live-kernel.", "-live-initramfs.", RO
 /// What names of root file systems have in them.
 pub(super) const ROOTFS_PART: &str = "-live-rootfs.";
 
-/// The kernel argument that says where a live system fetches its root (fedora-coreos-config `35coreos-live`).
-pub(super) const ROOTFS_URL: &str = "coreos.live.rootfs_url=";
-
 /// The file by which a directory is an OCI layout.
 const OCI_INDEX: &str = "index.json";
 

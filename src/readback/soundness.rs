@@ -9,9 +9,10 @@
 use anyhow::{Context, Result};
 
 use super::layout::{INITRAMFS_STAMP, ISO_KARGS, WANTED_ROOTFS};
-use super::medium::{Live, Medium, ROOTFS_URL, System, has_argument};
+use super::medium::{Live, Medium, System, has_argument};
 use super::rootfs::{HASH_CHUNK_MAX, HASH_HEAD, stream_hash};
 use crate::kernel::{self, FILE_MAX_BYTES, Files, Initramfs};
+use crate::netboot::{ROOTFS_URL, rootfs_url};
 use crate::progress::Progress;
 
 /// What was seen of a medium as a whole.
@@ -93,10 +94,10 @@ impl Soundness {
 
     /// Whether a minimal ISO is told where its root file system is.
     pub(super) fn look_for_url(&mut self, arguments: &[String]) {
-        if !has_argument(arguments, ROOTFS_URL) {
+        if !has_argument(arguments, &rootfs_url("")) {
             self.faults.push(format!(
                 "it is not told where its root file system is: add it with coreos-installer iso kargs \
-                 modify --append {ROOTFS_URL}URL"
+                 modify --append {ROOTFS_URL}=URL"
             ));
         }
     }

@@ -16,7 +16,7 @@ use libcoreinst::live;
 use super::{Customization, utf8, with_hint};
 use crate::failure::Failure;
 use crate::foreign::check_arguments;
-use crate::hosts::kargs;
+use crate::netboot::is_device;
 use crate::readback::{FEATURES, INITRAMFS_STAMP};
 
 /// Here, everything (coreos-installer 0.27.0 `src/live/customize.rs`).
@@ -72,7 +72,7 @@ impl Customization {
             }
         }
         if let Some(device) = &self.common.dest_device
-            && !kargs::is_device(device)
+            && !is_device(device)
         {
             return Err(Failure::new(
                 format!("--dest-device {device} is not a path below /dev"),
