@@ -25,8 +25,8 @@
 //! and `openshift` prepares what the installer and the cluster are told. `consumers` tells whether the programs that
 //! take a medium would take one, and `verify` whether one is as it was made. `cache` keeps compressed blocks for the
 //! next bake, and `record` is what one leaves for all who go on from it: `bake.json`. `certificate` knows until when
-//! certificates are valid, `template` fills in boot menus and recipes, `paragraph` breaks lines for people, and
-//! `foreign` shows them and boot loaders what others wrote.
+//! certificates are valid, `template` fills in boot menus and recipes, `limited` reads files of others, `paragraph` breaks lines for
+//! people, and `foreign` shows them and boot loaders what others wrote.
 //!
 //! What knows nothing of images and media has crates of its own below `crates/`: `tree`; `format`, with `cache`
 //! and `progress`; `kernel`, with `containerfile`. In here they go by these names.
@@ -46,6 +46,7 @@ mod hosts;
 mod ignition;
 mod image;
 mod layer;
+mod limited;
 mod media;
 mod netboot;
 mod openshift;

@@ -17,12 +17,13 @@ use super::driver_names::each_once;
 use super::image_args::ImageArgs;
 use super::report::{Whole, explanation, junit, presences, shown};
 use super::terminal::Terminal;
-use super::{Outcome, Usage, read_up_to};
+use super::{Outcome, Usage};
 use crate::containerfile::{self, Remark, Severity, Wanted};
 use crate::failure::Failure;
 use crate::foreign::visible;
 use crate::image::{self, ImageRef};
 use crate::kernel::{self, Device, DriverName, Files, Root};
+use crate::limited;
 use crate::media::live_root;
 use crate::openshift::directory::read_objects;
 use crate::openshift::reruns;
@@ -132,7 +133,7 @@ impl FromStr for Devices {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let devices = match text.strip_prefix('@') {
-            Some(path) => read_up_to(Path::new(path), DEVICES_READ_BYTES)
+            Some(path) => limited::head(Path::new(path), DEVICES_READ_BYTES)
                 .and_then(|bytes| stages::booting_devices(&String::from_utf8_lossy(&bytes))),
             None => stages::booting_devices(text),
         };
@@ -323,7 +324,7 @@ impl CheckArgs {
             }
         }
         let containerfile = match &self.containerfile {
-            Some(path) => Some(read_up_to(path, CONTAINERFILE_READ_BYTES)?),
+            Some(path) => Some(limited::head(path, CONTAINERFILE_READ_BYTES)?),
             None => None,
         };
         let known = Known {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use clap_complete::{ArgValueCompleter, PathCompleter};
 use indicatif::HumanBytes;
@@ -14,11 +14,12 @@ use super::driver_names::each_once;
 use super::image_args::ImageArgs;
 use super::report::presences;
 use super::terminal::Terminal;
-use super::{Outcome, Usage, read_up_to};
+use super::{Outcome, Usage};
 use crate::foreign::visible;
 use crate::image::{self, ImageRef, Target};
 use crate::kernel::{DriverName, FILE_MAX_BYTES};
 use crate::layer::{self, Added, Layer, Request};
+use crate::limited;
 use crate::os::{Glance, Opened};
 use crate::paragraph::{Paragraph, hanging};
 use crate::progress::Progress;
@@ -250,7 +251,7 @@ fn module(path: &Path) -> Result<Added> {
         name: name
             .with_context(|| format!("{} is no name of a module", path.display()))?
             .to_owned(),
-        bytes: read(path)?,
+        bytes: limited::whole(path, FILE_MAX_BYTES)?,
     })
 }
 
@@ -269,16 +270,8 @@ fn firmware(text: &str) -> Result<Added> {
     };
     Ok(Added {
         name: name.to_owned(),
-        bytes: read(path)?,
+        bytes: limited::whole(path, FILE_MAX_BYTES)?,
     })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let bytes = read_up_to(path, FILE_MAX_BYTES + 1)?;
-    if bytes.len() as u64 > FILE_MAX_BYTES {
-        bail!("{} has more than {FILE_MAX_BYTES} bytes", path.display());
-    }
-    Ok(bytes)
 }
 
 fn summary(layer: &Layer, terminal: &Terminal) -> String {

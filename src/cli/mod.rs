@@ -29,9 +29,7 @@ mod terminal;
 mod values;
 mod verify;
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 use std::thread;
 
@@ -157,15 +155,6 @@ fn watch_signals(terminal: &Terminal) -> Result<()> {
         }
     });
     Ok(())
-}
-
-/// The first `limit` bytes of a file.
-fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .with_context(|| format!("reading {}", path.display()))?;
-    Ok(bytes)
 }
 
 /// Whoever reads our output has seen enough: not an error.

@@ -14,14 +14,15 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Outcome;
 use super::baked::BakedArgs;
 use super::driver_names::each_once;
 use super::table::Table;
 use super::terminal::Terminal;
 use super::values::named;
-use super::{Outcome, read_up_to};
 use crate::failure::Failure;
 use crate::kernel::DriverName;
+use crate::limited;
 use crate::openshift::directory::{Directory, Edit, Plan, undo};
 use crate::openshift::{
     BootImages, DayTwo, Derivation, Driver, FIRMWARE_MAX_BYTES, Firmware, Media, Note, Objects,
@@ -529,7 +530,7 @@ impl DriverArgs {
             // The kernel looks for the files of all drivers in one place.
             driver.firmware.push(Firmware {
                 name: name.to_owned(),
-                content: read(Path::new(path), FIRMWARE_MAX_BYTES as u64)?,
+                content: limited::whole(Path::new(path), FIRMWARE_MAX_BYTES as u64)?,
             });
         }
         Ok(drivers)
@@ -555,10 +556,13 @@ impl SeedArgs {
             return Ok(None);
         };
         let (name, content) = match secret.split_once('=') {
-            Some((name, file)) => (name, Some(read(Path::new(file), INPUT_MAX_BYTES)?)),
+            Some((name, file)) => (
+                name,
+                Some(limited::whole(Path::new(file), INPUT_MAX_BYTES)?),
+            ),
             None => (secret.as_str(), None),
         };
-        let containerfile = String::from_utf8(read(path, INPUT_MAX_BYTES)?)
+        let containerfile = String::from_utf8(limited::whole(path, INPUT_MAX_BYTES)?)
             .with_context(|| format!("{} is not UTF-8", path.display()))?;
         Ok(Some(Seed {
             containerfile,
@@ -570,12 +574,4 @@ impl SeedArgs {
             base_pull_secret: self.base_pull_secret.clone(),
         }))
     }
-}
-
-fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
-    let bytes = read_up_to(path, limit_bytes.saturating_add(1))?;
-    if bytes.len() as u64 > limit_bytes {
-        bail!("{} has more than {limit_bytes} bytes", path.display());
-    }
-    Ok(bytes)
 }

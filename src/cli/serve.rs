@@ -16,12 +16,13 @@ use tokio::sync::mpsc;
 
 use self::keys::Keys;
 use self::watch::Watch;
+use super::Outcome;
 use super::baked::BakedArgs;
 use super::terminal::Terminal;
 use super::values::checked_url;
-use super::{Outcome, read_up_to};
 use crate::failure::Failure;
 use crate::hosts::Inventory;
+use crate::limited;
 use crate::media;
 use crate::netboot::{Network, dnsmasq_lines};
 use crate::progress::Progress;
@@ -237,7 +238,7 @@ fn token(path: &Path) -> Result<String> {
     /// Far more than anybody types.
     const MAX_BYTES: u64 = 4096;
     let shown = path.display();
-    let bytes = read_up_to(path, MAX_BYTES)?;
+    let bytes = limited::head(path, MAX_BYTES)?;
     let text = String::from_utf8(bytes).ok();
     let text = text.with_context(|| format!("{shown} is not text"))?;
     let token = text.trim_end_matches(['\n', '\r']);

@@ -25,12 +25,12 @@ mod yaml;
 mod tests;
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::failure::Failure;
+use crate::limited;
 pub use mac::Mac;
 
 /// A line of a few hundred bytes for each of [`MAX_HOSTS`] hosts, and as much in comments.
@@ -87,13 +87,10 @@ impl Inventory {
     /// where it lies.
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let mut text = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_INVENTORY_BYTES + 1).read_to_end(&mut text))
-            .with_context(|| format!("reading inventory {shown}"))?;
-        if u64::try_from(text.len())? > MAX_INVENTORY_BYTES {
+        let read = File::open(path).and_then(|file| limited::stream(file, MAX_INVENTORY_BYTES));
+        let Some(text) = read.with_context(|| format!("reading inventory {shown}"))? else {
             bail!("inventory {shown} is larger than {MAX_INVENTORY_BYTES} bytes");
-        }
+        };
         let text = std::str::from_utf8(&text)
             .with_context(|| format!("reading inventory {shown}: it is not UTF-8"))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);

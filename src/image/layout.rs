@@ -9,7 +9,7 @@
 //! without a word. We do too, with one; if it is there, its version must be one we know.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -19,6 +19,7 @@ use super::digest::Digest;
 use super::error::ImageError;
 use super::manifest::MANIFEST_BYTES_MAX;
 use super::quoted::{fault, shown};
+use crate::limited;
 
 /// The only version there is.
 const LAYOUT_VERSION: &str = "1.0.0";
@@ -92,19 +93,15 @@ impl Layout {
     fn document(&self, name: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
         let path = self.path.join(name);
         let object = path.display().to_string();
-        let read = || -> io::Result<Option<Vec<u8>>> {
-            if regular_file(&path)?.is_none() {
-                return Ok(None);
-            }
-            let mut bytes = Vec::new();
-            File::open(&path)?.take(limit + 1).read_to_end(&mut bytes)?;
-            Ok(Some(bytes))
-        };
-        let bytes = read().with_context(|| format!("reading {object}"))?;
-        if bytes.as_ref().is_some_and(|b| b.len() as u64 > limit) {
-            return Err(ImageError::TooLarge { object, limit }.into());
+        let reading = || format!("reading {object}");
+        if regular_file(&path).with_context(reading)?.is_none() {
+            return Ok(None);
         }
-        Ok(bytes)
+        let read = File::open(&path).and_then(|file| limited::stream(file, limit));
+        match read.with_context(reading)? {
+            None => Err(ImageError::TooLarge { object, limit }.into()),
+            bytes => Ok(bytes),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ mod proof;
 pub(crate) mod tests;
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::foreign::title;
 use crate::image::{ImageRef, uname};
+use crate::limited;
 use crate::ostree::ContainerReference;
 
 pub use proof::{DriverAtStage, Proof};
@@ -254,16 +255,11 @@ impl Record {
 
     /// Reads an open record. Errors call it `path`.
     fn read_from(file: File, path: &Path) -> Result<Self> {
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .with_context(|| format!("reading {}", path.display()))?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(no_record(
-                path,
-                &format!("it is larger than {MAX_BYTES} bytes"),
-            ));
-        }
+        let read = limited::stream(file, MAX_BYTES);
+        let Some(bytes) = read.with_context(|| format!("reading {}", path.display()))? else {
+            let why = format!("it is larger than {MAX_BYTES} bytes");
+            return Err(no_record(path, &why));
+        };
         let value = match serde_json::from_slice::<Value>(&bytes) {
             Ok(value) => value,
             Err(error) => return Err(no_record(path, &error.to_string())),

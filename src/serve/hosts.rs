@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +9,7 @@ use bytes::Bytes;
 
 use crate::hosts::Mac;
 use crate::kernel::check_argument;
+use crate::limited;
 
 /// Far beyond what an installer writes; bootstrap configurations have some 300 KiB.
 const MAX_IGNITION_BYTES: u64 = 64 << 20;
@@ -65,13 +65,10 @@ impl Host {
 /// The Ignition configuration in a file, if it looks like one.
 fn load(path: &Path) -> Result<Bytes> {
     let shown = path.display();
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_IGNITION_BYTES + 1).read_to_end(&mut bytes))
-        .with_context(|| format!("reading {shown}"))?;
-    if u64::try_from(bytes.len())? > MAX_IGNITION_BYTES {
+    let read = File::open(path).and_then(|file| limited::stream(file, MAX_IGNITION_BYTES));
+    let Some(bytes) = read.with_context(|| format!("reading {shown}"))? else {
         bail!("{shown} is larger than {MAX_IGNITION_BYTES} bytes");
-    }
+    };
     let config: serde_json::Value =
         serde_json::from_slice(&bytes).with_context(|| format!("parsing {shown}"))?;
     if !config["ignition"]["version"].is_string() {

@@ -16,11 +16,12 @@ use clap::Args;
 use super::{AccessArgs, object_name, print_roles, runtime};
 use crate::cli::image_args::ImageArgs;
 use crate::cli::terminal::Terminal;
-use crate::cli::{Outcome, Usage, read_up_to};
+use crate::cli::{Outcome, Usage};
 use crate::cluster::alerts::{self, AlertOptions};
 use crate::cluster::handoff::{Asked, WantedPause};
 use crate::cluster::{Looking, Server, Task, ToolImage, is_in_own_registry};
 use crate::kernel::DriverName;
+use crate::limited;
 use crate::openshift::{PushSpec, yaml};
 use crate::record::Record;
 
@@ -173,7 +174,7 @@ impl HandoffArgs {
     fn asked(&self) -> Result<Asked> {
         let containerfile = match &self.containerfile {
             Some(path) => {
-                let text = String::from_utf8(read_up_to(path, CONTAINERFILE_READ_BYTES)?);
+                let text = String::from_utf8(limited::head(path, CONTAINERFILE_READ_BYTES)?);
                 Some(text.with_context(|| format!("reading {}", path.display()))?)
             }
             None => None,

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -20,6 +19,7 @@ use crate::certificate::certificates;
 use crate::cluster::kinds::Kind;
 use crate::cluster::names::{ENTITLEMENT, KEYS, REPOSITORIES};
 use crate::failure::Failure;
+use crate::limited;
 
 /// Most bytes of all values of a Secret, and of a ConfigMap (kubernetes pkg/apis/core/types.go
 /// `MaxSecretSize`; that ConfigMaps have the same limit is an assumption).
@@ -354,17 +354,14 @@ fn content(path: &Path) -> Result<Vec<u8>> {
         "{} is not a file",
         path.display()
     );
-    let file = File::open(path).with_context(reading)?;
-    let mut content = Vec::new();
-    let limit = u64::try_from(OBJECT_BYTES_MAX)? + 1;
-    file.take(limit)
-        .read_to_end(&mut content)
-        .with_context(reading)?;
-    anyhow::ensure!(
-        content.len() <= OBJECT_BYTES_MAX,
-        "{} has more than {OBJECT_BYTES_MAX} bytes, which is all that an object can hold",
-        path.display()
-    );
+    let limit = u64::try_from(OBJECT_BYTES_MAX)?;
+    let read = File::open(path).and_then(|file| limited::stream(file, limit));
+    let content = read.with_context(reading)?.with_context(|| {
+        format!(
+            "{} has more than {OBJECT_BYTES_MAX} bytes, which is all that an object can hold",
+            path.display()
+        )
+    })?;
     anyhow::ensure!(!content.is_empty(), "{} is empty", path.display());
     Ok(content)
 }

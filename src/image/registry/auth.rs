@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -28,6 +28,7 @@ use super::super::error::ImageError;
 use super::super::reference::RegistryName;
 use super::helper::{self, Answer};
 use super::secret::Secret;
+use crate::limited;
 
 /// Most bytes of a file with credentials; pull secrets of big sites have some KiB.
 const AUTHFILE_BYTES_MAX: u64 = 4 << 20;
@@ -163,14 +164,12 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut text = Vec::new();
-    file.take(AUTHFILE_BYTES_MAX + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > AUTHFILE_BYTES_MAX {
-        return Err(io::Error::other(format!(
+    match limited::stream(file, AUTHFILE_BYTES_MAX)? {
+        None => Err(io::Error::other(format!(
             "more than {AUTHFILE_BYTES_MAX} bytes"
-        )));
+        ))),
+        text => Ok(text),
     }
-    Ok(Some(text))
 }
 
 /// A file with credentials.

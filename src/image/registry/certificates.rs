@@ -2,9 +2,10 @@
 //! client certificates are left out.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::limited;
 use anyhow::Context;
 
 /// Directories with CA certificates, one directory per registry in each. A path that starts with
@@ -46,14 +47,8 @@ fn find_in(directory: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let file = File::open(file)?;
-    file.take(CERTIFICATE_BYTES_MAX + 1)
-        .read_to_end(&mut text)?;
-    match text.len() as u64 > CERTIFICATE_BYTES_MAX {
-        true => Err(io::Error::other("too large for certificates")),
-        false => Ok(text),
-    }
+    let text = limited::stream(File::open(file)?, CERTIFICATE_BYTES_MAX)?;
+    text.ok_or_else(|| io::Error::other("too large for certificates"))
 }
 
 #[cfg(test)]

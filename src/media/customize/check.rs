@@ -4,7 +4,7 @@
 //! image can tell, such as that it has no room for network settings, is found later.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use libcoreinst::live;
 use super::{Customization, utf8, with_hint};
 use crate::failure::Failure;
 use crate::foreign::check_arguments;
+use crate::limited;
 use crate::netboot::is_device;
 use crate::readback::{FEATURES, INITRAMFS_STAMP};
 
@@ -61,10 +62,7 @@ impl Customization {
                 .map_err(|error| error.context(format!("--{option} {path}")))?;
         }
         for path in &self.common.ignition_ca {
-            let mut text = Vec::new();
-            File::open(path)
-                .and_then(|file| file.take(CERTIFICATES_MAX_BYTES).read_to_end(&mut text))
-                .with_context(|| format!("reading {path}"))?;
+            let text = limited::head(Path::new(path), CERTIFICATES_MAX_BYTES)?;
             if !text.windows(PEM.len()).any(|window| window == PEM) {
                 return Err(Error::msg(format!(
                     "--ignition-ca {path} has no certificate in PEM"

@@ -1,31 +1,24 @@
 //! Files of the directory: read up to a limit, told apart by their hash, given to whose the directory is.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use crate::limited;
+
 /// A whole file of the directory, if it isn't longer than it can be.
 pub(super) fn read_limited(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
-    let reading = || format!("reading {}", path.display());
+    let metadata = path.metadata();
+    let metadata = metadata.with_context(|| format!("reading {}", path.display()))?;
     // Opening a pipe would wait for somebody to write to it.
-    if !path.metadata().with_context(reading)?.is_file() {
+    if !metadata.is_file() {
         bail!("{} is no regular file", path.display());
     }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| {
-            file.take(limit_bytes.saturating_add(1))
-                .read_to_end(&mut bytes)
-        })
-        .with_context(reading)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit_bytes {
-        bail!("{} has more than {limit_bytes} bytes", path.display());
-    }
-    Ok(bytes)
+    limited::whole(path, limit_bytes)
 }
 
 /// In lower-case hex.

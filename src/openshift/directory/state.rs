@@ -16,8 +16,7 @@
 //! commands of all stages but `create cluster` were run on directories that were prepared here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -25,6 +24,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::limited;
 
 /// What openshift-install knows of the directory; never written to.
 const STATE_FILE: &str = ".openshift_install_state.json";
@@ -244,10 +244,7 @@ impl Seen<'_> {
             return Ok(BTreeMap::new());
         }
         let path = self.directory.join(STATE_FILE);
-        let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(|file| file.take(STATE_FILE_MAX_BYTES).read_to_end(&mut bytes))
-            .with_context(|| format!("reading {}", path.display()))?;
+        let bytes = limited::head(&path, STATE_FILE_MAX_BYTES)?;
         // The parser's own message could quote a secret.
         serde_json::from_slice(&bytes).map_err(|error| {
             Failure::new(
