@@ -138,9 +138,18 @@ fn files() -> BTreeMap<String, Content> {
 #[test]
 fn squashfs_images_are_what_they_were() {
     for (compressor, expected) in [
-        ("gzip:9", "be3b991b7cf1a9639300be198d815e8c7ff8f0ecb2052723e92de56683395d3b"),
-        ("xz", "95b6a095d2d4fae0a65e47284156b4ab41041426334ed6fe14b72ba94119f74d"),
-        ("zstd:15", "f6e68a28f82867f1e681e2c803c551ac2172f452b209f4d748dcd4a76871a805"),
+        (
+            "gzip:9",
+            "be3b991b7cf1a9639300be198d815e8c7ff8f0ecb2052723e92de56683395d3b",
+        ),
+        (
+            "xz",
+            "95b6a095d2d4fae0a65e47284156b4ab41041426334ed6fe14b72ba94119f74d",
+        ),
+        (
+            "zstd:15",
+            "f6e68a28f82867f1e681e2c803c551ac2172f452b209f4d748dcd4a76871a805",
+        ),
     ] {
         let options = squashfs::Options {
             compressor: compressor.parse().unwrap(),
@@ -167,12 +176,25 @@ fn xfs_images_are_what_they_were() {
     let out = empty(options.size_bytes);
     let layout = xfs::Layout::plan(&tree, &options).unwrap();
     layout.write(&out, 0, &Silent).unwrap();
-    assert_file("XFS", &out, "8cdfbf6b2d10c3dfc6002524ca20be1909a271b5b98c8db72cbf7b8751a62068");
+    assert_file(
+        "XFS",
+        &out,
+        "8cdfbf6b2d10c3dfc6002524ca20be1909a271b5b98c8db72cbf7b8751a62068",
+    );
 }
 
 #[test]
 fn ext4_images_are_what_they_were() {
-    for (block_size, expected) in [(1024, "1aca5780ca49be44b82a7ed209c5391b65b112c2e48bfed7d14f76570dbac663"), (4096, "6b34ca0fb43260b531e33812426b79b6b2c623ca5e26c86f78ca886c5846f0af")] {
+    for (block_size, expected) in [
+        (
+            1024,
+            "1aca5780ca49be44b82a7ed209c5391b65b112c2e48bfed7d14f76570dbac663",
+        ),
+        (
+            4096,
+            "6b34ca0fb43260b531e33812426b79b6b2c623ca5e26c86f78ca886c5846f0af",
+        ),
+    ] {
         let options = ext4::Options {
             size_bytes: 64 * MIB,
             block_size,
@@ -190,7 +212,16 @@ fn ext4_images_are_what_they_were() {
 
 #[test]
 fn fat_volumes_are_what_they_were() {
-    for (bytes_per_sector, expected) in [(512, "86a4595b1e0361e00c3850e63cfcdc5a187fcef6dab38e4be896f84018468218"), (4096, "3d29bd15a5950e7986030a305137f5b892ad806d2087ba6bcf94f4865b92402c")] {
+    for (bytes_per_sector, expected) in [
+        (
+            512,
+            "86a4595b1e0361e00c3850e63cfcdc5a187fcef6dab38e4be896f84018468218",
+        ),
+        (
+            4096,
+            "3d29bd15a5950e7986030a305137f5b892ad806d2087ba6bcf94f4865b92402c",
+        ),
+    ] {
         let volume = fat::Volume {
             label: "EFI-SYSTEM".into(),
             id: 0x7b77_95e7,
@@ -214,7 +245,11 @@ fn isos_are_what_they_were() {
     let out = empty(0);
     let layout = volume.layout().unwrap();
     layout.write(&out, &|_| ()).unwrap();
-    assert_file("ISO 9660", &out, "b3d0b2a26c55380e5106e4b61f937a96a1475c37cff8bde978b62605e805689f");
+    assert_file(
+        "ISO 9660",
+        &out,
+        "b3d0b2a26c55380e5106e4b61f937a96a1475c37cff8bde978b62605e805689f",
+    );
 }
 
 #[test]
@@ -229,8 +264,14 @@ fn partition_tables_are_what_they_were() {
         attributes: 1 << 2,
     };
     for (sector_size, expected) in [
-        (gpt::SectorSize::B512, "f594f0cdc4c8ebb6ec1a66555ebfdb69499c5ee3d98e86a75b074289c2b49e99"),
-        (gpt::SectorSize::B4096, "2b8b3615b392591a849752bcbfc5e5bc04efaa59c46cd87f7644eedbe99e2e4f"),
+        (
+            gpt::SectorSize::B512,
+            "f594f0cdc4c8ebb6ec1a66555ebfdb69499c5ee3d98e86a75b074289c2b49e99",
+        ),
+        (
+            gpt::SectorSize::B4096,
+            "2b8b3615b392591a849752bcbfc5e5bc04efaa59c46cd87f7644eedbe99e2e4f",
+        ),
     ] {
         let table = gpt::Table {
             disk_guid: gpt::derive_guid("test", "disk"),
@@ -250,9 +291,18 @@ fn partition_tables_are_what_they_were() {
 #[test]
 fn qcow2_images_are_what_they_were() {
     for (compression, expected) in [
-        (qcow2::Compression::None, "d1bf2410223c732ec0122c109cc32b972f32d63ac1f566e60141b7ef97fb154f"),
-        (qcow2::Compression::Zlib, "cf80ebc5f42e60afaedbbe01ba96595f24b827c61ee34eb98b6cf416f183c3d9"),
-        (qcow2::Compression::Zstd, "10d7e1ef694b6fd05bbd3acd2b18fbbfb61d7476b8f690f53aee88803353d247"),
+        (
+            qcow2::Compression::None,
+            "d1bf2410223c732ec0122c109cc32b972f32d63ac1f566e60141b7ef97fb154f",
+        ),
+        (
+            qcow2::Compression::Zlib,
+            "cf80ebc5f42e60afaedbbe01ba96595f24b827c61ee34eb98b6cf416f183c3d9",
+        ),
+        (
+            qcow2::Compression::Zstd,
+            "10d7e1ef694b6fd05bbd3acd2b18fbbfb61d7476b8f690f53aee88803353d247",
+        ),
     ] {
         let disk = empty(8 * MIB);
         disk.write_all_at(&noise(200_000), 1000).unwrap();
@@ -270,11 +320,19 @@ fn archives_are_what_they_were() {
     archive.directory("etc", 0o755).unwrap();
     archive.file("etc/noise", 0o644, &noise(1000)).unwrap();
     archive.symlink("etc/link", "noise").unwrap();
-    assert_digest("cpio", &archive.finish().unwrap(), "1e64ec537d92517ced16efb892589f347489c0d0fe2cc702c538dbf95755191a");
+    assert_digest(
+        "cpio",
+        &archive.finish().unwrap(),
+        "1e64ec537d92517ced16efb892589f347489c0d0fe2cc702c538dbf95755191a",
+    );
 
     let mut stream = xz::Writer::new(Vec::new()).unwrap();
     stream.write(&noise(100_000)).unwrap();
     stream.zeros(40 * MIB);
     stream.write(b"the end").unwrap();
-    assert_digest("xz", &stream.finish().unwrap(), "3a67702d7e553da82420023a25258ad4a3a6f22573e983f254ad2970ea869c6f");
+    assert_digest(
+        "xz",
+        &stream.finish().unwrap(),
+        "3a67702d7e553da82420023a25258ad4a3a6f22573e983f254ad2970ea869c6f",
+    );
 }
