@@ -3,16 +3,15 @@
 //! Data flows one way through the rooms:
 //!
 //! ```text
-//! cli ─┬─► layer ─┐
-//!      ├─► media ─┼─► sysroot ─► ostree ─► image
-//!      │          │      │         └────► selinux
-//!      │          │      └──────► tree ◄── format
-//!      ├──────────┴─► stages ─► kernel, containerfile
-//!      ├─► consumers ─► media
+//! cli ─┬─► layer ─────────────┐
+//!      ├─► media ─┬─► sysroot ┼─► os ─► image, ostree, selinux, kernel
+//!      ├──────────┴─► stages ─┘      ├─► containerfile
+//!      ├─► consumers ─► media        └─► tree ◄── format
 //!      └─► verify ─► media, ostree, format
 //! ```
 //!
-//! `image` reads and verifies layers, `ostree` merges them into one tree with labels and checksums,
+//! `image` reads and verifies layers, `ostree` merges them into one tree, with labels that `selinux` finds and
+//! with checksums, and `os` has both done once for whoever asks, and reads what the system says of itself.
 //! `sysroot` lays out the deployed disk, `format` writes bytes, and `media` knows which formats make
 //! up a medium. [`tree`] is the shape in which a file system travels between them. `kernel`
 //! tells whether a driver would be loaded, `containerfile` what the cluster will build for day 2, and
@@ -48,6 +47,7 @@ mod image;
 mod layer;
 mod media;
 mod openshift;
+mod os;
 mod ostree;
 mod paragraph;
 mod record;
@@ -79,7 +79,7 @@ pub mod testing {
     }
     /// An image's OS.
     pub mod os {
-        pub use crate::media::{Glance, ReadOptions, Source};
+        pub use crate::os::{Glance, ReadOptions, Source};
     }
     /// Objects for the installer and the cluster.
     pub mod openshift {

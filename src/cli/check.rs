@@ -23,16 +23,14 @@ use crate::failure::Failure;
 use crate::foreign::visible;
 use crate::image::{self, ImageRef};
 use crate::kernel::{self, Device, DriverName, Files, Root};
-use crate::media::{
-    Found, Glance, Medium, Opened, Place, Rootless, Soundness, live_root, unmatched,
-};
+use crate::media::{Found, Medium, Place, Rootless, Soundness, live_root, unmatched};
 use crate::openshift::directory::read_objects;
 use crate::openshift::reruns;
+use crate::os::{Glance, Opened, Parts, mounts_composefs};
 use crate::ostree::ContainerReference;
 use crate::paragraph::{Paragraph, hanging};
-use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Parts, Presence, Rerun, Stage, System};
+use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Presence, Rerun, Stage, System};
 use crate::staging::Room;
-use crate::sysroot;
 
 /// How much of a Containerfile is read: more than is taken, so that it is refused for its size.
 const CONTAINERFILE_READ_BYTES: u64 = 2 << 20;
@@ -468,7 +466,7 @@ impl CheckArgs {
         let initramfs = parts.read_initramfs()?;
         let mut drivers = stages::check(&parts, &initramfs, &wanted, &LIVE)?;
         let mut mounts = stages::mounts(&parts, &initramfs, live_root(&source.facts.image)?)?;
-        let composefs = sysroot::mounts_composefs(&initramfs)?;
+        let composefs = mounts_composefs(&initramfs)?;
         let disk = stages::mounts(&parts, &initramfs, Root::Disk { composefs })?;
         mounts.extend(disk);
         drivers.extend(needed.missing(&LIVE));
@@ -586,7 +584,7 @@ impl CheckArgs {
             };
             installed = parts.read_initramfs()?;
             drivers.extend(stages::check(&parts, &installed, wanted, &INSTALL)?);
-            let composefs = sysroot::mounts_composefs(&installed)?;
+            let composefs = mounts_composefs(&installed)?;
             let root = Root::Disk { composefs };
             mounts.extend(stages::mounts(&parts, &installed, root)?);
         }

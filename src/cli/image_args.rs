@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::image::Access;
-use crate::media::ReadOptions;
+use crate::os::ReadOptions;
 use crate::ostree::ContainerReference;
 
 /// Options for reading an image

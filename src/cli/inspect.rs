@@ -17,9 +17,8 @@ use crate::foreign::visible;
 use crate::format::iso9660;
 use crate::image;
 use crate::kernel;
-use crate::media::{
-    Beside, Found, Installed, LiveRoot, Medium, Opened, Place, Source, System, unmatched,
-};
+use crate::media::{Beside, Found, Installed, LiveRoot, Medium, Place, System, unmatched};
+use crate::os::{Opened, Source};
 use crate::paragraph::hanging;
 use crate::progress::Progress;
 use crate::staging::Room;

@@ -24,7 +24,7 @@ use crate::foreign::visible;
 use crate::image::{self, ImageRef, Target};
 use crate::kernel::{DriverName, FILE_MAX_BYTES};
 use crate::layer::{self, Added, Layer, Request};
-use crate::media::{Glance, Opened};
+use crate::os::{Glance, Opened};
 use crate::paragraph::{Paragraph, hanging};
 use crate::progress::Progress;
 use crate::staging::{Room, clear_leftovers};

@@ -33,9 +33,9 @@ use crate::failure::Failure;
 use crate::kernel::{
     self, Files, Finding, Initramfs, Kept, ModuleInfo, canonical_name, module_name,
 };
+use crate::os::{Facts, Parts};
 use crate::progress::Progress;
-use crate::stages::{self, LIVE, Parts, Presence};
-use crate::sysroot::Facts;
+use crate::stages::{self, LIVE, Presence};
 use crate::tree::{Content, Tree};
 
 /// Where added modules go, below the kernel's own directory.

@@ -20,14 +20,14 @@ use super::plan::{Plan, refuse_missing, refuse_unmountable};
 use super::proof::{Judge, Proven};
 use super::pxe;
 use super::request::Request;
-use super::source::Source;
 use super::stream::stream;
 use crate::format::squashfs;
+use crate::os::Source;
 use crate::progress::Progress;
 use crate::record::{Artifact, Record, Unknown};
 use crate::stages::{self, Presence};
 use crate::staging::Staging;
-use crate::sysroot::{self, Settings, Sysroot};
+use crate::sysroot::{self, Platform, Settings, Sysroot};
 
 /// What came of a bake.
 #[derive(Debug)]
@@ -41,9 +41,6 @@ pub struct Baked {
     /// How many of the live root's blocks were in the cache, and how many were looked for there.
     pub remembered: (u64, u64),
 }
-
-/// Ignition's name of machines that are nobody's platform.
-const METAL: &str = "metal";
 
 /// Everything that the steps of a bake have in common.
 pub(super) struct Bake<'a> {
@@ -94,7 +91,7 @@ impl Plan {
             return Ok(());
         }
         let sysroot = self.lay_out(source)?;
-        disks::contents(&sysroot, source, request).map(drop)
+        disks::contents(&sysroot, Platform::Metal, source, request).map(drop)
     }
 
     fn lay_out(&self, source: &Source) -> Result<Sysroot> {
@@ -106,7 +103,6 @@ impl Plan {
                 origin: self.origin.clone(),
                 image_name: source.origin.name.clone(),
                 image_digest: source.image.manifest_digest.to_string(),
-                platform: METAL.to_owned(),
                 time: source.image.created.unwrap_or(0),
             },
         )
@@ -120,8 +116,8 @@ impl Bake<'_> {
     }
 
     fn run(&self) -> Result<Baked> {
-        let mut sysroot = self.plan.lay_out(self.source)?;
-        let disks = self.write_disks(&mut sysroot)?;
+        let sysroot = self.plan.lay_out(self.source)?;
+        let disks = self.write_disks(&sysroot)?;
         if self.plan.has_live() {
             self.write_live_media(&sysroot, &disks)?;
         }
@@ -181,7 +177,7 @@ impl Bake<'_> {
     /// Writes rootfs.img and the live initramfs, under the names they have in a PXE set.
     fn write_live(&self, sysroot: &Sysroot, disks: &Disks) -> Result<Payload> {
         let (plan, source) = (self.plan, self.source);
-        let tree = live::root(sysroot)?;
+        let tree = live::root(sysroot, &source.facts)?;
         let options = squashfs::Options {
             compressor: plan.compressor,
             block_size: plan.block_size,
@@ -224,7 +220,7 @@ impl Bake<'_> {
         let iso = Iso::compose(
             &self.source.imported.tree,
             &self.source.facts,
-            &sysroot.kargs,
+            &sysroot.kargs(&self.source.facts, Platform::Metal),
             self.request.ignition_area_bytes,
             self.source.image.created.unwrap_or(0),
         )?;

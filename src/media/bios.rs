@@ -13,7 +13,8 @@ use std::os::unix::fs::FileExt;
 use anyhow::{Context, Result, ensure};
 
 use crate::format::grub::{self, BOOT_CODE_BYTES, Kind, Modules};
-use crate::sysroot::{BIOS_MODULES, Facts, POWER_MODULES};
+use crate::os::Facts;
+use crate::sysroot::{BIOS_MODULES, POWER_MODULES};
 use crate::tree::{Node, Tree};
 
 /// What a disk's core image has to have so that it finds `/boot`; it loads the rest from there.

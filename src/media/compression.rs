@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::format::squashfs::Compressor;
 use crate::kernel::Root;
-use crate::sysroot::ImageJson;
+use crate::os::ImageJson;
 
 /// zstd level of mksquashfs when nobody names one, and so of published images.
 const ZSTD_LEVEL: i32 = 15;

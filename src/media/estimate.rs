@@ -17,12 +17,11 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::compress::Archive;
-use super::contents::contents_of;
 use super::names::{Format, Names};
 use super::request::Request;
 use crate::format::qcow2;
-use crate::image::Image;
-use crate::sysroot::machine;
+use crate::image::{Image, uname};
+use crate::os::contents_of;
 
 /// What comes with each live medium or disk besides: boot loaders, tables, areas to be filled.
 const EXTRA_BYTES: u64 = 12 << 20;
@@ -129,7 +128,7 @@ impl Request {
         let contents = contents_of(image);
         let names = Names::new("", "", self.archive);
         // Of the stand-in they are 2 and 9 %; the larger the image, the less.
-        let formats = self.formats_for(machine(&image.architecture));
+        let formats = self.formats_for(uname(&image.architecture));
         Estimate::new(
             self,
             &formats,

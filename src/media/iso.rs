@@ -28,8 +28,8 @@ use super::miniso;
 use super::payload::Payload;
 use crate::failure::Failure;
 use crate::format::{fat, gpt, iso9660};
+use crate::os::Facts;
 use crate::progress::{Progress, Silent};
-use crate::sysroot::Facts;
 use crate::tree::{Content, Node, Tree};
 
 /// Where upstream images keep the ISO's boot configuration.

@@ -27,8 +27,9 @@ use sha2::{Digest, Sha256};
 
 use crate::format::cpio;
 use crate::format::squashfs;
+use crate::os::Facts;
 use crate::progress::Progress;
-use crate::sysroot::{Facts, Sysroot, live_repo_config};
+use crate::sysroot::{Platform, Sysroot, live_repo_config};
 use crate::tree::{Content, Node, Tree};
 
 /// The file system's name in rootfs.img; with it, the data begins at [`SQUASHFS_OFFSET`].
@@ -59,8 +60,8 @@ const ROOTFS_STAMP: &str = "etc/coreos-live-rootfs";
 const REPO_CONFIG_MAX_BYTES: u64 = 64 << 10;
 
 /// The tree of the live root: the disk's, writable, with the kernel at the top of `/boot`.
-pub(super) fn root(sysroot: &Sysroot) -> Result<Tree> {
-    let mut tree = sysroot.tree.clone();
+pub(super) fn root(sysroot: &Sysroot, facts: &Facts) -> Result<Tree> {
+    let mut tree = sysroot.tree(facts, Platform::Metal);
     let config = tree.lookup("ostree/repo/config").expect("laid out by us");
     if let Node::File(content) = &mut tree.inode_mut(config).node {
         let text = String::from_utf8(content.to_vec(REPO_CONFIG_MAX_BYTES)?)?;
@@ -70,7 +71,7 @@ pub(super) fn root(sysroot: &Sysroot) -> Result<Tree> {
     // Live systems check the kernel for FIPS where a disk has /boot mounted.
     let boot = tree.lookup("boot").expect("laid out by us");
     let kernel = tree
-        .lookup(&format!("boot/{}", sysroot.boot_directory))
+        .lookup(&format!("boot/{}", sysroot.boot_directory()))
         .expect("laid out by us");
     let names: Vec<_> = tree
         .children(kernel)

@@ -16,9 +16,9 @@ use crate::failure::Failure;
 use crate::format::gpt::Table;
 use crate::format::{iso9660, qcow2};
 use crate::kernel::{Files, Initramfs, Root};
+use crate::os::{ImageJson, Parts, mounts_composefs};
 use crate::ostree::ContainerReference;
-use crate::stages::{INSTALL, LIVE, Parts, Stages};
-use crate::sysroot::{self, ImageJson};
+use crate::stages::{INSTALL, LIVE, Stages};
 use crate::tree::Content;
 
 /// A medium and its parts.
@@ -253,7 +253,7 @@ impl Medium {
                 compression: Some(live.root.reader().facts().compressor.name()),
             },
             System::Installed(_) => Root::Disk {
-                composefs: sysroot::mounts_composefs(initramfs)?,
+                composefs: mounts_composefs(initramfs)?,
             },
         })
     }

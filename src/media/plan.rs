@@ -14,14 +14,13 @@ use super::iso;
 use super::names::{Format, Names, check_prefix};
 use super::proof;
 use super::request::{DESCRIPTIONS, Request, hindrance};
-use super::source::Source;
 use crate::failure::Failure;
 use crate::format::squashfs::Compressor;
 use crate::kernel::Root;
+use crate::os::{Parts, Source, mounts_composefs};
 use crate::ostree::ContainerReference;
 use crate::progress::Progress;
-use crate::stages::{self, Parts, Presence, Stage, System};
-use crate::sysroot;
+use crate::stages::{self, Presence, Stage, System};
 use crate::tree::Content;
 
 /// Everything decided: which files, from what, how.
@@ -44,7 +43,6 @@ pub struct Plan {
     /// Kernel arguments of live boots.
     pub live_kargs: String,
     /// What the deployment's origin will say.
-    #[serde(serialize_with = "as_text")]
     pub origin: ContainerReference,
     /// Files that will be written.
     pub files: Vec<String>,
@@ -102,7 +100,7 @@ impl Plan {
             mounts.extend(stages::mounts(&parts, &initramfs, root)?);
         }
         if formats.iter().any(|format| !format.is_live()) {
-            let composefs = sysroot::mounts_composefs(&initramfs)?;
+            let composefs = mounts_composefs(&initramfs)?;
             mounts.extend(stages::mounts(
                 &parts,
                 &initramfs,

@@ -11,9 +11,9 @@ use anyhow::Result;
 use super::medium::{Medium, System};
 use super::names::Format;
 use crate::kernel::Root;
+use crate::os::{Parts, mounts_composefs};
 use crate::record::{Proof, Unknown};
-use crate::stages::{self, Cluster, INSTALL, Parts, Presence, Stage};
-use crate::sysroot;
+use crate::stages::{self, Cluster, INSTALL, Presence, Stage};
 
 /// What the media prove.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl<'a> Judge<'a> {
             };
             let installed = parts.read_initramfs()?;
             boots.extend(stages::check(&parts, &installed, self.drivers, &INSTALL)?);
-            let composefs = sysroot::mounts_composefs(&installed)?;
+            let composefs = mounts_composefs(&installed)?;
             self.mount(stages::mounts(
                 &parts,
                 &installed,

@@ -13,10 +13,9 @@ use super::names::{CHECKSUMS, Format, Names, STREAM};
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::format::qcow2;
-use crate::image::Image;
+use crate::image::{Image, uname};
 use crate::kernel::check_argument;
 use crate::record;
-use crate::sysroot::machine;
 
 /// Files beside the media that describe them.
 pub const DESCRIPTIONS: [&str; 3] = [CHECKSUMS, STREAM, record::NAME];
@@ -82,8 +81,8 @@ impl Request {
     pub fn known_files(&self, image: Option<&Image>) -> Vec<String> {
         let mut files = DESCRIPTIONS.map(str::to_owned).to_vec();
         if let (Some(prefix), Some(image)) = (&self.prefix, image) {
-            let names = Names::new(prefix, machine(&image.architecture), self.archive);
-            let formats = self.formats_for(machine(&image.architecture));
+            let names = Names::new(prefix, uname(&image.architecture), self.archive);
+            let formats = self.formats_for(uname(&image.architecture));
             files.extend(names.of(&formats).into_iter().map(|(name, _)| name));
         }
         files

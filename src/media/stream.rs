@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::os::Facts;
 use crate::record::Artifact;
-use crate::sysroot::Facts;
 
 /// What says which stream an image is of.
 const STREAM_LABEL: &str = "com.coreos.stream";

@@ -16,6 +16,8 @@ use std::fmt::Write;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How the line of an origin file begins that names a container image.
 const ORIGIN_KEY: &str = "container-image-reference=";
@@ -189,6 +191,20 @@ impl FromStr for ContainerReference {
             })
         };
         parsed().with_context(|| format!("reading the image reference {text:?}"))
+    }
+}
+
+impl Serialize for ContainerReference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ContainerReference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = text.parse();
+        parsed.map_err(|error: anyhow::Error| D::Error::custom(format!("{error:#}")))
     }
 }
 

@@ -8,7 +8,6 @@
 
 mod check;
 mod mistaken;
-mod origin;
 mod proof;
 
 #[cfg(test)]
@@ -186,7 +185,6 @@ pub struct Options {
     /// Whether only nodes boot the media, and no bootstrap machine.
     pub nodes_only: bool,
     /// What installed systems take as their image.
-    #[serde(with = "origin")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub origin: ContainerReference,
     /// Where the minimal ISO and the PXE set fetch the root file system, if that was said.

@@ -6,8 +6,9 @@
 
 use anyhow::Result;
 
-use super::{System, Verdict, rpmdb};
+use super::{System, Verdict};
 use crate::kernel::{self, Files, some_of};
+use crate::os::has_package;
 use crate::ostree::ContainerReference;
 
 /// The package by which the installer knows an image that needs nothing put over it, and the file
@@ -34,7 +35,7 @@ const FILE_MAX_BYTES: usize = 256 << 10;
 
 /// Whether an image has OpenShift in it, as a release's node image does; None if nothing tells.
 pub fn has_openshift(root: &dyn Files) -> Result<Option<bool>> {
-    let package = rpmdb::has_package(root, CLIENTS)?;
+    let package = has_package(root, CLIENTS)?;
     Ok(match package {
         None if !root.exists(CLIENT)? => Some(false),
         known => known,
@@ -44,7 +45,7 @@ pub fn has_openshift(root: &dyn Files) -> Result<Option<bool>> {
 /// What becomes of `driver` on a bootstrap node that boots `system`.
 pub(super) fn judge(system: &System<'_>, driver: &str) -> Result<Verdict> {
     let root = system.root;
-    let package = rpmdb::has_package(root, CLIENTS)?;
+    let package = has_package(root, CLIENTS)?;
     let client = root.exists(CLIENT)?;
     match (package, client) {
         (Some(true), true) => {

@@ -22,7 +22,6 @@ mod later;
 mod mounts;
 mod pivot;
 mod rootless;
-mod rpmdb;
 mod several;
 mod verdict;
 
@@ -40,8 +39,8 @@ pub use several::worst_of;
 pub use verdict::{Judged, Mark, Verdict};
 
 use crate::kernel::{self, Boot, Files, Finding, Initramfs, Lookup};
+use crate::os::{OsRelease, Parts};
 use crate::ostree::ContainerReference;
-use crate::tree::Content;
 
 /// A moment at which the driver has to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -169,48 +168,11 @@ pub struct System<'a> {
     pub origin: Option<&'a ContainerReference>,
 }
 
-/// Systems that OpenShift's installer boots, by the `ID` of their os-release.
-const OPENSHIFT_IDS: [&str; 2] = ["rhcos", "scos"];
-
 impl System<'_> {
     /// Whether it is a system of OpenShift's: others have no bootstrap node and no osImageURL. One
     /// that does not say what it is may be.
     pub fn is_openshift(&self) -> Result<bool> {
-        for path in ["usr/lib/os-release", "etc/os-release"] {
-            let Some(text) = self.root.read(path)? else {
-                continue;
-            };
-            let text = String::from_utf8_lossy(&text).into_owned();
-            let field = |key: &str| {
-                let line = text.lines().find_map(|line| line.strip_prefix(key));
-                line.map_or("", |value| value.trim_matches(['"', '\'', ' ']))
-            };
-            let id = field("ID=");
-            return Ok(OPENSHIFT_IDS.iter().any(|known| id.starts_with(known))
-                || !field("OPENSHIFT_VERSION=").is_empty()
-                || (id == "rhel" && field("VARIANT_ID=") == "coreos"));
-        }
-        Ok(true)
-    }
-}
-
-/// What a boot consists of.
-#[derive(Clone, Copy)]
-pub struct Parts<'a> {
-    /// The initramfs, as the kernel gets it.
-    pub initrd: &'a Content,
-    /// The root file system.
-    pub root: &'a dyn Files,
-    /// The kernel's release.
-    pub release: &'a str,
-    /// The kernel's arguments; several may be in one string.
-    pub arguments: &'a [String],
-}
-
-impl Parts<'_> {
-    /// Reads the initramfs, to its end.
-    pub fn read_initramfs(&self) -> Result<Initramfs> {
-        Initramfs::read(self.initrd.reader()).context("reading the initramfs")
+        Ok(OsRelease::of(self.root)?.is_none_or(|release| release.is_openshift()))
     }
 }
 
@@ -381,7 +343,7 @@ fn naming_command(driver: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Meta, Node, Tree};
+    use crate::tree::{Content, Meta, Node, Tree};
 
     #[test]
     fn a_system_that_does_not_say_what_it_is_may_go_into_a_cluster() {

@@ -3,8 +3,9 @@
 
 use anyhow::{Context, Result};
 
-use super::{Judged, Parts, Presence, Stage, Verdict};
+use super::{Judged, Presence, Stage, Verdict};
 use crate::kernel::{self, Boot, Finding, Initramfs, Root};
+use crate::os::Parts;
 
 /// What `initramfs`, that of `parts`, has to mount `root` with: a row each, named by the module and
 /// what it is for (`squashfs (live root)`), so that none is taken for a driver.

@@ -3,8 +3,9 @@
 
 use anyhow::Result;
 
-use super::{LIVE, Parts, Presence, Stage, Verdict, check};
+use super::{LIVE, Presence, Stage, Verdict, check};
 use crate::kernel::Initramfs;
+use crate::os::Parts;
 
 /// Judges `drivers` in `initramfs` alone, for kernel `release` with these arguments. The other stages are
 /// open; `why` says what would make them known.

@@ -1,13 +1,14 @@
 //! `/boot`: kernel, initramfs, boot entry, first-boot stamp.
 
-use super::Facts;
 use super::deployment::Deployment;
 use super::plot::Plot;
+use crate::os::Facts;
 use crate::tree::Meta;
 
 /// What the boot loader starts.
+#[derive(Debug)]
 pub(super) struct Boot {
-    /// Directory of kernel and initramfs, below the boot file system's root.
+    /// Directory of kernel and initramfs, below the boot file system's root: `ostree/<stateroot>-<checksum>`.
     pub(super) directory: String,
     /// Path of the boot entry, whose text [`entry`] makes.
     pub(super) entry: String,
@@ -45,7 +46,7 @@ pub(super) fn add(plot: &mut Plot, facts: &Facts, deployment: &Deployment) -> Bo
     plot.file(&entry, 0o644, "");
     // GRUB sources it and turns it into the karg; the first boot removes it.
     plot.file("boot/ignition.firstboot", 0o644, "");
-    if let Some(platforms) = &facts.platforms {
+    if let Some(platforms) = &facts.platforms.text {
         plot.file("boot/coreos/platforms.json", 0o644, platforms.clone());
     }
     Boot {

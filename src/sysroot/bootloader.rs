@@ -10,11 +10,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha512};
 
-use super::Facts;
-use super::facts::config_file;
 use super::platform::CONSOLE;
 use super::plot::Plot;
 use crate::foreign::visible;
+use crate::os::{Facts, config_file};
 use crate::ostree::Imported;
 use crate::tree::{Content, Meta, Node, Tree};
 

@@ -18,8 +18,7 @@
 //! them (`signed`, `verity`), which XFS cannot give.
 //!
 //! Truth: libostree `ostree-repo-composefs.c` (`ostree_repo_checkout_composefs`), which is also what
-//! `ostree checkout --composefs-noverity` writes; `otcore-prepare-root.c` for the configuration. The
-//! bytes come from the crate of the composefs project.
+//! `ostree checkout --composefs-noverity` writes. The bytes come from the crate of the composefs project.
 
 #[cfg(test)]
 mod tests;
@@ -36,100 +35,11 @@ use ::composefs::tree::{Directory, FileSystem, Inode, Leaf, LeafContent, Regular
 use anyhow::{Context, Result, bail, ensure};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::failure::Failure;
-use crate::kernel::Files;
 use crate::ostree::Checksum;
 use crate::tree::{InodeId, Meta, NAME_MAX, Node, Tree, Xattrs};
 
 /// Name of the image in the deployment's directory.
 pub(super) const NAME: &str = ".ostree.cfs";
-
-/// Whether the system wants its root from a composefs image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// It does not look for one.
-    No,
-    /// It takes one if there is one.
-    Maybe,
-    /// It does not boot without.
-    Yes,
-}
-
-/// Where the initramfs is told how to set up the root. Of two the first counts, as a whole: it is
-/// `/etc` in the initramfs and read last.
-const CONFIGURATIONS: [&str; 2] = [
-    "usr/etc/ostree/prepare-root.conf",
-    "usr/lib/ostree/prepare-root.conf",
-];
-
-/// Configuration files larger than this are not what they claim to be.
-const CONFIGURATION_MAX: u64 = 1 << 20;
-
-/// What the system in `tree` says of composefs. The initramfs goes by its own copy of the file, which
-/// was the same when it was made.
-pub(super) fn mode(tree: &Tree) -> Result<Mode> {
-    let found = CONFIGURATIONS
-        .iter()
-        .find_map(|path| Some((path, tree.lookup(path)?)));
-    let Some((path, id)) = found else {
-        return Ok(Mode::No);
-    };
-    let Node::File(content) = &tree.inode(id).node else {
-        bail!("{path} is not a regular file");
-    };
-    let bytes = content
-        .to_vec(CONFIGURATION_MAX)
-        .with_context(|| format!("reading {path}"))?;
-    let text = std::str::from_utf8(&bytes)
-        .with_context(|| format!("reading {path}, which is not UTF-8"))?;
-    match enabled(text) {
-        None | Some("no" | "false" | "0") => Ok(Mode::No),
-        Some("maybe") => Ok(Mode::Maybe),
-        Some("yes" | "true" | "1") => Ok(Mode::Yes),
-        Some(value @ ("signed" | "verity")) => Err(Failure::new(
-            format!(
-                "{path} says composefs enabled={value}, which needs fs-verity, and the root's file \
-                 system, XFS, does not have it"
-            ),
-            format!(
-                "write `enabled = yes` in {path} and make the initramfs anew in the same layer"
-            ),
-        )
-        .into()),
-        Some(value) => bail!(
-            "{path} says composefs enabled={value:?}, which is none of yes, maybe, no, signed and \
-             verity"
-        ),
-    }
-}
-
-/// Whether an initramfs with these files mounts a composefs image, if there is one.
-pub(crate) fn mounts_composefs(initramfs: &dyn Files) -> Result<bool> {
-    for path in ["etc/ostree/prepare-root.conf", CONFIGURATIONS[1]] {
-        if let Some(bytes) = initramfs.read(path)? {
-            let text = String::from_utf8_lossy(&bytes);
-            return Ok(!matches!(enabled(&text), None | Some("no" | "false" | "0")));
-        }
-    }
-    Ok(false)
-}
-
-/// The last value of `enabled` in the groups called `composefs`, as GLib reads key files.
-fn enabled(text: &str) -> Option<&str> {
-    let mut group = "";
-    let mut found = None;
-    for line in text.lines().map(str::trim) {
-        let name = line.strip_prefix('[').and_then(|l| l.strip_suffix(']'));
-        if let Some(name) = name {
-            group = name;
-        } else if let Some((key, value)) = line.split_once('=')
-            && (group, key.trim()) == ("composefs", "enabled")
-        {
-            found = Some(value.trim());
-        }
-    }
-    found
-}
 
 /// Directories of the root that prepare-root mounts others on; made where the commit has none.
 const MOUNT_POINTS: [&str; 5] = ["usr", "etc", "boot", "var", "sysroot"];

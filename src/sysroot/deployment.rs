@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
-use super::composefs;
 use super::plot::Plot;
 use super::repo::FileObjects;
-use super::{Facts, Settings};
+use super::{Settings, composefs};
+use crate::os::{Facts, wants_composefs};
 use crate::ostree::{Checksum, Imported, LibostreeVersion};
 use crate::selinux::FileKind;
 use crate::tree::{Content, InodeId, Meta, Node, Tree};
@@ -107,7 +107,7 @@ fn check_out(plot: &mut Plot, imported: &Imported, objects: &FileObjects, path: 
 /// The image that the root is mounted from where `prepare-root.conf` says so. Without it, such a
 /// system would stop in the initramfs.
 fn add_composefs(plot: &mut Plot, imported: &Imported, deployment: &str) -> Result<()> {
-    if composefs::mode(&imported.tree)? == composefs::Mode::No {
+    if !wants_composefs(&imported.tree)? {
         return Ok(());
     }
     let image = composefs::image(&imported.tree, &|id| imported.file_checksum(id))

@@ -12,21 +12,20 @@ mod boot;
 mod bootloader;
 mod composefs;
 mod deployment;
-mod facts;
 mod platform;
-mod platforms_json;
 mod plot;
 mod repo;
 
 pub use bootloader::{BIOS_MODULES, POWER_MODULES};
-pub(crate) use composefs::mounts_composefs;
-pub use facts::{Facts, ImageJson, machine};
+pub use platform::Platform;
 
 use anyhow::{Context, Result};
 
+use crate::os::Facts;
 use crate::ostree::{Checksum, ContainerReference, Imported};
 use crate::selinux::Policy;
 use crate::tree::{Meta, Tree};
+use boot::Boot;
 use plot::Plot;
 
 /// What the disk is to be told beyond what the image says.
@@ -38,8 +37,6 @@ pub struct Settings {
     pub image_name: String,
     /// Digest of the image's manifest.
     pub image_digest: String,
-    /// `ignition.platform.id` on the kernel command line.
-    pub platform: String,
     /// When the image was made, in seconds since 1970.
     pub time: u64,
 }
@@ -47,18 +44,12 @@ pub struct Settings {
 /// The disk's content, and where its parts are.
 #[derive(Debug)]
 pub struct Sysroot {
-    /// Physical root with `boot` and `boot/efi` in place.
-    pub tree: Tree,
+    /// Physical root with `boot` and `boot/efi` in place, and nothing in the files that platforms differ in.
+    tree: Tree,
     /// The deployment's directory.
     pub deployment: String,
-    /// Directory in `boot` that holds kernel and initramfs, `ostree/<stateroot>-<checksum>`.
-    pub boot_directory: String,
-    /// Kernel arguments of the boot entry.
-    pub kargs: Vec<String>,
-    /// Those of every platform.
-    common_kargs: Vec<String>,
-    /// Path of the boot entry.
-    boot_entry: String,
+    /// What the boot loader starts.
+    boot: Boot,
 }
 
 /// Lays out the disk of `imported`.
@@ -86,16 +77,11 @@ pub fn lay_out(
     let deployments = plot.directory("ostree/deploy");
     plot.tree().inode_mut(deployments).meta.mtime = i64::try_from(settings.time)?.max(1);
 
-    let mut sysroot = Sysroot {
+    Ok(Sysroot {
         tree: plot.finish(),
         deployment: deployment.path,
-        boot_directory: boot.directory,
-        kargs: Vec::new(),
-        common_kargs: boot.kargs,
-        boot_entry: boot.entry,
-    };
-    sysroot.set_platform(facts, &settings.platform)?;
-    Ok(sysroot)
+        boot,
+    })
 }
 
 /// Where this machine came from, for those who look at it years later: osbuild's form of the file.

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::cli::image_args::ImageArgs;
 use crate::image::ImageRef;
-use crate::media::{Glance, ReadOptions};
+use crate::os::{Glance, ReadOptions};
 use crate::progress::Progress;
 use crate::stages::{self, INSTALL, Presence};
 

@@ -5,16 +5,17 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use super::{Bake, METAL};
+use super::Bake;
 use crate::format::gpt::SectorSize;
 use crate::format::qcow2;
 use crate::format::sparse::SparseRead;
+use crate::media::Request;
 use crate::media::disk::{Composed, Contents};
 use crate::media::iso;
 use crate::media::live::Osmet;
 use crate::media::names::Format;
-use crate::media::{Request, Source};
-use crate::sysroot::Sysroot;
+use crate::os::Source;
+use crate::sysroot::{Platform, Sysroot};
 use crate::tree::Content;
 
 /// Raw images, and the sector sizes of the disks they are for.
@@ -63,10 +64,16 @@ impl Disks {
     }
 }
 
-/// What is to be on a disk.
-pub(super) fn contents(sysroot: &Sysroot, source: &Source, request: &Request) -> Result<Contents> {
+/// What is to be on a disk for a platform.
+pub(super) fn contents(
+    sysroot: &Sysroot,
+    platform: Platform,
+    source: &Source,
+    request: &Request,
+) -> Result<Contents> {
     Contents::new(
         sysroot,
+        platform,
         &source.imported.tree,
         &source.facts,
         source.policy.as_deref(),
@@ -76,11 +83,12 @@ pub(super) fn contents(sysroot: &Sysroot, source: &Source, request: &Request) ->
 
 impl Bake<'_> {
     /// Writes the disk images that are asked for, and composes those that live media install.
-    pub(super) fn write_disks(&self, sysroot: &mut Sysroot) -> Result<Disks> {
+    pub(super) fn write_disks(&self, sysroot: &Sysroot) -> Result<Disks> {
+        let contents = |platform| contents(sysroot, platform, self.source, self.request);
         let live = self.plan.has_live();
         let wanted = RAW.map(|(format, _)| self.wants(format)).contains(&true);
         let metal = match wanted || live {
-            true => self.contents(sysroot).map(Some),
+            true => contents(Platform::Metal).map(Some),
             false => Ok(None),
         };
         let metal = match metal {
@@ -95,7 +103,7 @@ impl Bake<'_> {
             Err(error) => return Err(error),
         };
         let qemu = match self.wants(Format::Qcow2) {
-            true => Some(self.qemu_contents(sysroot)?),
+            true => Some(contents(Platform::Qemu)?),
             false => None,
         };
         let raw: Vec<_> = RAW
@@ -136,19 +144,6 @@ impl Bake<'_> {
         });
         self.progress.end();
         disks
-    }
-
-    fn contents(&self, sysroot: &Sysroot) -> Result<Contents> {
-        contents(sysroot, self.source, self.request)
-    }
-
-    /// QEMU's image is the metal one with another `/boot`.
-    fn qemu_contents(&self, sysroot: &mut Sysroot) -> Result<Contents> {
-        let facts = &self.source.facts;
-        sysroot.set_platform(facts, "qemu")?;
-        let contents = self.contents(sysroot)?;
-        sysroot.set_platform(facts, METAL)?;
-        Ok(contents)
     }
 
     fn write_raw(

@@ -33,9 +33,10 @@ use super::bios::{self, DiskLoader};
 use crate::failure::Failure;
 use crate::format::gpt::SectorSize;
 use crate::format::{ext4, fat, xfs};
+use crate::os::Facts;
 use crate::ostree::Checksum;
 use crate::selinux::{FileKind, Policy};
-use crate::sysroot::{Facts, Sysroot};
+use crate::sysroot::{Platform, Sysroot};
 use crate::tree::{Content, InodeId, Meta, Node, Tree, Xattrs};
 
 const MIB: u64 = 1 << 20;
@@ -89,21 +90,22 @@ pub(super) struct Composed {
 }
 
 impl Contents {
-    /// Cuts up the tree of `sysroot`. `merged` is the image's merged tree; `disk_bytes` the length
-    /// of the disk, where it shall not be as long as upstream would make it.
+    /// Cuts up the tree of `sysroot` for a platform. `merged` is the image's merged tree; `disk_bytes` the
+    /// length of the disk, where it shall not be as long as upstream would make it.
     pub(super) fn new(
         sysroot: &Sysroot,
+        platform: Platform,
         merged: &Tree,
         facts: &Facts,
         policy: Option<&Policy>,
         disk_bytes: Option<u64>,
     ) -> Result<Self> {
         let architecture = facts.architecture.as_str();
-        let boot_id = sysroot.tree.lookup("boot").context("laid out by us")?;
-        let mut boot = sysroot.tree.subtree(boot_id);
+        let mut root = sysroot.tree(facts, platform);
+        let boot_id = root.lookup("boot").context("laid out by us")?;
+        let mut boot = root.subtree(boot_id);
         let esp = take_esp(&mut boot, facts)?;
         add_lost_and_found(&mut boot, policy);
-        let mut root = sysroot.tree.clone();
         root.inode_mut(boot_id).node = Node::Directory(BTreeMap::new());
         let types = Types::of_image(architecture, merged)?;
         let wanted = size::root_bytes(&root);

@@ -2,7 +2,7 @@ mod referee;
 
 use std::collections::BTreeMap;
 
-use super::{DEPTH_MAX, Mode, SYMLINK_MAX, XATTR_BYTES_MAX, XATTRS_MAX, image, mode};
+use super::{DEPTH_MAX, SYMLINK_MAX, XATTR_BYTES_MAX, XATTRS_MAX, image};
 use crate::ostree::Checksum;
 use crate::tree::{Content, InodeId, Meta, NAME_MAX, Node, Tree, Xattrs};
 
@@ -192,70 +192,4 @@ fn what_an_image_cannot_hold_is_refused() {
     file(&mut tree, Tree::ROOT, "f", Meta::root(0o644), b"x");
     let error = image(&tree, &|_| None).unwrap_err();
     assert_eq!(error.to_string(), "/f has no object");
-}
-
-fn mode_of(files: &[(&str, &str)]) -> anyhow::Result<Mode> {
-    let mut tree = Tree::new(Meta::root(0o755));
-    for (above, text) in files {
-        let directory = tree.make_directories(above, &Meta::root(0o755));
-        let meta = Meta::root(0o644);
-        file(
-            &mut tree,
-            directory,
-            "prepare-root.conf",
-            meta,
-            text.as_bytes(),
-        );
-    }
-    mode(&tree)
-}
-
-const VENDOR: &str = "usr/lib/ostree";
-const LOCAL: &str = "usr/etc/ostree";
-
-#[test]
-fn the_configuration_is_read_as_prepare_root_reads_it() {
-    for (text, expected) in [
-        ("", Mode::No),
-        ("[composefs]\nenabled=yes\n", Mode::Yes),
-        ("[composefs]\nenabled = true", Mode::Yes),
-        ("[composefs]\n enabled=1 \n", Mode::Yes),
-        (" [composefs] \nenabled=yes\n", Mode::Yes),
-        ("[composefs]\nenabled=maybe\n", Mode::Maybe),
-        ("[composefs]\nenabled=no\n", Mode::No),
-        ("[composefs]\nenabled=false\n", Mode::No),
-        ("[composefs]\nenabled=0\n", Mode::No),
-        ("[composefs]\n# enabled=yes\n", Mode::No),
-        ("[root]\nenabled=yes\n[etc]\ntransient=true\n", Mode::No),
-        ("[composefs]\nkeypath=/k\n[root]\nenabled=yes\n", Mode::No),
-        (
-            "[sysroot]\nreadonly=true\n\n[composefs]\r\nenabled=yes\r\n",
-            Mode::Yes,
-        ),
-        ("[composefs]\nenabled=no\nenabled=yes\n", Mode::Yes),
-    ] {
-        assert_eq!(mode_of(&[(VENDOR, text)]).unwrap(), expected, "{text:?}");
-    }
-    assert_eq!(mode_of(&[]).unwrap(), Mode::No);
-    let (yes, no) = ("[composefs]\nenabled=yes\n", "[composefs]\nenabled=no\n");
-    assert_eq!(mode_of(&[(VENDOR, yes), (LOCAL, no)]).unwrap(), Mode::No);
-    assert_eq!(mode_of(&[(VENDOR, no), (LOCAL, yes)]).unwrap(), Mode::Yes);
-    // The second file replaces the first, also where it says nothing.
-    assert_eq!(mode_of(&[(VENDOR, yes), (LOCAL, "")]).unwrap(), Mode::No);
-}
-
-#[test]
-fn verity_and_nonsense_are_refused() {
-    for value in ["signed", "verity"] {
-        let text = format!("[composefs]\nenabled={value}\n");
-        let error = mode_of(&[(VENDOR, &text)]).unwrap_err();
-        assert!(error.to_string().contains(value), "{error}");
-        let failure = error.downcast_ref::<crate::failure::Failure>().unwrap();
-        assert!(failure.hint().contains("enabled = yes"));
-    }
-    for value in ["Yes", "on", "none", "", "yes please"] {
-        let text = format!("[composefs]\nenabled={value}\n");
-        let error = mode_of(&[(VENDOR, &text)]).unwrap_err();
-        assert!(error.to_string().contains("none of yes"), "{error}");
-    }
 }

@@ -17,7 +17,7 @@ use crate::cluster::{OWN_REGISTRY, Seen, ToolImage, Tunnel, Wanted, is_in_own_re
 use crate::failure::sentence;
 use crate::foreign::visible;
 use crate::image::{Detour, ImageRef};
-use crate::media::ReadOptions;
+use crate::os::ReadOptions;
 use crate::progress::Progress;
 
 /// What a look into an image told.

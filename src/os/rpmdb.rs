@@ -18,7 +18,7 @@ const DATABASES: [&str; 3] = [
 ];
 
 /// Whether the package is installed; None if there is no database that can be read.
-pub(super) fn has_package(root: &dyn Files, package: &str) -> Result<Option<bool>> {
+pub fn has_package(root: &dyn Files, package: &str) -> Result<Option<bool>> {
     for path in DATABASES {
         let Some(bytes) = root.read(path)? else {
             continue;

@@ -7,7 +7,7 @@ use crate::image::{Compression, Image};
 pub(super) const CONTENTS_MAX_BYTES: u64 = 64 << 30;
 
 /// About how many bytes the files of an image have.
-pub(super) fn contents_of(image: &Image) -> u64 {
+pub fn contents_of(image: &Image) -> u64 {
     let layers = image.layers.iter();
     let bytes = layers.map(|layer| match layer.compression {
         Compression::None => layer.size_bytes,

@@ -6,18 +6,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::platforms_json::{self, PLATFORMS_JSON};
+use super::config_file;
+use super::image_json::ImageJson;
+use super::platforms::Platforms;
+use super::release::OsRelease;
 use crate::failure::Failure;
-use crate::foreign::{check_arguments, is_plain, title};
-use crate::format::qcow2;
-use crate::kernel::{self, Files, Kernel};
+use crate::foreign::{is_plain, title};
+use crate::image::uname;
+use crate::kernel::{self, Kernel};
 use crate::tree::{Content, Node, Tree};
-
-/// Configuration files larger than this are not what they claim to be.
-const CONFIG_LIMIT: u64 = 1 << 20;
 
 /// Facts about the operating system in a merged tree.
 #[derive(Clone, Debug)]
@@ -34,8 +33,8 @@ pub struct Facts {
     pub kernel: Kernel,
     /// The coreos-assembler's description of the image, `image.json`.
     pub image: ImageJson,
-    /// `platforms.json` as it stands in the image.
-    pub platforms: Option<Vec<u8>>,
+    /// What it says of platforms.
+    pub platforms: Platforms,
     /// Whether a `usr/lib/tmpfiles.d` will populate `/var`.
     pub has_tmpfiles: bool,
     /// Vendor directory of the EFI boot loader (`redhat`, `fedora`), if the image has a shim.
@@ -48,67 +47,20 @@ pub struct Facts {
     pub labels: BTreeMap<String, String>,
 }
 
-/// `usr/share/coreos-assembler/image.json`, as far as media depend on it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub struct ImageJson {
-    /// Size of cloud and qemu images in GiB; [`ImageJson::disk_bytes`] is what can be made.
-    pub size: Option<u64>,
-    /// Kernel arguments of every platform.
-    pub extra_kargs: Vec<String>,
-    /// File system of the live root: `squashfs` (default) or `erofs`.
-    pub live_rootfs_fstype: Option<String>,
-    /// Options for the tool that upstream makes it with: `-comp zstd`.
-    pub live_rootfs_fsoptions: Option<String>,
-}
-
-/// Where it is.
-const IMAGE_JSON: &str = "usr/share/coreos-assembler/image.json";
-
-/// Largest disk that an image can ask for, in GiB.
-const DISK_MAX_GIB: u64 = qcow2::SIZE_MAX_BYTES >> 30;
-
-impl ImageJson {
-    /// Length in bytes of the cloud and qemu images that it asks for, if it does.
-    pub fn disk_bytes(&self) -> Result<Option<u64>> {
-        let bytes = |gib: u64| match gib <= DISK_MAX_GIB {
-            true => Ok(gib << 30),
-            false => Err(Failure::new(
-                format!("{IMAGE_JSON}: a size of {gib} GiB is larger than any disk image can be"),
-                format!("give the image a size of at most {DISK_MAX_GIB} GiB"),
-            )),
-        };
-        Ok(self.size.map(bytes).transpose()?)
-    }
-
-    /// Refuses what can't be done, before anything is made of it.
-    fn check(&self) -> Result<()> {
-        check_arguments(&format!("{IMAGE_JSON}, extra-kargs"), &self.extra_kargs)?;
-        self.disk_bytes().map(drop)
-    }
-
-    /// The description in a system's root; an empty one if it has none.
-    pub fn of(root: &dyn Files) -> Result<Self> {
-        let Some(bytes) = root.read(IMAGE_JSON)? else {
-            return Ok(Self::default());
-        };
-        ensure!(
-            bytes.len() as u64 <= CONFIG_LIMIT,
-            "{IMAGE_JSON} has more than {CONFIG_LIMIT} bytes"
-        );
-        serde_json::from_slice(&bytes).with_context(|| format!("parsing {IMAGE_JSON}"))
-    }
-}
-
 impl Facts {
     /// Reads them from the merged tree (with `usr/etc`) and the image's labels.
     pub fn read(tree: &Tree, labels: &BTreeMap<String, String>, goarch: &str) -> Result<Self> {
         let kernel = kernel::kernel_in(tree)?;
-        let os_release = os_release(tree)?;
-        let field = |key: &str| os_release.get(key).filter(|v| !v.is_empty()).cloned();
+        let os_release = OsRelease::of(tree)?.ok_or_else(|| {
+            Failure::new(
+                "the image has no usr/lib/os-release",
+                "only images of an operating system can be baked; is this the right image?",
+            )
+        })?;
+        let field = |key: &str| os_release.field(key).map(str::to_owned);
         let osname = match labels.get("com.coreos.osname") {
             Some(name) => name.clone(),
-            None => osname_from(&os_release)?,
+            None => os_release.osname()?,
         };
         check_name(&osname)?;
         let version = field("OSTREE_VERSION")
@@ -121,13 +73,12 @@ impl Facts {
         let (efi_vendor, efi_files) = efi_payload(tree)?;
         let image = ImageJson::of(tree)?;
         image.check()?;
-        let platforms = config_file(tree, PLATFORMS_JSON)?;
-        platforms.as_deref().map_or(Ok(()), platforms_json::check)?;
+        let platforms = Platforms::read(tree)?;
         Ok(Self {
             pretty_name: field("PRETTY_NAME").unwrap_or_else(|| format!("{osname} {version}")),
             osname,
             version,
-            architecture: machine(goarch).to_owned(),
+            architecture: uname(goarch).to_owned(),
             kernel,
             image,
             platforms,
@@ -163,83 +114,6 @@ impl Facts {
             "live-initrd-network": true,
         })
     }
-}
-
-/// The content of a small configuration file, if the tree has it as a regular file.
-pub(super) fn config_file(tree: &Tree, path: &str) -> Result<Option<Vec<u8>>> {
-    tree.file(path)
-        .map(|content| content.to_vec(CONFIG_LIMIT))
-        .transpose()
-        .with_context(|| format!("reading {path}"))
-}
-
-/// `uname -m` for a Go architecture name; the others are called the same in both.
-pub fn machine(goarch: &str) -> &str {
-    match goarch {
-        "amd64" => "x86_64",
-        "arm64" => "aarch64",
-        other => other,
-    }
-}
-
-fn os_release(tree: &Tree) -> Result<BTreeMap<String, String>> {
-    let text = match config_file(tree, "usr/lib/os-release")? {
-        Some(text) => text,
-        None => config_file(tree, "usr/etc/os-release")?.ok_or_else(|| {
-            Failure::new(
-                "the image has no usr/lib/os-release",
-                "only images of an operating system can be baked; is this the right image?",
-            )
-        })?,
-    };
-    Ok(String::from_utf8_lossy(&text)
-        .lines()
-        .filter_map(|line| line.trim().split_once('='))
-        .filter(|(key, _)| !key.starts_with('#'))
-        .map(|(key, value)| (key.to_owned(), unquote(value)))
-        .collect())
-}
-
-/// Undoes shell quoting as far as os-release(5) allows it.
-fn unquote(value: &str) -> String {
-    let value = value.trim();
-    for quote in ['"', '\''] {
-        if let Some(inner) = value
-            .strip_prefix(quote)
-            .and_then(|rest| rest.strip_suffix(quote))
-        {
-            return if quote == '"' {
-                unescape(inner)
-            } else {
-                inner.to_owned()
-            };
-        }
-    }
-    value.to_owned()
-}
-
-fn unescape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        out.push(match c {
-            '\\' => chars.next().unwrap_or('\\'),
-            other => other,
-        });
-    }
-    out
-}
-
-fn osname_from(os_release: &BTreeMap<String, String>) -> Result<String> {
-    let id = os_release
-        .get("ID")
-        .context("the image's os-release has no ID, and the image no label com.coreos.osname")?;
-    Ok(match os_release.get("VARIANT_ID") {
-        // RHCOS says ID=rhcos from 4.x on; RHEL-based builds say ID=rhel, VARIANT_ID=coreos.
-        Some(variant) if id == "rhel" && variant == "coreos" => "rhcos".to_owned(),
-        Some(variant) if !variant.is_empty() => format!("{id}-{variant}"),
-        _ => id.clone(),
-    })
 }
 
 /// Longest name or version in bytes: both are in names of files, which have 255 at most.
@@ -353,41 +227,6 @@ fn efi_payload(tree: &Tree) -> Result<(Option<String>, BTreeMap<String, Content>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn os_release_values_are_unquoted() {
-        for (raw, value) in [
-            ("plain", "plain"),
-            ("\"two words\"", "two words"),
-            ("'single \\n'", "single \\n"),
-            (r#""a \"quote\"""#, "a \"quote\""),
-            ("", ""),
-        ] {
-            assert_eq!(unquote(raw), value, "{raw}");
-        }
-    }
-
-    #[test]
-    fn osname_follows_upstream() {
-        let make = |pairs: &[(&str, &str)]| {
-            pairs
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect::<BTreeMap<_, _>>()
-        };
-        let cases = [
-            (
-                make(&[("ID", "fedora"), ("VARIANT_ID", "coreos")]),
-                "fedora-coreos",
-            ),
-            (make(&[("ID", "rhel"), ("VARIANT_ID", "coreos")]), "rhcos"),
-            (make(&[("ID", "rhcos")]), "rhcos"),
-        ];
-        for (os_release, expected) in cases {
-            assert_eq!(osname_from(&os_release).unwrap(), expected);
-        }
-        assert!(osname_from(&make(&[])).is_err());
-    }
 
     #[test]
     fn names_that_break_paths_or_kargs_are_refused() {

@@ -1,4 +1,4 @@
-//! An image, read once: what every command begins with.
+//! An image and its merged tree: with labels and checksums, or without.
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::contents::{CONTENTS_MAX_BYTES, contents_of};
+use super::facts::Facts;
+use super::parts::Parts;
 use crate::image::{self, Access, Image, ImageRef, Select, Version};
 use crate::ostree::{
     self, ContainerReference, FileType, FindLabels, Imported, Importer, Labels, LayerFacts, Limits,
@@ -16,9 +18,7 @@ use crate::ostree::{
 };
 use crate::progress::Progress;
 use crate::selinux::{FileKind, Policy};
-use crate::stages::Parts;
 use crate::staging::clear_leftovers;
-use crate::sysroot::Facts;
 use crate::tree::{Store, Tree};
 
 /// An image with its merged tree.
@@ -97,9 +97,7 @@ impl Glance {
     ) -> Result<Self> {
         Opened::new(reference, options, scratch)?.glance(options, progress)
     }
-}
 
-impl Glance {
     /// What a boot of it consists of.
     pub fn parts(&self) -> Parts<'_> {
         let kernel = &self.facts.kernel;
