@@ -1,8 +1,9 @@
 //! Text that somebody else wrote: an image's names and labels, a medium's boot entry, names of files.
 //!
-//! It goes to two places that give characters a meaning of their own. A terminal gets all of it, with
+//! It goes to three places that give characters a meaning of their own. A terminal gets all of it, with
 //! what would move the cursor or turn the line round written out ([`visible`]). A boot loader's text
-//! gets only what none of their languages gives a meaning to ([`title`], [`check_arguments`]). JSON has it as it is.
+//! gets only what none of their languages gives a meaning to ([`title`], [`check_arguments`]). A URL gets it
+//! escaped ([`percent_encoded`]). JSON has it as it is.
 
 use crate::failure::Failure;
 use crate::kernel::{COMMAND_LINE_MAX_BYTES, check_argument};
@@ -65,6 +66,19 @@ pub fn title(text: &str) -> String {
         true => "unnamed".to_owned(),
         false => words.join(" ").chars().take(TITLE_MAX_CHARACTERS).collect(),
     }
+}
+
+/// `text` as a part of a URL: what is neither a letter, a digit nor one of `-._~` is escaped (RFC 3986).
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 /// Whether `name` is itself in a file name, a URL, a kernel argument and every loader's text: letters

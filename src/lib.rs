@@ -1,29 +1,32 @@
 //! Turns a layered CoreOS container image into media that boot.
 //!
-//! Data flows one way through the rooms:
+//! Data flows one way through the rooms: each knows only rooms in the lines below its own.
 //!
 //! ```text
-//! cli ─┬─► layer ─────────────┐
-//!      ├─► media ─┬─► sysroot ┼─► os ─► image, ostree, selinux, kernel
-//!      ├──────────┴─► stages ─┘      ├─► containerfile
-//!      ├─► consumers ─► media        └─► tree ◄── format
-//!      └─► verify ─► media, ostree, format
+//! cli
+//! serve
+//! media   verify   consumers   layer   cluster
+//! readback   sysroot   openshift
+//! record
+//! stages
+//! os   hosts
+//! image   ostree   selinux   netboot   ignition
+//! containerfile ─► kernel   format ─► tree
 //! ```
 //!
-//! `image` reads and verifies layers, `ostree` merges them into one tree, with labels that `selinux` finds and
-//! with checksums, and `os` has both done once for whoever asks, and reads what the system says of itself.
-//! `sysroot` lays out the deployed disk, `format` writes bytes, and `media` knows which formats make
-//! up a medium. [`tree`] is the shape in which a file system travels between them. `kernel`
-//! tells whether a driver would be loaded, `containerfile` what the cluster will build for day 2, and
-//! `stages` puts both together for every boot of a machine's life. `layer` adds and repairs drivers by
-//! one more layer. `hosts` reads what machines there are; `media` makes media for each of them, and
-//! `serve` boots them from what was baked. `ignition` reads, merges and writes Ignition configs, and
-//! `openshift` prepares what the installer and the cluster are told. `consumers` tells whether the
-//! programs that take a medium would take one, and `verify` whether one is as it was made. `cache` keeps compressed blocks for the
-//! next bake, and `record` is what one leaves for all who go on from it: `bake.json`. `url` knows which URLs
-//! machines can fetch from while they boot, `certificate` until when certificates are valid, `template`
-//! fills in boot menus and recipes, `paragraph` breaks lines for people, and `foreign` shows them and boot
-//! loaders what others wrote.
+//! `image` reads and verifies layers, `ostree` merges them into one tree, with checksums and with labels that
+//! `selinux` finds, and `os` has that done once for whoever asks, and reads what the system says of itself.
+//! `sysroot` lays out the deployed disk, `format` writes bytes, and `media` knows which formats make up a medium;
+//! `readback` opens finished ones. [`tree`] is the shape in which a file system travels between them. `kernel`
+//! tells whether a driver would be loaded, `containerfile` what the cluster will build for day 2, and `stages` puts
+//! both together for every boot of a machine's life. `layer` adds and repairs drivers by one more layer. `hosts`
+//! reads what machines there are; `media` makes media for each of them, and `serve` boots them from what was baked,
+//! both with the texts for boot loaders that `netboot` has. `ignition` reads, merges and writes Ignition configs,
+//! and `openshift` prepares what the installer and the cluster are told. `consumers` tells whether the programs that
+//! take a medium would take one, and `verify` whether one is as it was made. `cache` keeps compressed blocks for the
+//! next bake, and `record` is what one leaves for all who go on from it: `bake.json`. `certificate` knows until when
+//! certificates are valid, `template` fills in boot menus and recipes, `paragraph` breaks lines for people, and
+//! `foreign` shows them and boot loaders what others wrote.
 //!
 //! What knows nothing of images and media has crates of its own below `crates/`: `tree`; `format`, with `cache`
 //! and `progress`; `kernel`, with `containerfile`. In here they go by these names.
@@ -46,10 +49,12 @@ mod ignition;
 mod image;
 mod layer;
 mod media;
+mod netboot;
 mod openshift;
 mod os;
 mod ostree;
 mod paragraph;
+mod readback;
 mod record;
 mod selinux;
 mod serve;
@@ -57,7 +62,6 @@ mod stages;
 mod staging;
 mod sysroot;
 mod template;
-mod url;
 mod verify;
 
 use bake_format::{self as format, cache, progress};

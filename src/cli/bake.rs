@@ -28,14 +28,15 @@ use crate::format::qcow2;
 use crate::image::ImageRef;
 use crate::kernel::DriverName;
 use crate::media::{
-    Archive, Baked, Choice, Customization, Format, IGNITION_AREA_BYTES, Plan, Request, Wanted,
-    check_prefix, least_disk_bytes,
+    Archive, Baked, Choice, Customization, Format, Plan, Request, Wanted, check_prefix,
+    least_disk_bytes,
 };
 use crate::openshift::paths::{place, word};
 use crate::os::{Opened, Source};
 use crate::ostree::ContainerReference;
 use crate::paragraph::hanging;
 use crate::progress::Progress;
+use crate::readback::IGNITION_AREA_BYTES;
 use crate::stages::{Presence, System};
 use crate::staging::{Room, Staging, check_free, check_writable};
 

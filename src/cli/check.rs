@@ -23,12 +23,13 @@ use crate::failure::Failure;
 use crate::foreign::visible;
 use crate::image::{self, ImageRef};
 use crate::kernel::{self, Device, DriverName, Files, Root};
-use crate::media::{Found, Medium, Place, Rootless, Soundness, live_root, unmatched};
+use crate::media::live_root;
 use crate::openshift::directory::read_objects;
 use crate::openshift::reruns;
 use crate::os::{Glance, Opened, Parts, mounts_composefs};
 use crate::ostree::ContainerReference;
 use crate::paragraph::{Paragraph, hanging};
+use crate::readback::{Found, Medium, Place, Rootless, Soundness, unmatched};
 use crate::stages::{self, Cluster, INSTALL, LIVE, Needed, Presence, Rerun, Stage, System};
 use crate::staging::Room;
 

@@ -11,8 +11,8 @@ use super::terminal::Terminal;
 use crate::consumers::{Consumer, Verdict, judge};
 use crate::failure::Failure;
 use crate::foreign::visible;
-use crate::media::Medium;
 use crate::paragraph::hanging;
+use crate::readback::Medium;
 
 /// Programs that shall take a medium.
 #[derive(Debug, Args)]

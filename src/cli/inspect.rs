@@ -17,10 +17,10 @@ use crate::foreign::visible;
 use crate::format::iso9660;
 use crate::image;
 use crate::kernel;
-use crate::media::{Beside, Found, Installed, LiveRoot, Medium, Place, System, unmatched};
 use crate::os::{Opened, Source};
 use crate::paragraph::hanging;
 use crate::progress::Progress;
+use crate::readback::{Beside, Found, Installed, LiveRoot, Medium, Place, System, unmatched};
 use crate::staging::Room;
 
 /// Tell what an image or a medium is

@@ -23,9 +23,10 @@ use super::{Outcome, read_up_to};
 use crate::failure::Failure;
 use crate::hosts::Inventory;
 use crate::media;
+use crate::netboot::{Network, dnsmasq_lines};
 use crate::progress::Progress;
 use crate::record::Record;
-use crate::serve::{self, Host, Network, Options, Server};
+use crate::serve::{Host, Options, Server, check_status_token};
 
 /// Where to listen if no port is named.
 const PORT: u16 = 8080;
@@ -106,7 +107,7 @@ impl ServeArgs {
             .into());
         }
         if let Some(network) = &self.dnsmasq {
-            let lines = serve::dnsmasq_lines(&self.reachable_url()?, network, &self.tftp_root);
+            let lines = dnsmasq_lines(&self.reachable_url()?, network, &self.tftp_root);
             let value = json!({ "schema": "coreos-bake/dnsmasq/v1", "configuration": lines });
             terminal.result(&value, &lines)?;
             return Ok(Outcome::Done);
@@ -240,7 +241,7 @@ fn token(path: &Path) -> Result<String> {
     let text = String::from_utf8(bytes).ok();
     let text = text.with_context(|| format!("{shown} is not text"))?;
     let token = text.trim_end_matches(['\n', '\r']);
-    serve::check_status_token(token).with_context(|| format!("reading {shown}"))?;
+    check_status_token(token).with_context(|| format!("reading {shown}"))?;
     Ok(token.to_owned())
 }
 

@@ -8,7 +8,7 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command, Error};
 
 use super::Usage;
-use crate::url::{self, UrlError};
+use crate::netboot::{UrlError, check_base, check_rootfs};
 
 /// Takes what `T` is parsed from, and tells what the common ones are called.
 #[derive(Clone)]
@@ -43,12 +43,12 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Named<T> {
 /// Refuses what no names of files can be put behind. clap does not ask this: it would print the value, which
 /// may have a password in it.
 pub(super) fn checked_url(url: &str) -> Result<(), Usage> {
-    url::check_base(url).map_err(wrong_url)
+    check_base(url).map_err(wrong_url)
 }
 
 /// The same for the URL of a root file system.
 pub(super) fn checked_rootfs_url(url: &str) -> Result<(), Usage> {
-    url::check_rootfs(url).map_err(wrong_url)
+    check_rootfs(url).map_err(wrong_url)
 }
 
 fn wrong_url(error: UrlError) -> Usage {

@@ -12,8 +12,8 @@ use super::terminal::Terminal;
 use crate::failure::Failure;
 use crate::foreign::visible;
 use crate::image::ImageRef;
-use crate::media::unmatched;
 use crate::paragraph::hanging;
+use crate::readback::unmatched;
 use crate::verify::{Part, Request, verify};
 
 /// Tell whether media are as they were made

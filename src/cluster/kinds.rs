@@ -1,7 +1,7 @@
 //! Where the API has the objects that are looked at or changed.
 
 use super::objects::NAMESPACE;
-use crate::url::percent_encoded;
+use crate::foreign::percent_encoded;
 
 /// A kind of object, in the one namespace where it is of interest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::consumer::Consumer;
 use super::objection::Objection;
 use crate::format::iso9660::{Platform, Reader};
-use crate::media::IGNITION_AREA_BYTES;
+use crate::readback::IGNITION_AREA_BYTES;
 
 /// Where rules are written.
 pub(super) const ISO_EDITOR: &str =

@@ -7,7 +7,7 @@ use super::iso::{Iso, KERNEL, Machines, ROOTFS, only, refused};
 use super::objection::Objection;
 use crate::format::cpio;
 use crate::kernel::Files;
-use crate::media::LiveRoot;
+use crate::readback::LiveRoot;
 use crate::tree::Content;
 
 const STORE: &str = "openshift/assisted-image-service pkg/imagestore/imagestore.go@a55e383";

@@ -6,9 +6,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::raw::{Row, Wrong, words};
-use super::{Host, Inventory, Mac, kargs};
+use super::{Host, Inventory, Mac};
 use crate::ignition;
 use crate::kernel::check_argument;
+use crate::netboot;
 
 /// A label of DNS with some room; the longest ending that is put behind it has 7 bytes.
 const MAX_NAME_BYTES: usize = 128;
@@ -210,7 +211,7 @@ fn check_name(name: &str) -> Result<(), Wrong> {
 }
 
 fn check_disk(disk: &str) -> Result<(), Wrong> {
-    if !kargs::is_device(disk) {
+    if !netboot::is_device(disk) {
         return Err(wrong(format!("disk {disk:?} is no path of a device"))
             .with_hint("give a path such as /dev/disk/by-id/…"));
     }
@@ -223,7 +224,7 @@ fn arguments(key: &str, given: &[String]) -> Result<Vec<String>, Wrong> {
     for karg in &all {
         check_argument(karg).map_err(|error| wrong(format!("{key}: {error}")))?;
         let name = karg.split('=').next().unwrap_or_default();
-        if kargs::OURS.contains(&name) {
+        if netboot::OURS.contains(&name) {
             return Err(
                 wrong(format!("{key}: {name} is not for inventories to set"))
                     .with_hint("it is made from the host's disk and ignition"),

@@ -17,7 +17,6 @@
 
 mod check;
 mod csv;
-pub mod kargs;
 mod mac;
 mod raw;
 mod yaml;

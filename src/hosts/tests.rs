@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::kargs::Boot;
 use super::{Host, Inventory, csv, yaml};
 use crate::failure::Failure;
 
@@ -427,79 +426,5 @@ proptest! {
         let _ = csv::rows(&text);
         let _ = yaml::rows(&format!("hosts:\n- name: {text}"));
         let _ = csv::rows(&format!("name,mac\n{text}"));
-    }
-}
-
-#[test]
-fn a_boot_is_told_what_its_disk_and_config_are() {
-    let common = [
-        "console=ttyS0".to_owned(),
-        "ignition.platform.id=metal".to_owned(),
-    ];
-    let own = [
-        "quiet".to_owned(),
-        "coreos.live.rootfs_url=http://elsewhere".to_owned(),
-    ];
-    let boot = Boot {
-        common: &common,
-        own: &own,
-        rootfs_url: Some("http://h/r"),
-        disk: None,
-        ignition_url: None,
-        overlay: false,
-    };
-    let (disk, ignition_url) = (Some("/dev/sda"), Some("http://h/i"));
-    const HEAD: &str = "console=ttyS0 ignition.platform.id=metal quiet";
-    const ROOT: &str = "coreos.live.rootfs_url=http://h/r";
-    for (boot, kargs) in [
-        (boot, format!("{HEAD} {ROOT}")),
-        (
-            Boot {
-                overlay: true,
-                ..boot
-            },
-            format!("{HEAD} {ROOT}"),
-        ),
-        (
-            Boot {
-                ignition_url,
-                ..boot
-            },
-            format!("{HEAD} ignition.firstboot {ROOT} ignition.config.url=http://h/i"),
-        ),
-        (
-            Boot { disk, ..boot },
-            format!("{HEAD} {ROOT} coreos.inst.install_dev=/dev/sda"),
-        ),
-        (
-            Boot {
-                disk,
-                ignition_url,
-                ..boot
-            },
-            format!(
-                "{HEAD} {ROOT} coreos.inst.install_dev=/dev/sda coreos.inst.ignition_url=http://h/i"
-            ),
-        ),
-        (
-            // The overlay names the disk, and the installer takes one from one place only.
-            Boot {
-                disk,
-                ignition_url,
-                overlay: true,
-                ..boot
-            },
-            format!("{HEAD} ignition.firstboot {ROOT} coreos.inst.ignition_url=http://h/i"),
-        ),
-        (
-            Boot {
-                rootfs_url: None,
-                own: &[],
-                ..boot
-            },
-            "console=ttyS0 ignition.platform.id=metal".to_owned(),
-        ),
-    ] {
-        assert_eq!(boot.kargs().join(" "), kargs, "{boot:?}");
     }
 }

@@ -12,18 +12,17 @@ use serde::Serialize;
 use self::disks::Disks;
 use super::iso::{self, Iso};
 use super::live;
-use super::medium::Medium;
 use super::miniso;
 use super::names::{CHECKSUMS, Format, STREAM};
-use super::payload::Payload;
 use super::plan::{Plan, refuse_missing, refuse_unmountable};
 use super::proof::{Judge, Proven};
-use super::pxe;
 use super::request::Request;
 use super::stream::stream;
 use crate::format::squashfs;
+use crate::netboot::{Menu, rootfs_url};
 use crate::os::Source;
 use crate::progress::Progress;
+use crate::readback::{self, Medium, Payload};
 use crate::record::{Artifact, Record, Unknown};
 use crate::stages::{self, Presence};
 use crate::staging::Staging;
@@ -245,7 +244,7 @@ impl Bake<'_> {
             } else {
                 // An ISO is customized once, so the URL comes with the rest.
                 miniso::extract(&full, &minimal, None)?;
-                let url = url.map(|url| format!("coreos.live.rootfs_url={url}"));
+                let url = url.map(rootfs_url);
                 customization.apply_with_kargs(&minimal, url.as_slice())?;
             }
         }
@@ -256,7 +255,7 @@ impl Bake<'_> {
         let names = &self.plan.names;
         let mut kernel = self.staging.create(&names.kernel)?;
         io::copy(&mut payload.kernel.reader(), &mut kernel).context("writing the kernel")?;
-        let menu = pxe::Menu {
+        let menu = Menu {
             title: &self.source.facts.title(),
             kernel: &names.kernel,
             initrd: &names.initrd,
@@ -365,9 +364,8 @@ impl Bake<'_> {
             size: file.metadata()?.len(),
             sha256: match known {
                 Some(sha256) => hex::encode(sha256),
-                None => {
-                    live::sha256(&file).with_context(|| format!("reading {}", path.display()))?
-                }
+                None => readback::sha256(&file)
+                    .with_context(|| format!("reading {}", path.display()))?,
             },
             uncompressed_sha256: uncompressed.map(hex::encode),
             unknown: Unknown::new(),

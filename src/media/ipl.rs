@@ -27,8 +27,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::menu::{self, KargArea, Menu};
-use super::payload::Payload;
 use crate::failure::Failure;
+use crate::readback::{IGNITION_INFO, Payload};
 use crate::tree::{Content, ReadAt};
 
 /// The image that firmware loads.
@@ -118,7 +118,7 @@ impl Ipl {
         let arguments = format!("{}\n", self.arguments).into_bytes();
         let mut files = BTreeMap::from([
             (
-                "coreos/igninfo.json".to_owned(),
+                IGNITION_INFO.to_owned(),
                 Content::bytes((serde_json::to_string_pretty(&ignition)? + "\n").into_bytes()),
             ),
             (
@@ -293,7 +293,7 @@ mod tests {
         let (path, menu) = ipl.menu();
         assert_eq!((path.as_str(), menu.default.as_str()), (IMAGE, arguments));
         let ignition: serde_json::Value =
-            serde_json::from_slice(&files["coreos/igninfo.json"].to_vec(1000).unwrap()).unwrap();
+            serde_json::from_slice(&files[IGNITION_INFO].to_vec(1000).unwrap()).unwrap();
         assert_eq!(ignition["offset"], start + 5000);
         assert_eq!(ignition["length"], AREA);
         assert_eq!(

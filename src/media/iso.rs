@@ -15,7 +15,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -25,11 +24,13 @@ use super::disk::ESP_VOLUME_ID;
 use super::ipl::{self, Ipl};
 use super::menu;
 use super::miniso;
-use super::payload::Payload;
 use crate::failure::Failure;
 use crate::format::{fat, gpt, iso9660};
 use crate::os::Facts;
 use crate::progress::{Progress, Silent};
+use crate::readback::{
+    IGNITION_AREA, IGNITION_INFO, ISO_INITRD, ISO_KARGS, ISO_KERNEL, ISO_ROOTFS, LIVE_ISO, Payload,
+};
 use crate::tree::{Content, Node, Tree};
 
 /// Where upstream images keep the ISO's boot configuration.
@@ -37,10 +38,6 @@ const TEMPLATES: &str = "usr/share/coreos-assembler/live";
 
 /// Largest template; those of images have some 2 KiB.
 const TEMPLATE_MAX_BYTES: u64 = 1 << 20;
-
-/// Room for Ignition configs in bytes; installers take the file's length as the limit. Published ISOs
-/// have the least; live systems hold it in memory.
-pub const IGNITION_AREA_BYTES: RangeInclusive<u64> = 256 << 10..=64 << 20;
 
 /// The ESP as a file, which UEFI starts from CDs.
 const ESP_IMAGE: &str = "images/efiboot.img";
@@ -93,7 +90,7 @@ pub(super) fn live_kargs(kargs: &[String], volume_id: &str) -> String {
             !INSTALLED_ONLY.contains(&key)
         })
         .cloned()
-        .chain([format!("coreos.liveiso={volume_id}")])
+        .chain([format!("{LIVE_ISO}{volume_id}")])
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -136,11 +133,11 @@ impl Iso {
             (format!("EFI/{vendor}/grub.cfg"), text(stub.clone())),
             features(facts)?,
             (
-                "coreos/igninfo.json".to_owned(),
-                text("{\"file\": \"images/ignition.img\"}\n".to_owned()),
+                IGNITION_INFO.to_owned(),
+                text(format!("{{\"file\": \"{IGNITION_AREA}\"}}\n")),
             ),
             (
-                "images/ignition.img".to_owned(),
+                IGNITION_AREA.to_owned(),
                 Content::bytes(vec![0; usize::try_from(ignition_area)?]),
             ),
             (ESP_IMAGE.to_owned(), esp(facts, &stub)?),
@@ -153,7 +150,7 @@ impl Iso {
             files.insert(BIOS_IMAGE.to_owned(), Content::bytes(bios.image.clone()));
         }
         if let Some(json) = kargs_json {
-            files.insert("coreos/kargs.json".to_owned(), text(json));
+            files.insert(ISO_KARGS.to_owned(), text(json));
         }
         Ok(Self {
             set_id: facts.prefix(),
@@ -181,7 +178,7 @@ impl Iso {
         )?;
         let mut files = BTreeMap::from([features(facts)?]);
         if let Some(json) = menu::kargs_json(&[ipl.menu()])? {
-            files.insert("coreos/kargs.json".to_owned(), text(json));
+            files.insert(ISO_KARGS.to_owned(), text(json));
         }
         Ok(Self {
             set_id: facts.prefix(),
@@ -201,10 +198,7 @@ impl Iso {
         progress: &dyn Progress,
     ) -> Result<()> {
         let mut files = self.files.clone();
-        files.insert(
-            "images/pxeboot/rootfs.img".to_owned(),
-            payload.rootfs.clone(),
-        );
+        files.insert(ISO_ROOTFS.to_owned(), payload.rootfs.clone());
         // Filled when the minimal ISO is there to be packed.
         files.insert(
             miniso::PATH.to_owned(),
@@ -225,11 +219,8 @@ impl Iso {
         out: &File,
         progress: &dyn Progress,
     ) -> Result<()> {
-        for (name, content) in [
-            ("vmlinuz", &payload.kernel),
-            ("initrd.img", &payload.initrd),
-        ] {
-            files.insert(format!("images/pxeboot/{name}"), content.clone());
+        for (name, content) in [(ISO_KERNEL, &payload.kernel), (ISO_INITRD, &payload.initrd)] {
+            files.insert(name.to_owned(), content.clone());
         }
         let boot = match &self.ipl {
             Some((ipl, ignition_area)) => {

@@ -17,6 +17,7 @@ use super::request::{DESCRIPTIONS, Request, hindrance};
 use crate::failure::Failure;
 use crate::format::squashfs::Compressor;
 use crate::kernel::Root;
+use crate::netboot::RUN_IGNITION;
 use crate::os::{Parts, Source, mounts_composefs};
 use crate::ostree::ContainerReference;
 use crate::progress::Progress;
@@ -174,7 +175,7 @@ fn pxe_kargs(source: &Source, customization: &Customization) -> Result<String> {
     let kargs: Vec<String> = extra
         .iter()
         .cloned()
-        .chain(["ignition.firstboot", "ignition.platform.id=metal"].map(str::to_owned))
+        .chain(RUN_IGNITION.map(str::to_owned))
         .collect();
     customization.edit_kargs(&kargs.join(" "))
 }

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::medium::{Medium, System};
 use super::names::Format;
 use crate::kernel::Root;
 use crate::os::{Parts, mounts_composefs};
+use crate::readback::{Medium, System};
 use crate::record::{Proof, Unknown};
 use crate::stages::{self, Cluster, INSTALL, Presence, Stage};
 

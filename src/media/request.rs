@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::format::qcow2;
 use crate::image::{Image, uname};
 use crate::kernel::check_argument;
+use crate::netboot::rootfs_url;
 use crate::record;
 
 /// Files beside the media that describe them.
@@ -41,7 +42,7 @@ pub struct Request {
     pub qcow2: qcow2::Compression,
     /// Length of disk images in bytes, where they shall not be as long as upstream makes them.
     pub disk_bytes: Option<u64>,
-    /// Room for Ignition configs in the ISO, in bytes, within [`super::IGNITION_AREA_BYTES`].
+    /// Room for Ignition configs in the ISO, in bytes, within [`crate::readback::IGNITION_AREA_BYTES`].
     pub ignition_area_bytes: u64,
     /// Head of file names instead of name and version of the operating system.
     pub prefix: Option<String>,
@@ -106,16 +107,12 @@ pub(super) fn hindrance(
                 "give the URL of the file that is written beside it with --rootfs-url",
             )),
             // coreos-installer writes it into the boot menu as it is (`src/live/mod.rs`, 0.27.0).
-            Some(url) => {
-                check_argument(&format!("coreos.live.rootfs_url={url}"))
-                    .err()
-                    .map(|error| {
-                        Failure::new(
-                            format!("a minimal ISO can't fetch from that --rootfs-url: {error}"),
-                            "write such characters as % and two digits, or serve the file at another URL",
-                        )
-                    })
-            }
+            Some(url) => check_argument(&rootfs_url(url)).err().map(|error| {
+                Failure::new(
+                    format!("a minimal ISO can't fetch from that --rootfs-url: {error}"),
+                    "write such characters as % and two digits, or serve the file at another URL",
+                )
+            }),
         },
         Format::Qcow2 if architecture == Some("s390x") => Some(Failure::new(
             "a qcow2 disk for s390x would not boot: zipl has to write a boot map onto it, on that \

@@ -18,6 +18,7 @@ use super::script::{self, CONFIG, OVERLAY};
 use super::shared::{App, Shared, look_up, not_there, refuse, refused, with_file};
 use super::ticket::{Denial, Item, Ticket};
 use crate::hosts::Mac;
+use crate::netboot::{ASK_AGAIN, INSTALLED, refusal};
 
 /// So large a part of a secret is sent at once.
 const SECRET_CHUNK_BYTES: usize = 16 << 10;
@@ -28,7 +29,7 @@ pub(super) async fn by_query(
     request: Request<Body>,
 ) -> Response<Body> {
     match query_value(request.uri(), "mac") {
-        None => script(script::ASK_AGAIN.to_owned()),
+        None => script(ASK_AGAIN.to_owned()),
         Some(mac) => boot(&shared, peer, &mac, &request),
     }
 }
@@ -65,7 +66,7 @@ fn boot(shared: &Shared, peer: Peer, mac: &str, request: &Request<Body>) -> Resp
     if host.is_none() && shared.strict {
         let sentence = format!("{mac} is not among the hosts of this server");
         refused(shared, peer, &sentence);
-        return script(script::refusal(&sentence));
+        return script(refusal(&sentence));
     }
     let url = match (&shared.url, authority(request.headers())) {
         (Some(url), _) => url.trim_end_matches('/').to_owned(),
@@ -85,8 +86,8 @@ fn boot(shared: &Shared, peer: Peer, mac: &str, request: &Request<Body>) -> Resp
             let title = &shared.directory.title;
             script(script::boot(title, pxe, &url, tickets, (&name, host)))
         }
-        Ok(Script::Installed) => script(script::INSTALLED.to_owned()),
-        Ok(Script::Refused(sentence)) => script(script::refusal(&sentence)),
+        Ok(Script::Installed) => script(INSTALLED.to_owned()),
+        Ok(Script::Refused(sentence)) => script(refusal(&sentence)),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
     }
 }

@@ -10,7 +10,7 @@
 //!   └──► stall
 //! ```
 //!
-//! Left out: DHCP and TFTP, which [`dnsmasq_lines`] leaves to dnsmasq; HTTP/2, which no boot loader
+//! Left out: DHCP and TFTP, which [`crate::netboot::dnsmasq_lines`] leaves to dnsmasq; HTTP/2, which no boot loader
 //! speaks; several ranges in one request, which get the whole file as RFC 9110 §14.2 allows.
 //!
 //! Source of truth: RFC 9110 for ranges and conditions, <https://ipxe.org/scripting> for scripts,
@@ -42,7 +42,6 @@ mod tests;
 pub use asker::check_status_token;
 pub use board::Board;
 pub use hosts::Host;
-pub use script::{Network, dnsmasq_lines};
 pub use server::{Options, Server};
 pub use status::{Event, Events, HostStatus, Phase, Refusal, Status, StepStatus};
 #[cfg(test)]

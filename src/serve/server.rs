@@ -33,7 +33,7 @@ use super::stall::Stall;
 use super::status::{Event, Events};
 use super::tls;
 use crate::failure::Failure;
-use crate::url;
+use crate::netboot::check_base;
 
 /// A connection and the file that it sends.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
@@ -135,7 +135,7 @@ impl Server {
             None => (None, "http"),
         };
         if let Some(url) = &options.url {
-            url::check_base(url)?;
+            check_base(url)?;
         }
         let listener = TcpListener::bind(options.listen)
             .await

@@ -23,8 +23,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::failure::{Failure, sentence};
-use crate::media::Place;
 use crate::progress::Progress;
+use crate::readback::Place;
 
 use sums::Sums;
 pub use verified::{Part, Verified};

@@ -13,8 +13,8 @@ use super::verified::Verified;
 use crate::format::gpt::Table;
 use crate::format::{cpio, ext4, fat, iso9660};
 use crate::kernel::{self, Files, Initramfs};
-use crate::media::{Found, Installed, Live, Medium, Rootless, Soundness, System, disk_of};
 use crate::progress::Progress;
+use crate::readback::{Found, Installed, Live, Medium, Rootless, Soundness, System, disk_of};
 use crate::tree::{Content, Kind, Look};
 
 /// Bytes that are compared at a time.

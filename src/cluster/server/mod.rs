@@ -35,7 +35,7 @@ pub use tunnel::{OWN_REGISTRY, Tunnel, is_in_own_registry};
 use super::kinds::Kind;
 use super::rights::Task;
 use crate::failure::{Failure, sentence};
-use crate::url::percent_encoded;
+use crate::foreign::percent_encoded;
 
 /// The longest that an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::super::kinds::Kind;
 use super::super::snapshot::{Listed, Snapshot};
 use super::{ANSWER_BYTES_MAX, JSON, METADATA_ONLY, Server};
-use crate::url::percent_encoded;
+use crate::foreign::percent_encoded;
 
 /// The longest without a look: what builds and nodes don't do is seen by the time that has passed.
 const UNSEEN_MAX: Duration = Duration::from_secs(60);

@@ -16,12 +16,10 @@ use libcoreinst::live;
 use super::{Customization, utf8, with_hint};
 use crate::failure::Failure;
 use crate::foreign::check_arguments;
-use crate::hosts::kargs;
+use crate::netboot::is_device;
+use crate::readback::{FEATURES, INITRAMFS_STAMP};
 
-/// Marks an initramfs as a live one, for coreos-installer 0.27.0 (`src/live/mod.rs`).
-const LIVE_STAMP: &str = "etc/coreos-live-initramfs";
-/// What the OS supports (`src/live/customize.rs`): here everything.
-const FEATURES: &str = "etc/coreos/features.json";
+/// Here, everything (coreos-installer 0.27.0 `src/live/customize.rs`).
 const ALL_FEATURES: &str = r#"{
     "installer-config": true,
     "installer-config-directives": { "console": true },
@@ -74,7 +72,7 @@ impl Customization {
             }
         }
         if let Some(device) = &self.common.dest_device
-            && !kargs::is_device(device)
+            && !is_device(device)
         {
             return Err(Failure::new(
                 format!("--dest-device {device} is not a path below /dev"),
@@ -85,7 +83,7 @@ impl Customization {
         let place = tempfile::tempdir().context("making a scratch directory")?;
         let (plain, customized) = (place.path().join("plain"), place.path().join("customized"));
         let mut initrd = Initrd::default();
-        initrd.add(LIVE_STAMP, b"any".to_vec());
+        initrd.add(INITRAMFS_STAMP, b"any".to_vec());
         initrd.add(FEATURES, ALL_FEATURES.into());
         let bytes = initrd.to_bytes()?;
         fs::write(&plain, &bytes).context("writing a scratch file")?;

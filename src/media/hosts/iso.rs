@@ -27,6 +27,7 @@ use crate::failure::Failure;
 use crate::hosts::Host;
 use crate::media::customize::utf8;
 use crate::progress::Progress;
+use crate::readback::IGNITION_AREA;
 
 /// Names as ISO 9660 has them, eight letters and three.
 const IGNINFO: &str = "COREOS/IGNINFO.JSO";
@@ -156,7 +157,7 @@ fn area(iso: &mut IsoFs) -> Result<Area> {
         Some(json) => serde_json::from_slice(&json).context("reading coreos/igninfo.json")?,
         // ISOs of 2021 and older.
         None => IgnInfo {
-            file: "images/ignition.img".to_owned(),
+            file: IGNITION_AREA.to_owned(),
             offset: 0,
             length: None,
         },

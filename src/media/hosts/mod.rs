@@ -12,7 +12,7 @@
 //! with the one that was baked where the file system can, and an initramfs of a few hundred bytes is
 //! loaded beside the common one.
 //!
-//! Left out: TFTP and DHCP, see [`crate::serve::dnsmasq_lines`]; s390x, which has no boot loader that
+//! Left out: TFTP and DHCP, see [`crate::netboot::dnsmasq_lines`]; s390x, which has no boot loader that
 //! asks by hardware address.
 //!
 //! Source of truth: coreos-installer's `iso customize` and `pxe customize`, whose code makes the

@@ -16,13 +16,8 @@ use libcoreinst::io::{GlobMatcher, Initrd};
 use crate::failure::Failure;
 use crate::hosts::Host;
 use crate::media::customize::{Customization, utf8};
+use crate::readback::{FEATURES, INITRAMFS_STAMP};
 use crate::staging::{Scratch, clear_leftovers};
-
-/// What makes an initramfs one of a live system (coreos-installer `src/live/mod.rs`).
-const STAMP: &str = "etc/coreos-live-initramfs";
-
-/// What the system in it can do (coreos-installer `src/live/customize.rs`).
-const FEATURES: &str = "etc/coreos/features.json";
 
 /// Settings in an initramfs: of Ignition, and of networks.
 const SETTINGS: [&str; 2] = ["config.ign", "etc/coreos-firstboot-network/*"];
@@ -53,7 +48,7 @@ impl Overlays {
     pub(super) fn for_initramfs(path: &Path) -> Result<Self> {
         let found = parts(path)?;
         ensure!(
-            found.get(STAMP).is_some(),
+            found.get(INITRAMFS_STAMP).is_some(),
             "{} is no initramfs of a live CoreOS",
             path.display()
         );
@@ -66,7 +61,7 @@ impl Overlays {
     /// For a live system with these features, as `coreos/features.json` tells them.
     pub(super) fn new(features: Option<&[u8]>) -> Result<Self> {
         let mut stub = Initrd::default();
-        stub.add(STAMP, Vec::new());
+        stub.add(INITRAMFS_STAMP, Vec::new());
         if let Some(features) = features {
             stub.add(FEATURES, features.to_vec());
         }
@@ -139,7 +134,10 @@ pub fn initramfs_carries_settings(path: &Path) -> Result<bool> {
 fn parts(path: &Path) -> Result<Initrd> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("opening {shown}"))?;
-    let wanted: Vec<&str> = [STAMP, FEATURES].into_iter().chain(SETTINGS).collect();
+    let wanted: Vec<&str> = [INITRAMFS_STAMP, FEATURES]
+        .into_iter()
+        .chain(SETTINGS)
+        .collect();
     let filter = GlobMatcher::new(&wanted)?;
     Initrd::from_reader_filtered(BufReader::new(file), &filter)
         .with_context(|| format!("reading initramfs {shown}"))

@@ -7,9 +7,6 @@
 //! overlay/HOST.img             loaded after the common initramfs
 //! ignition/HOST.ign
 //! ```
-//!
-//! Sources: <https://ipxe.org/cfg/mac>, <https://wiki.syslinux.org/wiki/index.php?title=PXELINUX>, GRUB's
-//! manual on `net_default_mac` and configuration files over the network.
 
 use anyhow::{Result, bail};
 
@@ -17,12 +14,10 @@ use super::{Content, HostFile};
 use crate::failure::Failure;
 use crate::foreign::check_arguments;
 use crate::foreign::is_plain;
-use crate::hosts::kargs::Boot;
-use crate::hosts::{Host, Mac};
+use crate::hosts::Host;
 use crate::kernel::COMMAND_LINE_MAX_BYTES;
-use crate::media::pxe::Menu;
+use crate::netboot::{Boot, Menu, by_mac, check_base, names_of};
 use crate::record::{self, Record};
-use crate::url;
 
 /// The common part of a tree.
 #[derive(Debug)]
@@ -39,7 +34,7 @@ impl<'a> Tree<'a> {
     /// A tree that machines find at `url`.
     pub(super) fn new(record: &'a Record, url: &'a str) -> Result<Self> {
         let url = url.trim_end_matches('/');
-        url::check_base(url)?;
+        check_base(url)?;
         let files = record.network_boot().map_err(|role| {
             Failure::new(
                 format!("the bake has no {role} to boot over the network"),
@@ -79,17 +74,7 @@ impl<'a> Tree<'a> {
 
     /// The script that sends each machine to its own.
     pub(super) fn entry(&self) -> (HostFile, Content) {
-        // The card that iPXE came by, then the first one: a machine may be listed with either.
-        let script = format!(
-            "#!ipxe\n\
-             chain --replace {url}/ipxe/${{netX/mac:hexhyp}}.ipxe ||\n\
-             chain --replace {url}/ipxe/${{net0/mac:hexhyp}}.ipxe ||\n\
-             echo ${{netX/mac}} is not among the hosts of {url}\n\
-             sleep 10\n\
-             exit 1\n",
-            url = self.url
-        );
-        (file("boot.ipxe", None, "config"), text(script))
+        (file("boot.ipxe", None, "config"), text(by_mac(self.url)))
     }
 
     /// The files of `host`, with an initramfs of its own if it needs one.
@@ -141,14 +126,10 @@ impl<'a> Tree<'a> {
         let mut files = Vec::new();
         let own = |path: &str, role: &str| file(path, Some(name), role);
         for mac in &host.macs {
-            let mac = hyphens(*mac);
-            let script = own(&format!("ipxe/{mac}.ipxe"), "config");
-            files.push((script, text(ipxe.clone())));
-            // 01 is the kind of network, Ethernet.
-            let pxelinux = own(&format!("pxelinux.cfg/01-{mac}"), "config");
-            files.push((pxelinux, text(menu.pxelinux())));
-            let grub = own(&format!("grub.cfg-01-{mac}"), "config");
-            files.push((grub, text(menu.grub())));
+            let texts = [ipxe.clone(), menu.pxelinux(), menu.grub()];
+            for (name, script) in names_of(&mac.to_string()).iter().zip(texts) {
+                files.push((own(name, "config"), text(script)));
+            }
         }
         if let Some(path) = &overlay_name {
             let content = Content::Overlay(Box::new(host.clone()));
@@ -160,10 +141,6 @@ impl<'a> Tree<'a> {
         }
         Ok(files)
     }
-}
-
-fn hyphens(mac: Mac) -> String {
-    mac.to_string().replace(':', "-")
 }
 
 /// A file whose length is found out later.

@@ -5,8 +5,8 @@
 
 use super::Path;
 use crate::kernel::{ArgumentError, check_argument};
+use crate::netboot::{UrlError, check_base};
 use crate::openshift::{OsImage, Release, Role};
-use crate::url::{self, UrlError};
 
 /// Architectures by their RPM names.
 const ARCHITECTURES: [&str; 4] = ["x86_64", "aarch64", "ppc64le", "s390x"];
@@ -199,7 +199,7 @@ impl Facts {
         place("install directory", &self.directory)?;
         self.check_files()?;
         if let Some(url) = &self.url {
-            url::check_base(url)?;
+            check_base(url)?;
         }
         for (what, name) in [
             ("cluster name", &self.cluster),

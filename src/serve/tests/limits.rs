@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::super::{Event, Network, Server, dnsmasq_lines};
+use super::super::{Event, Server};
 use super::{Bake, KERNEL, ROOTFS, Running, noise, soon, status};
+use crate::netboot::{Network, dnsmasq_lines};
 
 /// Enough that it can't hide in the kernel's buffers.
 const LARGE_BYTES: usize = 40 << 20;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::live::{SQUASHFS_NAME, SQUASHFS_OFFSET};
+use super::rootfs::{SQUASHFS_NAME, SQUASHFS_OFFSET};
 use crate::format::cpio;
 use crate::format::squashfs::Reader;
 use crate::kernel::Files;

@@ -1,11 +1,16 @@
 //! Boot configurations beside a PXE set: iPXE, PXELINUX and GRUB.
 //!
+//! Sources: <https://ipxe.org/cfg/mac>, <https://wiki.syslinux.org/wiki/index.php?title=PXELINUX>, GRUB's
+//! manual on `net_default_mac` and configuration files over the network.
+//!
 //! Without a URL the root file system is loaded as a second initramfs, which needs no address but
 //! twice the memory; with one, the live system fetches it.
 
+use super::kargs::rootfs_url;
+
 /// What the configurations start.
 #[derive(Clone, Debug)]
-pub(super) struct Menu<'a> {
+pub struct Menu<'a> {
     /// What is shown to the operator: a title that means nothing to boot loaders
     /// ([`crate::foreign::title`]).
     pub title: &'a str,
@@ -26,7 +31,7 @@ pub(super) struct Menu<'a> {
 impl Menu<'_> {
     fn kargs(&self) -> String {
         match self.rootfs_url {
-            Some(url) => format!("{} coreos.live.rootfs_url={url}", self.kargs),
+            Some(url) => format!("{} {}", self.kargs, rootfs_url(url)),
             None => self.kargs.to_owned(),
         }
     }
@@ -44,7 +49,7 @@ impl Menu<'_> {
     }
 
     /// An iPXE script; names are relative to its own URL.
-    pub(super) fn ipxe(&self) -> String {
+    pub fn ipxe(&self) -> String {
         let initrds = self.initrds();
         // Under UEFI the kernel asks the firmware for each file by the name given here, and takes a slash
         // for one of the firmware's.
@@ -66,7 +71,7 @@ impl Menu<'_> {
     }
 
     /// A PXELINUX configuration; names are relative to the directory that `pxelinux.0` came from.
-    pub(super) fn pxelinux(&self) -> String {
+    pub fn pxelinux(&self) -> String {
         format!(
             "DEFAULT live\nPROMPT 0\nTIMEOUT 50\n\nLABEL live\n  MENU LABEL {title}\n  KERNEL {kernel}\n  INITRD {initrds}\n  APPEND {kargs}\n",
             title = self.title,
@@ -81,7 +86,7 @@ impl Menu<'_> {
     /// GRUB takes a bare name as one in the server's root, and knows the configuration's own
     /// directory only while it reads it. What `grub-mknetdir` and distributions' signed GRUB read
     /// is often below the root, with the kernel above it, so that place is tried too.
-    pub(super) fn grub(&self) -> String {
+    pub fn grub(&self) -> String {
         format!(
             "set default=0\nset timeout=5\nset beside=\"$config_directory\"\n\n\
              menuentry \"{title}\" {{\n\
@@ -103,6 +108,18 @@ impl Menu<'_> {
                 .join(" "),
         )
     }
+}
+
+/// Where boot loaders look for what is for the machine with the hardware address `mac` alone: iPXE, as
+/// [`super::by_mac`] sends it, PXELINUX, and GRUB.
+pub fn names_of(mac: &str) -> [String; 3] {
+    let mac = mac.replace(':', "-");
+    [
+        format!("ipxe/{mac}.ipxe"),
+        // 01 is the kind of network, Ethernet.
+        format!("pxelinux.cfg/01-{mac}"),
+        format!("grub.cfg-01-{mac}"),
+    ]
 }
 
 /// Kernel arguments as words of GRUB's script language, where `&` in a URL would end the command.

@@ -161,19 +161,6 @@ fn check_authority(authority: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// `text` as a part of a URL: what is neither a letter, a digit nor one of `-._~` is escaped (RFC 3986).
-pub fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::{check_base, check_rootfs};

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::live;
+use super::layout::{IGNITION_AREA, IGNITION_INFO};
 use super::live_root::ORIGIN_LIMIT;
 use super::medium::{Medium, System, live_arguments, pxe_parts};
 use super::place::Found;
+use super::rootfs::sha256;
 use crate::format::iso9660;
 use crate::kernel::Initramfs;
 use crate::record::{self, Record};
@@ -25,10 +26,6 @@ const LIVE_CONFIG: &str = "config.ign";
 
 /// The same on an installed system's `/boot`.
 const INSTALLED_CONFIG: &str = "ignition/config.ign";
-
-/// Where an ISO says where its Ignition config goes, and where that is if it doesn't.
-const IGNITION_INFO: &str = "coreos/igninfo.json";
-const IGNITION_AREA: &str = "images/ignition.img";
 
 /// Longest description of where the config goes, and longest area for one, in bytes.
 const INFO_MAX_BYTES: u64 = 64 << 10;
@@ -189,7 +186,7 @@ fn is_of(record: &Record, path: &Path) -> Result<bool> {
     if candidates.is_empty() {
         return Ok(false);
     }
-    let sum = live::sha256(&Arc::new(file));
+    let sum = sha256(&Arc::new(file));
     let sum = sum.with_context(|| format!("reading {}", path.display()))?;
     Ok(candidates.iter().any(|file| file.sha256 == sum))
 }

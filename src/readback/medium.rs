@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::installed::Installed;
+use super::layout::{ISO_INITRD, ISO_KARGS, ISO_KERNEL, ISO_ROOTFS, LIVE_ISO};
 use super::live_root::LiveRoot;
 use super::payload::Payload;
 use crate::failure::Failure;
@@ -73,12 +74,6 @@ pub(super) const PXE_PARTS: [&str; 3] = ["-live-kernel.", "-live-initramfs.", RO
 /// What names of root file systems have in them.
 pub(super) const ROOTFS_PART: &str = "-live-rootfs.";
 
-/// The kernel argument that says where a live system fetches its root (fedora-coreos-config `35coreos-live`).
-pub(super) const ROOTFS_URL: &str = "coreos.live.rootfs_url=";
-
-/// The kernel argument by which the live system of a whole ISO finds the ISO.
-const LIVE_ISO: &str = "coreos.liveiso=";
-
 /// The file by which a directory is an OCI layout.
 const OCI_INDEX: &str = "index.json";
 
@@ -101,7 +96,7 @@ impl Medium {
     }
 
     /// Opens a minimal ISO together with the rootfs.img that it fetches.
-    pub(super) fn open_minimal(path: &Path, rootfs: &Path) -> Result<Self> {
+    pub fn open_minimal(path: &Path, rootfs: &Path) -> Result<Self> {
         let iso =
             IsoParts::read(whole(path)?).with_context(|| format!("reading {}", path.display()))?;
         Self::with_root(path, iso, rootfs)
@@ -129,7 +124,7 @@ impl Medium {
     }
 
     /// What `content` is, an ISO or a disk image. Messages call it `path`.
-    pub(super) fn of(path: &Path, content: Content) -> Result<Self> {
+    pub fn of(path: &Path, content: Content) -> Result<Self> {
         Self::named(path, open_file(content))
     }
 
@@ -305,15 +300,14 @@ impl IsoParts {
     /// Finds them.
     pub(super) fn read(content: Content) -> Result<Self> {
         let reader = iso9660::Reader::open(content)?;
-        let path = |name: &str| format!("images/pxeboot/{name}");
-        let part = |name: &str| {
-            reader.file(&path(name))?.ok_or_else(|| {
+        let part = |path: &str| {
+            reader.file(path)?.ok_or_else(|| {
                 let hint = "only live ISOs of CoreOS can be read";
-                anyhow::Error::from(Failure::new(format!("there is no {}", path(name)), hint))
+                anyhow::Error::from(Failure::new(format!("there is no {path}"), hint))
             })
         };
-        let parts = [part("vmlinuz")?, part("initrd.img")?];
-        let rootfs = reader.file(&path("rootfs.img"))?;
+        let parts = [part(ISO_KERNEL)?, part(ISO_INITRD)?];
+        let rootfs = reader.file(ISO_ROOTFS)?;
         // A minimal ISO is told where its root is; a whole one, that the root is on it.
         if rootfs.is_none() && has_argument(&live_arguments(&reader)?, LIVE_ISO) {
             return Err(Failure::new(
@@ -358,7 +352,7 @@ pub(super) fn has_argument(arguments: &[String], start: &str) -> bool {
 /// What the first of the places that `coreos/kargs.json` names holds: the arguments of the media
 /// themselves, or those that coreos-installer has put there.
 pub(super) fn live_arguments(iso: &iso9660::Reader) -> Result<Vec<String>> {
-    let Some(kargs) = iso.file("coreos/kargs.json")? else {
+    let Some(kargs) = iso.file(ISO_KARGS)? else {
         return Ok(Vec::new());
     };
     let kargs: Kargs = serde_json::from_slice(&kargs.to_vec(KARGS_LIMIT)?)?;

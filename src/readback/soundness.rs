@@ -4,13 +4,15 @@
 //! Without that, drivers may be in every part, and the machine does not boot.
 //!
 //! Rules: fedora-coreos-config `35coreos-live` (`live-generator`, `coreos-livepxe-rootfs.sh`), rdcore
-//! `stream_hash.rs`; the files' names are in `live`.
+//! `stream_hash.rs`.
 
 use anyhow::{Context, Result};
 
-use super::live::{HASH_CHUNK_MAX, HASH_HEAD, INITRAMFS_STAMP, WANTED_ROOTFS, stream_hash};
-use super::medium::{Live, Medium, ROOTFS_URL, System, has_argument};
+use super::layout::{INITRAMFS_STAMP, ISO_KARGS, WANTED_ROOTFS};
+use super::medium::{Live, Medium, System, has_argument};
+use super::rootfs::{HASH_CHUNK_MAX, HASH_HEAD, stream_hash};
 use crate::kernel::{self, FILE_MAX_BYTES, Files, Initramfs};
+use crate::netboot::{ROOTFS_URL, rootfs_url};
 use crate::progress::Progress;
 
 /// What was seen of a medium as a whole.
@@ -92,10 +94,10 @@ impl Soundness {
 
     /// Whether a minimal ISO is told where its root file system is.
     pub(super) fn look_for_url(&mut self, arguments: &[String]) {
-        if !has_argument(arguments, ROOTFS_URL) {
+        if !has_argument(arguments, &rootfs_url("")) {
             self.faults.push(format!(
                 "it is not told where its root file system is: add it with coreos-installer iso kargs \
-                 modify --append {ROOTFS_URL}URL"
+                 modify --append {ROOTFS_URL}=URL"
             ));
         }
     }
@@ -144,7 +146,7 @@ impl Soundness {
 
     fn tell_what_is_not_judged(&mut self, live: &Live) -> Result<()> {
         match &live.iso {
-            Some(iso) if iso.file("coreos/kargs.json")?.is_none() => self.notes.push(
+            Some(iso) if iso.file(ISO_KARGS)?.is_none() => self.notes.push(
                 "kernel arguments were not looked at: the ISO has no coreos/kargs.json".to_owned(),
             ),
             Some(_) => {}
@@ -163,7 +165,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::path::Path;
 
-    use super::super::live::SQUASHFS_OFFSET;
+    use super::super::rootfs::SQUASHFS_OFFSET;
     use super::*;
     use crate::format::{cpio, squashfs};
     use crate::progress::Silent;

@@ -11,13 +11,19 @@ pub const OURS: [&str; 5] = [
     "initrd",
 ];
 
-const ROOTFS_URL: &str = "coreos.live.rootfs_url";
+/// Where a live system fetches its root (fedora-coreos-config `35coreos-live`).
+pub const ROOTFS_URL: &str = "coreos.live.rootfs_url";
 const INSTALL_DEVICE: &str = "coreos.inst.install_dev";
 const INSTALL_IGNITION: &str = "coreos.inst.ignition_url";
 const LIVE_IGNITION: &str = "ignition.config.url";
 
 /// Without both, a live system asks for no Ignition config, neither at a URL nor in its initramfs.
-const RUN_IGNITION: [&str; 2] = ["ignition.firstboot", "ignition.platform.id=metal"];
+pub const RUN_IGNITION: [&str; 2] = ["ignition.firstboot", "ignition.platform.id=metal"];
+
+/// The argument of a live system that fetches its root at `url`.
+pub fn rootfs_url(url: &str) -> String {
+    format!("{ROOTFS_URL}={url}")
+}
 
 /// Whether it is a path below `/dev` that can be a word of a kernel's command line.
 pub fn is_device(path: &str) -> bool {
@@ -49,7 +55,7 @@ impl Boot<'_> {
     /// All kernel arguments. What is made here replaces what `common` and `own` say under the same key.
     pub fn kargs(&self) -> Vec<String> {
         let mut made = Vec::new();
-        made.extend(self.rootfs_url.map(|url| format!("{ROOTFS_URL}={url}")));
+        made.extend(self.rootfs_url.map(rootfs_url));
         let mut runs_ignition = false;
         match self.disk {
             // The installer takes a device from its configuration or from here, and not from both.
@@ -86,5 +92,84 @@ impl Boot<'_> {
         }
         kargs.extend(made);
         kargs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Boot;
+
+    #[test]
+    fn a_boot_is_told_what_its_disk_and_config_are() {
+        let common = [
+            "console=ttyS0".to_owned(),
+            "ignition.platform.id=metal".to_owned(),
+        ];
+        let own = [
+            "quiet".to_owned(),
+            "coreos.live.rootfs_url=http://elsewhere".to_owned(),
+        ];
+        let boot = Boot {
+            common: &common,
+            own: &own,
+            rootfs_url: Some("http://h/r"),
+            disk: None,
+            ignition_url: None,
+            overlay: false,
+        };
+        let (disk, ignition_url) = (Some("/dev/sda"), Some("http://h/i"));
+        const HEAD: &str = "console=ttyS0 ignition.platform.id=metal quiet";
+        const ROOT: &str = "coreos.live.rootfs_url=http://h/r";
+        for (boot, kargs) in [
+            (boot, format!("{HEAD} {ROOT}")),
+            (
+                Boot {
+                    overlay: true,
+                    ..boot
+                },
+                format!("{HEAD} {ROOT}"),
+            ),
+            (
+                Boot {
+                    ignition_url,
+                    ..boot
+                },
+                format!("{HEAD} ignition.firstboot {ROOT} ignition.config.url=http://h/i"),
+            ),
+            (
+                Boot { disk, ..boot },
+                format!("{HEAD} {ROOT} coreos.inst.install_dev=/dev/sda"),
+            ),
+            (
+                Boot {
+                    disk,
+                    ignition_url,
+                    ..boot
+                },
+                format!(
+                    "{HEAD} {ROOT} coreos.inst.install_dev=/dev/sda coreos.inst.ignition_url=http://h/i"
+                ),
+            ),
+            (
+                // The overlay names the disk, and the installer takes one from one place only.
+                Boot {
+                    disk,
+                    ignition_url,
+                    overlay: true,
+                    ..boot
+                },
+                format!("{HEAD} ignition.firstboot {ROOT} coreos.inst.ignition_url=http://h/i"),
+            ),
+            (
+                Boot {
+                    rootfs_url: None,
+                    own: &[],
+                    ..boot
+                },
+                "console=ttyS0 ignition.platform.id=metal".to_owned(),
+            ),
+        ] {
+            assert_eq!(boot.kargs().join(" "), kargs, "{boot:?}");
+        }
     }
 }
