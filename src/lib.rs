@@ -42,6 +42,8 @@ mod cluster;
 mod consumers;
 mod failure;
 mod foreign;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod hosts;
 mod ignition;
 mod image;

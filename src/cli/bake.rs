@@ -1,4 +1,9 @@
 //! `coreos-bake bake`: write media from an image.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "help is written for terminals"
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

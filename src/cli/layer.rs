@@ -1,4 +1,9 @@
 //! `coreos-bake layer`: put drivers into an image, or repair what keeps them from loading.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "help is written for terminals"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

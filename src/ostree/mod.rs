@@ -23,6 +23,8 @@ mod commit;
 mod description;
 mod encapsulated;
 mod filter;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod gvariant;
 mod hashing;
 mod label;

@@ -68,7 +68,9 @@ fn beside(path: &Path) -> Option<PathBuf> {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    let record = Record::read(&directory.join(NAME)).ok()?;
+    // Not `Record::read`, which would ask here again of a medium that is called like the record.
+    let record = File::open(directory.join(NAME)).ok()?;
+    let record = Record::read_from(record, &directory.join(NAME)).ok()?;
     let name = path.file_name()?.to_str()?;
     let is_its = record.files.iter().any(|file| file.name == name);
     is_its.then(|| directory.to_owned())

@@ -281,6 +281,7 @@ fn images_and_media_are_told_from_bake_directories() {
         ("x.iso", &iso, "an ISO"),
         ("x.qcow2", &qcow2, "a qcow2 disk image"),
         (name.as_str(), &iso, "an ISO"),
+        (NAME, &qcow2, "a qcow2 disk image"),
     ] {
         let path = directory.path().join(name);
         fs::write(&path, content).unwrap();

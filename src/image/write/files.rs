@@ -46,7 +46,7 @@ pub(super) fn write(
     store(parts, blobs, &index, path, staging, progress).map_err(|error| room.explain(error, total))
 }
 
-/// Refuses what [`write`] would refuse when all the work is done.
+/// Refuses what [`write()`] would refuse when all the work is done.
 pub(super) fn check(path: &Path, tag: Option<&str>, force: bool) -> Result<()> {
     check_writable(path)?;
     let old = old_layout(path)?;

@@ -32,7 +32,7 @@ pub(super) fn write(
     store(parts, path, tag, staging, progress).map_err(|error| room.explain(error, total))
 }
 
-/// Refuses what [`write`] would refuse when all the work is done.
+/// Refuses what [`write()`] would refuse when all the work is done.
 pub(super) fn check(path: &Path, force: bool) -> Result<()> {
     let (directory, name) = place(path)?;
     check_writable(directory)?;

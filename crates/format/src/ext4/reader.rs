@@ -14,7 +14,7 @@
 //! that was allocated and never written, and refuses times and symlinks that our writer makes.
 //! `docs/verified.md` has all of it.
 //!
-//! Source of truth: `fs/ext4/` of Linux 6.18. Layout: [`super::format`].
+//! Source of truth: `fs/ext4/` of Linux 6.18. Layout: `format`.
 
 mod blocks;
 mod directory;

@@ -1,6 +1,6 @@
 //! squashfs 4.0: the live root's file system, and the only kind that every live initramfs mounts.
 //!
-//! [`write`] makes an image of a [`bake_tree::Tree`]; [`Reader`] looks into one; [`describe`] dumps
+//! [`write()`] makes an image of a [`bake_tree::Tree`]; [`Reader`] looks into one; [`describe()`] dumps
 //! one as text.
 
 mod compress;

@@ -125,7 +125,7 @@ pub fn write(
     write_checked(tree, options, out, offset, progress)
 }
 
-/// [`write`] with options that are known to fit; tests take one that does not.
+/// [`write()`] with options that are known to fit; tests take one that does not.
 pub(super) fn write_checked(
     tree: &Tree,
     options: &Options,

@@ -12,7 +12,7 @@
 //! devices, external logs, replaying a log (a dirty one is a fault of the check). The reverse map
 //! and the numbers in the reference count tree are not compared with real use.
 //!
-//! Source of truth: the verifiers of `fs/xfs/libxfs`, Linux 6.18. Layout: [`super::format`].
+//! Source of truth: the verifiers of `fs/xfs/libxfs`, Linux 6.18. Layout: `format`.
 
 mod attrs;
 mod blocks;
