@@ -114,13 +114,7 @@ pub fn compose(
     let directory = format!("usr/lib/modules/{release}");
     let drivers = names(request)?;
     let base = &facts.kernel.initramfs;
-    let arguments = &facts.image.extra_kargs;
-    let parts = Parts {
-        initrd: base,
-        root: tree,
-        release,
-        arguments,
-    };
+    let parts = facts.parts(tree);
     progress.begin("looking into the initramfs", 0);
     let old = parts.read_initramfs()?;
     let before = stages::check(&parts, &old, &drivers, &LIVE)?;

@@ -71,12 +71,7 @@ impl Plan {
     pub fn new(source: &Source, request: &Request, progress: &dyn Progress) -> Result<Self> {
         let facts = &source.facts;
         let formats = formats(request, &facts.architecture, progress)?;
-        let parts = Parts {
-            initrd: &facts.kernel.initramfs,
-            root: &source.imported.tree,
-            release: &facts.kernel.release,
-            arguments: &facts.image.extra_kargs,
-        };
+        let parts = facts.parts(&source.imported.tree);
         let initramfs = parts.read_initramfs()?;
         let mut drivers = stages::check(&parts, &initramfs, &request.drivers, &stages::LIVE)?;
         let system = System {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::config_file;
 use super::image_json::ImageJson;
+use super::parts::Parts;
 use super::platforms::Platforms;
 use super::release::OsRelease;
 use crate::failure::Failure;
@@ -88,6 +89,16 @@ impl Facts {
             installer_directives: installer_directives(tree)?,
             labels: labels.clone(),
         })
+    }
+
+    /// What a boot of the system with this `root` consists of.
+    pub fn parts<'a>(&'a self, root: &'a Tree) -> Parts<'a> {
+        Parts {
+            initrd: &self.kernel.initramfs,
+            root,
+            release: &self.kernel.release,
+            arguments: &self.image.extra_kargs,
+        }
     }
 
     /// `PRETTY_NAME` as it can stand in any boot loader's text.

@@ -100,13 +100,7 @@ impl Glance {
 
     /// What a boot of it consists of.
     pub fn parts(&self) -> Parts<'_> {
-        let kernel = &self.facts.kernel;
-        Parts {
-            initrd: &kernel.initramfs,
-            root: &self.tree,
-            release: &kernel.release,
-            arguments: &self.facts.image.extra_kargs,
-        }
+        self.facts.parts(&self.tree)
     }
 }
 

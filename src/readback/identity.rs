@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::layout::{IGNITION_AREA, IGNITION_INFO};
+use super::layout::{IGNITION_INFO, IgnitionInfo};
 use super::live_root::ORIGIN_LIMIT;
 use super::medium::{Medium, System, live_arguments, pxe_parts};
 use super::place::Found;
@@ -191,24 +191,11 @@ fn is_of(record: &Record, path: &Path) -> Result<bool> {
     Ok(candidates.iter().any(|file| file.sha256 == sum))
 }
 
-/// coreos-installer's description of where an Ignition config goes.
-#[derive(Deserialize)]
-struct IgnitionInfo {
-    file: String,
-    #[serde(default)]
-    offset: u64,
-    length: Option<u64>,
-}
-
 fn in_iso(iso: &iso9660::Reader) -> Result<Ignition> {
     let info = match iso.file(IGNITION_INFO)? {
         Some(text) => serde_json::from_slice(&text.to_vec(INFO_MAX_BYTES)?)
             .with_context(|| format!("parsing {IGNITION_INFO}"))?,
-        None => IgnitionInfo {
-            file: IGNITION_AREA.to_owned(),
-            offset: 0,
-            length: None,
-        },
+        None => IgnitionInfo::default(),
     };
     let Some(file) = iso.file(&info.file)? else {
         return Ok(Ignition::default());

@@ -5,6 +5,8 @@
 
 use std::ops::RangeInclusive;
 
+use serde::Deserialize;
+
 /// Kernel, initramfs and root file system in an ISO.
 pub const ISO_KERNEL: &str = "images/pxeboot/vmlinuz";
 /// See [`ISO_KERNEL`].
@@ -19,6 +21,29 @@ pub const ISO_KARGS: &str = "coreos/kargs.json";
 pub const IGNITION_INFO: &str = "coreos/igninfo.json";
 /// See [`IGNITION_INFO`].
 pub const IGNITION_AREA: &str = "images/ignition.img";
+
+/// coreos-installer's description of where an Ignition config goes.
+#[derive(Debug, Deserialize)]
+pub struct IgnitionInfo {
+    /// The file that it goes into.
+    pub file: String,
+    /// Where in that, in bytes.
+    #[serde(default)]
+    pub offset: u64,
+    /// How many bytes are for it; else all that follow.
+    pub length: Option<u64>,
+}
+
+impl Default for IgnitionInfo {
+    /// What holds where nothing is said: in ISOs of 2021 and older.
+    fn default() -> Self {
+        Self {
+            file: IGNITION_AREA.to_owned(),
+            offset: 0,
+            length: None,
+        }
+    }
+}
 
 /// Room for Ignition configs in bytes; installers take the file's length as the limit. Published ISOs
 /// have the least; live systems hold it in memory.

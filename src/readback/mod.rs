@@ -22,7 +22,7 @@ pub use identity::Beside;
 pub use installed::Installed;
 pub use layout::{
     FEATURES, IGNITION_AREA, IGNITION_AREA_BYTES, IGNITION_INFO, INITRAMFS_STAMP, ISO_INITRD,
-    ISO_KARGS, ISO_KERNEL, ISO_ROOTFS, LIVE_ISO, ROOTFS_STAMP, WANTED_ROOTFS,
+    ISO_KARGS, ISO_KERNEL, ISO_ROOTFS, IgnitionInfo, LIVE_ISO, ROOTFS_STAMP, WANTED_ROOTFS,
 };
 pub use live_root::LiveRoot;
 pub use medium::{Live, Medium, System, disk_of};

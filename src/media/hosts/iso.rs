@@ -19,7 +19,6 @@ use anyhow::{Context, Result, bail};
 use libcoreinst::cmdline::IsoKargsModifyConfig;
 use libcoreinst::iso9660::{IsoFs, NotFound};
 use libcoreinst::live::iso_kargs_modify;
-use serde::Deserialize;
 
 use super::overlay::{Overlays, customized};
 use super::share::share;
@@ -27,7 +26,7 @@ use crate::failure::Failure;
 use crate::hosts::Host;
 use crate::media::customize::utf8;
 use crate::progress::Progress;
-use crate::readback::IGNITION_AREA;
+use crate::readback::IgnitionInfo;
 
 /// Names as ISO 9660 has them, eight letters and three.
 const IGNINFO: &str = "COREOS/IGNINFO.JSO";
@@ -53,14 +52,6 @@ pub(super) struct BakedIso {
 struct Area {
     offset: u64,
     length: u64,
-}
-
-#[derive(Deserialize)]
-struct IgnInfo {
-    file: String,
-    #[serde(default)]
-    offset: u64,
-    length: Option<u64>,
 }
 
 impl BakedIso {
@@ -155,12 +146,7 @@ fn has_settings(file: &File, area: Area, path: &Path) -> Result<bool> {
 fn area(iso: &mut IsoFs) -> Result<Area> {
     let info = match read_small(iso, IGNINFO)? {
         Some(json) => serde_json::from_slice(&json).context("reading coreos/igninfo.json")?,
-        // ISOs of 2021 and older.
-        None => IgnInfo {
-            file: IGNITION_AREA.to_owned(),
-            offset: 0,
-            length: None,
-        },
+        None => IgnitionInfo::default(),
     };
     let name = info.file.to_ascii_uppercase();
     let file = iso.get_path(&name)?.try_into_file()?;
