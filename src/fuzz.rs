@@ -17,7 +17,7 @@ use crate::ostree::fuzz as ostree;
 use crate::record::Record;
 use crate::selinux::{FileKind, Policy};
 use crate::tree::{Content, Follow, Look, ReadAt};
-use crate::{certificate, ignition, url};
+use crate::{certificate, ignition, netboot};
 
 /// A reader.
 pub type Target = fn(&[u8]);
@@ -258,8 +258,8 @@ fn reference(bytes: &[u8]) {
 
 fn addresses(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let _ = url::check_base(&text);
-    let _ = url::check_rootfs(&text);
+    let _ = netboot::check_base(&text);
+    let _ = netboot::check_rootfs(&text);
 }
 
 fn archive(bytes: &[u8]) {
