@@ -1,5 +1,5 @@
 //! Media read back: an ISO, a disk image, or a directory with a PXE set. What else a path may lead to is
-//! told by `opened`.
+//! told by `place`.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
