@@ -8,7 +8,7 @@
 //!
 //! An inventory is right as a whole or refused with one error that names the file, the line and the
 //! host; the files that it names are looked at, so that nothing is written, and no server started, for
-//! machines that could not boot. [`kargs`] tells what a host's live boot is told.
+//! machines that could not boot. `netboot` tells what a host's live boot is told.
 //!
 //! Left out: what a host's files say about networks, which coreos-installer judges when they go onto
 //! media; passwords of management controllers.
